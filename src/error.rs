@@ -1,0 +1,125 @@
+//! How a run ends, and how an error is put into words.
+//!
+//! Every room has its own error enum whose variants hold facts; what they share is [`Explain`].
+//! Only [`Error::render`] decides how message, causes and hint look on the screen.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+/// How a run ended; its number is the process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ExitStatus {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// A host or a task failed.
+    Failed = 1,
+    /// The command line, the inventory or a playbook is wrong; nothing was touched.
+    Usage = 2,
+    /// The cluster is not healthy.
+    Unhealthy = 3,
+    /// Refused, since it would cost quorum or data.
+    Refused = 4,
+    /// Another run holds the lock.
+    Locked = 5,
+    /// A change was taken back.
+    RolledBack = 6,
+    /// Changes are pending (`plan --detailed-exitcode`).
+    Pending = 10,
+    /// The user interrupted the run.
+    Interrupted = 130,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+/// What an error of any room can say beyond its message and its causes.
+pub trait Explain: std::error::Error + Send + Sync + 'static {
+    /// The next step for the person who reads the error: a sentence without a full stop.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    /// How the run ends because of it.
+    fn exit(&self) -> ExitStatus {
+        ExitStatus::Failed
+    }
+
+    /// A whole rendering of its own, for errors that point into a file; replaces message and causes.
+    fn excerpt(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Any error that explains itself.
+#[derive(Debug)]
+pub struct Error(Box<dyn Explain>);
+
+impl<E: Explain> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl Error {
+    /// How the run ends because of it.
+    #[must_use]
+    pub fn exit(&self) -> ExitStatus {
+        self.0.exit()
+    }
+
+    /// The next step, if the error knows one.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        self.0.hint()
+    }
+
+    /// Message and causes on one line, `message: cause: cause`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = self.0.to_string();
+        for cause in causes(self.0.as_ref()) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+        line
+    }
+
+    /// Message, causes and hint as the user reads them on stderr, with a line end.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = match self.0.excerpt() {
+            Some(excerpt) => excerpt,
+            None => {
+                let mut text = format!("error: {}\n", self.0);
+                for cause in causes(self.0.as_ref()) {
+                    let _ = writeln!(text, "  caused by: {}", cause.replace('\n', "\n    "));
+                }
+                text
+            }
+        };
+        if let Some(hint) = self.0.hint() {
+            let _ = write!(text, "\nhint: {hint}\n");
+        }
+        text
+    }
+}
+
+/// The messages of the errors beneath `error`, leaving out those that repeat what was just said.
+fn causes(error: &dyn Explain) -> Vec<String> {
+    let mut said = error.to_string();
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            causes.push(text.clone());
+            said = text;
+        }
+        source = cause.source();
+    }
+    causes
+}

@@ -1,0 +1,131 @@
+//! What can happen in a run.
+
+use crate::error::ExitStatus;
+use serde::Serialize;
+
+/// One thing that happened in a run. Its JSON form (`-o json`, run log) is a line with `event` as its tag.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run begins.
+    RunStarted {
+        /// The subcommand, for example `deploy`.
+        command: String,
+        /// The cluster's name.
+        cluster: String,
+        /// The hosts that take part, in inventory order.
+        hosts: Vec<String>,
+    },
+    /// A play begins.
+    PlayStarted {
+        /// Its title, a sentence.
+        play: String,
+        /// `parallel`, `sequence` or `rolling`.
+        mode: String,
+        /// The hosts it is for; `controller` stands for the controller itself.
+        hosts: Vec<String>,
+    },
+    /// A task begins on a host.
+    TaskStarted {
+        /// The host, or `controller`.
+        host: String,
+        /// The task's YAML key, for example `stage_release`.
+        task: String,
+    },
+    /// A task goes on: bytes moved, or what is being waited for.
+    TaskProgress {
+        /// The host, or `controller`.
+        host: String,
+        /// The task's YAML key.
+        task: String,
+        /// What is going on, for example `uploading etcd 3.5.16`.
+        message: String,
+        /// Bytes moved so far, where bytes are moved.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        done: Option<u64>,
+        /// Bytes in all, where known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+    },
+    /// A task ended on a host.
+    TaskFinished {
+        /// The host, or `controller`.
+        host: String,
+        /// The task's YAML key.
+        task: String,
+        /// How it ended.
+        #[serde(flatten)]
+        outcome: Outcome,
+        /// How long it took, in seconds.
+        seconds: f64,
+    },
+    /// Something the user should know that stops nothing.
+    Warning {
+        /// The host it is about, if it is about one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        /// What it is, a sentence without a full stop.
+        message: String,
+    },
+    /// The run is over; always the last event.
+    RunFinished {
+        /// The subcommand.
+        command: String,
+        /// The cluster's name.
+        cluster: String,
+        /// The exit code's meaning.
+        #[serde(serialize_with = "exit_code")]
+        exit: ExitStatus,
+        /// One line that says how it ended.
+        message: String,
+        /// What happened on each host, in inventory order.
+        recap: Vec<HostRecap>,
+        /// How long it took, in seconds.
+        seconds: f64,
+    },
+}
+
+/// How a task ended on a host.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// There was nothing to do.
+    Ok,
+    /// Something was changed, or would be changed (`plan`).
+    Changed {
+        /// What, a phrase each.
+        changes: Vec<String>,
+    },
+    /// It was not this host's turn, or not needed.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// It failed.
+    Failed {
+        /// Message and causes on one line.
+        error: String,
+        /// The next step, if one is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+}
+
+/// What happened on one host during a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HostRecap {
+    /// The host.
+    pub host: String,
+    /// Tasks that had nothing to do.
+    pub ok: usize,
+    /// Tasks that changed something.
+    pub changed: usize,
+    /// Tasks that failed.
+    pub failed: usize,
+    /// Time spent in tasks on this host, in seconds.
+    pub seconds: f64,
+}
+
+fn exit_code<S: serde::Serializer>(exit: &ExitStatus, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(*exit as u8)
+}

@@ -1,0 +1,39 @@
+//! Bytes to and from one machine over SSH: session, authentication, host keys, commands, tunnels.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One machine as SSH reaches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Name or address to connect to.
+    pub address: String,
+    /// Port of sshd.
+    pub port: u16,
+    /// The user to log in as.
+    pub user: String,
+    /// Private key files, tried in order after the agent's keys; empty: OpenSSH's default names in `~/.ssh`.
+    pub identity: Vec<PathBuf>,
+    /// Files with host keys; empty: `~/.ssh/known_hosts` and `/etc/ssh/ssh_known_hosts`.
+    /// New keys (`accept-new`) are written to the first.
+    pub known_hosts: Vec<PathBuf>,
+    /// What to do about a host key that no file has.
+    pub host_key_checking: HostKeyChecking,
+    /// How long TCP connect, key exchange and log-in may take, each.
+    pub connect_timeout: Duration,
+    /// How often a silent connection is probed; after three unanswered probes it is given up.
+    pub keepalive: Duration,
+}
+
+/// What to do about a host key that no known_hosts file has. A key that differs from a known one,
+/// or that is revoked, is refused whatever is chosen, but for `Off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostKeyChecking {
+    /// Refuse it.
+    #[default]
+    Strict,
+    /// Take it and write it down.
+    AcceptNew,
+    /// Check nothing.
+    Off,
+}

@@ -1,0 +1,7 @@
+//! Hermetic tests: no lab, no root, loopback only. One file a subject.
+
+mod inventory;
+mod pki;
+mod release;
+mod report;
+mod ssh;
