@@ -80,12 +80,7 @@ impl Error {
     /// Message and causes on one line, `message: cause: cause`.
     #[must_use]
     pub fn line(&self) -> String {
-        let mut line = self.0.to_string();
-        for cause in causes(self.0.as_ref()) {
-            line.push_str(": ");
-            line.push_str(&cause);
-        }
-        line
+        line(self.0.as_ref())
     }
 
     /// Message, causes and hint as the user reads them on stderr, with a line end.
@@ -106,6 +101,12 @@ impl Error {
         }
         text
     }
+}
+
+/// An error's message and causes on one line, `message: cause: cause`.
+#[must_use]
+pub fn line(error: &dyn Explain) -> String {
+    std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
 }
 
 /// The messages of the errors beneath `error`, leaving out those that repeat what was just said.

@@ -1,1 +1,8 @@
 //! The cluster: what etcd wants to be told, what it says, and what follows from that.
+
+pub mod bootstrap;
+pub mod client;
+pub mod config;
+pub mod gate;
+pub mod health;
+pub mod identity;

@@ -1,1 +1,19 @@
-//! Stub.
+//! One Linux host: privilege, scripts, and what was observed on it.
+//!
+//! Nothing is installed on a host: all that is asked of it is a POSIX shell, coreutils, tar, gzip
+//! and systemd. A step is one script and one round trip.
+
+mod connection;
+mod error;
+mod framing;
+mod observation;
+mod observe;
+mod process;
+mod unit;
+
+pub use connection::{Connection, Script};
+pub use error::HostError;
+pub use observation::{DataDir, FileKind, FileState, Observation, Process, Release, Space};
+pub use observe::{Places, observe};
+pub use process::wait_started;
+pub use unit::UnitState;

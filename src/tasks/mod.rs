@@ -1,1 +1,356 @@
-//! Stub.
+//! Everything that a playbook can have done: one file per task, one line below per file.
+//!
+//! A task is a *check*, a pure decision over what was observed, and an *apply*. The engine observes
+//! again after an apply, and the check must then have nothing more to say.
+
+mod crash;
+mod error;
+mod fleet;
+mod reach;
+mod template;
+mod view;
+mod wanted;
+
+pub use error::TaskError;
+pub use fleet::{Fleet, FleetOptions};
+pub use reach::Reach;
+pub use template::VARIABLES;
+pub use view::{Hands, Mode, Overview, View};
+pub use wanted::{CertificateFile, Wanted};
+
+use crate::error::ExitStatus;
+use serde::Deserialize;
+
+/// What a check decides.
+#[derive(Debug)]
+pub enum Decision {
+    /// There is nothing to do.
+    Nothing,
+    /// These things are to be changed.
+    Changes(Vec<Change>),
+    /// It has to be waited for something that comes by itself.
+    NotYet {
+        /// What is being waited for, a phrase.
+        reason: String,
+        /// Where its coming can be seen.
+        seen_in: SeenIn,
+        /// How the run ends if it never comes.
+        exit: ExitStatus,
+    },
+}
+
+/// Where to look to see that a wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeenIn {
+    /// On the host.
+    Host,
+    /// In what the members say.
+    Cluster,
+}
+
+/// One thing that is to be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What, a phrase in the imperative: `start etcd`.
+    pub summary: String,
+    /// For text files, what would differ; never holds a secret.
+    pub diff: Option<TextDiff>,
+}
+
+/// A text file that is to be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextDiff {
+    /// Its path on the host.
+    pub path: String,
+    /// Its text now; empty if it is not there.
+    pub old: String,
+    /// Its text then.
+    pub new: String,
+}
+
+impl Change {
+    /// A change without a diff.
+    #[must_use]
+    pub fn new(summary: impl Into<String>) -> Self {
+        Self { summary: summary.into(), diff: None }
+    }
+}
+
+impl Decision {
+    /// The changes, or nothing if there are none.
+    #[must_use]
+    pub fn changes(changes: Vec<Change>) -> Self {
+        if changes.is_empty() { Self::Nothing } else { Self::Changes(changes) }
+    }
+
+    /// One change without a diff.
+    #[must_use]
+    pub fn change(summary: impl Into<String>) -> Self {
+        Self::Changes(vec![Change::new(summary)])
+    }
+}
+
+/// What a task has to be shown beside the observation of its host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The files and the generation that the host should have.
+    pub wanted: bool,
+    /// Which cluster the data dirs of all hosts belong to.
+    pub membership: bool,
+    /// What every member says.
+    pub cluster: bool,
+    /// Whether every host reaches every other's peer port.
+    pub reach: bool,
+    /// What would have to be issued in the PKI.
+    pub pki: bool,
+    /// Which releases are not at hand yet.
+    pub release: bool,
+    /// A script that changes nothing; its exit status is shown.
+    pub probe: Option<String>,
+}
+
+/// What a task that runs on hosts must say of itself.
+pub(crate) trait HostTask {
+    /// What it has to be shown.
+    fn needs(&self, view: &View<'_>) -> Needs;
+
+    /// Decides what is to be done; pure.
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError>;
+
+    /// Decides whether it is done, after [`HostTask::apply`]; pure.
+    fn verify(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        self.check(view)
+    }
+
+    /// What the user should know although it stops nothing; pure.
+    fn warnings(&self, _view: &View<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Does what the check decided.
+    async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError>;
+}
+
+/// What a task that runs once, on the controller, must say of itself.
+pub(crate) trait ControllerTask {
+    /// What it has to be shown.
+    fn needs(&self) -> Needs;
+
+    /// Decides what is to be done; pure.
+    fn check(&self, overview: &Overview<'_>) -> Result<Decision, TaskError>;
+
+    /// Decides whether it is done, after [`ControllerTask::apply`]; pure.
+    fn verify(&self, overview: &Overview<'_>) -> Result<Decision, TaskError> {
+        self.check(overview)
+    }
+
+    /// What the user should know although it stops nothing; pure.
+    fn warnings(&self, _overview: &Overview<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Does what the check decided.
+    async fn apply(&self, overview: &Overview<'_>, fleet: &Fleet) -> Result<(), TaskError>;
+}
+
+macro_rules! tasks {
+    ($(#[$enum_doc:meta])* $enum:ident: $trait:ident { $($(#[$doc:meta])* $module:ident :: $kind:ident),* $(,)? }
+     needs($($need:ident: $need_type:ty),*) check($view:ty) apply($($arg:ident: $arg_type:ty),*)) => {
+        $(mod $module;)*
+
+        $(#[$enum_doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum $enum {
+            $($(#[$doc])* $kind($module::$kind),)*
+        }
+
+        impl $enum {
+            /// The keys by which playbooks name these tasks.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($module),)*];
+
+            /// The key by which playbooks name it.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$kind(_) => stringify!($module),)* }
+            }
+
+            /// Reads the parameters that stand behind a task's key; `None` if the key is no task's.
+            fn read<'de, A: serde::de::MapAccess<'de>>(name: &str, map: &mut A) -> Option<Result<Self, A::Error>> {
+                match name {
+                    $(stringify!($module) => Some(map.next_value().map(Self::$kind)),)*
+                    _ => None,
+                }
+            }
+
+            /// A task that stands alone, without parameters.
+            fn bare<E: serde::de::Error>(name: &str) -> Option<Result<Self, E>> {
+                let none = serde::de::value::MapDeserializer::new(std::iter::empty::<(String, String)>());
+                match name {
+                    $(stringify!($module) => Some($module::$kind::deserialize(none).map(Self::$kind)),)*
+                    _ => None,
+                }
+            }
+
+            pub(crate) fn needs(&self, $($need: $need_type),*) -> Needs {
+                match self { $(Self::$kind(task) => $trait::needs(task, $($need),*),)* }
+            }
+
+            pub(crate) fn check(&self, view: $view) -> Result<Decision, TaskError> {
+                match self { $(Self::$kind(task) => $trait::check(task, view),)* }
+            }
+
+            pub(crate) fn verify(&self, view: $view) -> Result<Decision, TaskError> {
+                match self { $(Self::$kind(task) => $trait::verify(task, view),)* }
+            }
+
+            pub(crate) fn warnings(&self, view: $view) -> Vec<String> {
+                match self { $(Self::$kind(task) => $trait::warnings(task, view),)* }
+            }
+
+            pub(crate) async fn apply(&self, $($arg: $arg_type),*) -> Result<(), TaskError> {
+                match self { $(Self::$kind(task) => $trait::apply(task, $($arg),*).await,)* }
+            }
+        }
+    };
+}
+
+tasks! {
+    /// A task that runs on hosts, with its parameters.
+    HostTaskKind: HostTask {
+        /// Look whether the host can run a member, and holds nothing that is not ours.
+        preflight::Preflight,
+        /// Make the system user and the folders.
+        prepare_host::PrepareHost,
+        /// Bring the release to the host and unpack it beside the others.
+        stage_release::StageRelease,
+        /// Bring the certificates to the host, beside those in force.
+        stage_certificates::StageCertificates,
+        /// Bring the environment file and the unit to the host, beside those in force.
+        stage_config::StageConfig,
+        /// Put what is staged in the place of what is in force.
+        activate::Activate,
+        /// Start the member without waiting for its quorum.
+        start::Start,
+        /// Move leadership to another member if this one is about to be restarted.
+        hand_over_leadership::HandOverLeadership,
+        /// Restart the member if its process is not of the wanted generation.
+        restart::Restart,
+        /// Wait until the member is healthy.
+        wait_healthy::WaitHealthy,
+        /// Run a command.
+        command::Command,
+        /// Copy a file of the controller.
+        copy::Copy,
+        /// Bring a systemd unit into a state.
+        systemd::Systemd,
+        /// Wait for a port or a path.
+        wait_for::WaitFor,
+    }
+    needs(view: &View<'_>) check(&View<'_>) apply(view: &View<'_>, hands: &Hands<'_>)
+}
+
+tasks! {
+    /// A task that runs once, on the controller.
+    ControllerTaskKind: ControllerTask {
+        /// Fetch and check the release.
+        fetch_release::FetchRelease,
+        /// Make the certificates.
+        certificates::Certificates,
+        /// Look whether every host reaches every other's peer port.
+        check_peers::CheckPeers,
+        /// Ask every member for its health.
+        health::Health,
+    }
+    needs() check(&Overview<'_>) apply(overview: &Overview<'_>, fleet: &Fleet)
+}
+
+/// A task as a playbook names it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TaskKind {
+    /// It runs on the hosts of its play.
+    Host(HostTaskKind),
+    /// It runs once, on the controller.
+    Controller(ControllerTaskKind),
+}
+
+impl TaskKind {
+    /// The key by which playbooks name it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Host(task) => task.name(),
+            Self::Controller(task) => task.name(),
+        }
+    }
+
+    /// The keys of all tasks.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        HostTaskKind::NAMES.iter().chain(ControllerTaskKind::NAMES).copied()
+    }
+
+    fn bare<E: serde::de::Error>(name: &str) -> Result<Self, E> {
+        let host = HostTaskKind::bare(name).map(|task| task.map(Self::Host));
+        let task = host.or_else(|| ControllerTaskKind::bare(name).map(|task| task.map(Self::Controller)));
+        task.unwrap_or_else(|| Err(unknown(name)))
+    }
+
+    fn read<'de, A: serde::de::MapAccess<'de>>(name: &str, map: &mut A) -> Result<Self, A::Error> {
+        if let Some(task) = HostTaskKind::read(name, map) {
+            return task.map(Self::Host);
+        }
+        let task = ControllerTaskKind::read(name, map).map(|task| task.map(Self::Controller));
+        task.unwrap_or_else(|| Err(unknown(name)))
+    }
+}
+
+fn unknown<E: serde::de::Error>(name: &str) -> E {
+    let near = TaskKind::names().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+    match near.filter(|near| strsim::jaro(near, name) > 0.7) {
+        Some(near) => E::custom(format_args!("there is no task `{name}`; did you mean `{near}`?")),
+        None => E::custom(format_args!("there is no task `{name}`; there are: {}", TaskKind::names().collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// A task as it stands in a playbook: its key alone, or one key with parameters and, beside it,
+/// an optional `title`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What to call it on the screen.
+    pub title: Option<String>,
+    /// The task.
+    pub task: TaskKind,
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // By hand, since serde's derived enums want a YAML tag, and its internally tagged and
+        // flattened ones lose the line of a typo or take a second key in silence.
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the name of a task, alone or with its parameters")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Entry, E> {
+                Ok(Entry { title: None, task: TaskKind::bare(name)? })
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+                use serde::de::Error as _;
+                let (mut title, mut task) = (None, None);
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "title" => title = Some(map.next_value()?),
+                        name if task.is_none() => task = Some(TaskKind::read(name, &mut map)?),
+                        name => return Err(A::Error::custom(format_args!("a second task `{name}` in one entry"))),
+                    }
+                }
+                let task = task.ok_or_else(|| A::Error::custom("an entry without a task"))?;
+                Ok(Entry { title, task })
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

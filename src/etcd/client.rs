@@ -1,0 +1,311 @@
+//! One member's client port, reached through an SSH tunnel or directly, always with TLS verified.
+
+use super::config::client_url;
+use super::identity::{ClusterId, MemberId};
+use crate::inventory::Host;
+use crate::ssh::{Session, SshError};
+use etcd_client::{AlarmAction, AlarmType, Channel, GetOptions};
+use hyper_util::rt::TokioIo;
+use std::error::Error as StdError;
+use std::time::{Duration, Instant};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Uri};
+use zeroize::Zeroizing;
+
+/// What a client shows and trusts: the CA and the admin's certificate.
+pub struct Access {
+    /// The CA bundle, PEM.
+    pub ca: String,
+    /// The client certificate, PEM.
+    pub certificate: String,
+    /// Its key, PEM.
+    pub key: Zeroizing<String>,
+}
+
+/// How far a call got before it failed; the cause of an unhealthy member in one word.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The host cannot be reached by SSH.
+    #[error("ssh: {0}")]
+    Ssh(String),
+    /// Nothing answers on the client port.
+    #[error("tcp: {0}")]
+    Tcp(String),
+    /// The TLS handshake failed.
+    #[error("tls: {0}")]
+    Tls(String),
+    /// No answer in time.
+    #[error("no answer to `{call}` within {} s", limit.as_secs_f64())]
+    Timeout {
+        /// The call.
+        call: &'static str,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The member answered with an error.
+    #[error("`{call}`: {message}")]
+    Refused {
+        /// The call.
+        call: &'static str,
+        /// etcd's words.
+        message: String,
+    },
+}
+
+/// What a member says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Its id.
+    pub member: MemberId,
+    /// Its cluster's id.
+    pub cluster: ClusterId,
+    /// The version that it runs.
+    pub version: String,
+    /// Whom it follows, if anyone.
+    pub leader: Option<MemberId>,
+    /// The raft term.
+    pub term: u64,
+    /// The last raft entry that it has committed.
+    pub raft_index: u64,
+    /// The last raft entry that it has applied.
+    pub applied_index: u64,
+    /// Whether it is a learner, which has no vote.
+    pub learner: bool,
+    /// Size of its database file in bytes.
+    pub db_size: u64,
+    /// What it complains of.
+    pub errors: Vec<String>,
+}
+
+/// A member as another member lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: MemberId,
+    /// Its name; empty before it first started.
+    pub name: String,
+    /// Its peer URLs.
+    pub peer_urls: Vec<String>,
+    /// Its client URLs; empty before it first started.
+    pub client_urls: Vec<String>,
+    /// Whether it is a learner.
+    pub learner: bool,
+}
+
+/// An alarm that a member has raised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// The member.
+    pub member: MemberId,
+    /// `NOSPACE` or `CORRUPT`.
+    pub kind: String,
+}
+
+/// All that one look at a member tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What it says of itself.
+    pub status: Status,
+    /// Whom it knows, sorted by id.
+    pub members: Result<Vec<Listed>, CallError>,
+    /// The alarms that it knows of, its own and others'.
+    pub alarms: Result<Vec<Alarm>, CallError>,
+    /// Whether a linearizable read succeeds, which takes a leader and a quorum.
+    pub read: Result<(), CallError>,
+    /// How long the slowest of the calls took.
+    pub round_trip: Duration,
+}
+
+/// A connection to one member.
+#[derive(Clone)]
+pub struct MemberClient {
+    client: etcd_client::Client,
+    limit: Duration,
+}
+
+impl MemberClient {
+    /// Connects to the host's member through an SSH session to that host.
+    ///
+    /// # Errors
+    /// How far it got: SSH, TCP or TLS.
+    pub async fn through(session: &Session, host: &Host, access: &Access, limit: Duration) -> Result<Self, CallError> {
+        let (session, address, port) = (session.clone(), host.address.clone(), host.client_port);
+        let connector = tower::service_fn(move |_: Uri| {
+            let (session, address) = (session.clone(), address.clone());
+            async move { session.tunnel(&address, port).await.map(TokioIo::new) }
+        });
+        let endpoint = endpoint(host, access, limit)?;
+        let channel = tokio::time::timeout(limit, endpoint.connect_with_connector(connector));
+        Self::over(channel.await, limit).await
+    }
+
+    /// Connects to the host's member straight from this machine.
+    ///
+    /// # Errors
+    /// How far it got: TCP or TLS.
+    pub async fn direct(host: &Host, access: &Access, limit: Duration) -> Result<Self, CallError> {
+        let endpoint = endpoint(host, access, limit)?;
+        Self::over(tokio::time::timeout(limit, endpoint.connect()).await, limit).await
+    }
+
+    async fn over(
+        channel: Result<Result<tonic::transport::Channel, tonic::transport::Error>, tokio::time::error::Elapsed>,
+        limit: Duration,
+    ) -> Result<Self, CallError> {
+        let channel = channel
+            .map_err(|_| CallError::Timeout { call: "connect", limit })?
+            .map_err(|error| transport_error(&error))?;
+        let client = etcd_client::Client::from_channel(Channel::Tonic(channel), None);
+        let client = client.await.map_err(|error| call_error("connect", &error))?;
+        Ok(Self { client, limit })
+    }
+
+    async fn call<T>(
+        &self,
+        call: &'static str,
+        future: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T, CallError> {
+        match tokio::time::timeout(self.limit, future).await {
+            Ok(result) => result.map_err(|error| call_error(call, &error)),
+            Err(_) => Err(CallError::Timeout { call, limit: self.limit }),
+        }
+    }
+
+    /// Looks at the member: status, members, alarms and a linearizable read, all at once.
+    ///
+    /// # Errors
+    /// The member does not even tell its status.
+    pub async fn report(&self) -> Result<Report, CallError> {
+        let begun = Instant::now();
+        let (mut maintenance, mut cluster) = (self.client.maintenance_client(), self.client.cluster_client());
+        let (mut alarms, mut kv) = (self.client.maintenance_client(), self.client.kv_client());
+        // The key that etcdctl's own health check reads; it need not exist.
+        let read = kv.get("health", Some(GetOptions::new().with_keys_only()));
+        let (status, members, alarms, read) = tokio::join!(
+            self.call("status", maintenance.status()),
+            self.call("member list", cluster.member_list()),
+            self.call("alarm list", alarms.alarm(AlarmAction::Get, AlarmType::None, None)),
+            self.call("linearizable read", read),
+        );
+        let status = status?;
+        let header = |header: Option<&etcd_client::ResponseHeader>| {
+            header.map(|header| (MemberId(header.member_id()), ClusterId(header.cluster_id())))
+        };
+        let (member, cluster) = header(status.header()).unwrap_or((MemberId(0), ClusterId(0)));
+        Ok(Report {
+            status: Status {
+                member,
+                cluster,
+                version: status.version().to_owned(),
+                leader: Some(status.leader()).filter(|leader| *leader != 0).map(MemberId),
+                term: status.raft_term(),
+                raft_index: status.raft_index(),
+                applied_index: status.raft_applied_index(),
+                learner: status.is_learner(),
+                db_size: u64::try_from(status.db_size()).unwrap_or_default(),
+                errors: status.errors().to_vec(),
+            },
+            members: members.map(|list| {
+                let mut members: Vec<_> = list.members().iter().map(listed).collect();
+                members.sort_by_key(|member| member.id);
+                members
+            }),
+            alarms: alarms.map(|list| {
+                let alarm = |alarm: &etcd_client::AlarmMember| Alarm {
+                    member: MemberId(alarm.member_id()),
+                    kind: match alarm.alarm() {
+                        AlarmType::Nospace => "NOSPACE".to_owned(),
+                        AlarmType::Corrupt => "CORRUPT".to_owned(),
+                        AlarmType::None => "NONE".to_owned(),
+                    },
+                };
+                list.alarms().iter().map(alarm).collect()
+            }),
+            read: read.map(|_| ()),
+            round_trip: begun.elapsed(),
+        })
+    }
+
+    /// The hash of all keys up to `revision`, or up to the newest with 0, and the revision hashed.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn hash_kv(&self, revision: i64) -> Result<(u32, i64), CallError> {
+        let mut maintenance = self.client.maintenance_client();
+        let hash = self.call("hash", maintenance.hash_kv(revision)).await?;
+        Ok((hash.hash(), hash.header().map_or(0, etcd_client::ResponseHeader::revision)))
+    }
+
+    /// Asks this member, which has to be the leader, to hand leadership to another voter.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn move_leader(&self, to: MemberId) -> Result<(), CallError> {
+        let mut maintenance = self.client.maintenance_client();
+        self.call("move leader", maintenance.move_leader(to.0)).await.map(|_| ())
+    }
+}
+
+fn listed(member: &etcd_client::Member) -> Listed {
+    Listed {
+        id: MemberId(member.id()),
+        name: member.name().to_owned(),
+        peer_urls: member.peer_urls().to_vec(),
+        client_urls: member.client_urls().to_vec(),
+        learner: member.is_learner(),
+    }
+}
+
+fn endpoint(host: &Host, access: &Access, limit: Duration) -> Result<Endpoint, CallError> {
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(&access.ca))
+        .identity(Identity::from_pem(&access.certificate, access.key.as_bytes()))
+        .domain_name(host.address.clone());
+    Endpoint::from_shared(client_url(host))
+        .and_then(|endpoint| endpoint.tls_config(tls))
+        .map(|endpoint| endpoint.connect_timeout(limit).timeout(limit).tcp_nodelay(true))
+        .map_err(|error| transport_error(&error))
+}
+
+/// Finds the layer that failed in a transport error's chain of causes.
+fn transport_error(error: &tonic::transport::Error) -> CallError {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    let mut last = error.to_string();
+    while let Some(inner) = cause {
+        if let Some(ssh) = inner.downcast_ref::<SshError>() {
+            return if ssh.is_tunnel_refused() { CallError::Tcp(ssh.to_string()) } else { CallError::Ssh(ssh.to_string()) };
+        }
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return CallError::Tls(tls.to_string());
+        }
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            // rustls errors arrive inside an io::Error, whose own source() skips over them.
+            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return CallError::Tls(tls.to_string());
+            }
+        }
+        last = inner.to_string();
+        cause = inner.source();
+    }
+    CallError::Tcp(last)
+}
+
+fn call_error(call: &'static str, error: &etcd_client::Error) -> CallError {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => {
+            let mut cause = status.source();
+            while let Some(inner) = cause {
+                let tls = inner.downcast_ref::<rustls::Error>().map(ToString::to_string).or_else(|| {
+                    let io = inner.downcast_ref::<std::io::Error>()?;
+                    io.get_ref()?.downcast_ref::<rustls::Error>().map(ToString::to_string)
+                });
+                if let Some(tls) = tls {
+                    return CallError::Tls(tls);
+                }
+                cause = inner.source();
+            }
+            CallError::Refused { call, message: status.message().to_owned() }
+        }
+        etcd_client::Error::TransportError(error) => transport_error(error),
+        other => CallError::Refused { call, message: other.to_string() },
+    }
+}

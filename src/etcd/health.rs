@@ -1,0 +1,218 @@
+//! Whether a member and the cluster are healthy, and if not, why.
+
+use super::client::{CallError, Report};
+use super::config::client_url;
+use super::identity::MemberId;
+use crate::inventory::Host;
+use std::fmt;
+
+/// What one look at one host's member gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// The host's name, which is the member's.
+    pub host: String,
+    /// The URL that was asked.
+    pub endpoint: String,
+    /// What it said, or how far the question got.
+    pub report: Result<Report, CallError>,
+}
+
+impl Look {
+    /// A look at `host`.
+    #[must_use]
+    pub fn new(host: &Host, report: Result<Report, CallError>) -> Self {
+        Self { host: host.name.clone(), endpoint: client_url(host), report }
+    }
+
+    /// Why the member is not healthy; `None` if it is.
+    #[must_use]
+    pub fn ailment(&self) -> Option<Ailment> {
+        let report = match &self.report {
+            Ok(report) => report,
+            Err(error) => return Some(Ailment::Unreachable(error.clone())),
+        };
+        let status = &report.status;
+        if let Ok(alarms) = &report.alarms
+            && let Some(alarm) = alarms.iter().find(|alarm| alarm.member == status.member)
+        {
+            return Some(Ailment::Alarm(alarm.kind.clone()));
+        }
+        if status.leader.is_none() {
+            return Some(Ailment::NoLeader);
+        }
+        if status.learner {
+            return Some(Ailment::Learner);
+        }
+        match (&report.read, &report.alarms) {
+            (Err(error), _) | (Ok(()), Err(error)) => Some(Ailment::Call(error.clone())),
+            (Ok(()), Ok(_)) => None,
+        }
+    }
+}
+
+/// Why a member is not healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ailment {
+    /// It could not be asked.
+    Unreachable(CallError),
+    /// It follows no leader.
+    NoLeader,
+    /// It raised this alarm.
+    Alarm(String),
+    /// It has no vote yet.
+    Learner,
+    /// It answers, but a call that a healthy member serves failed.
+    Call(CallError),
+}
+
+impl fmt::Display for Ailment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(error) | Self::Call(error) => write!(f, "{error}"),
+            Self::NoLeader => write!(f, "no leader"),
+            Self::Alarm(kind) => write!(f, "alarm {kind}"),
+            Self::Learner => write!(f, "learner, which has no vote yet"),
+        }
+    }
+}
+
+/// How many voters of `voters` have to be up.
+#[must_use]
+pub fn quorum(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// The state of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every member of the inventory is healthy, and there is none beside them.
+    Healthy,
+    /// There is a quorum, but not all is well.
+    Degraded,
+    /// There is no quorum.
+    Unhealthy,
+}
+
+/// The health of a whole cluster, as seen at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterHealth {
+    /// The members, sorted by id, those without a known id last.
+    pub members: Vec<MemberHealth>,
+    /// What is wrong with the cluster as a whole, a phrase each.
+    pub problems: Vec<String>,
+    /// The state of the whole.
+    pub verdict: Verdict,
+}
+
+/// The health of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberHealth {
+    /// Its id, from itself or from the others' member lists.
+    pub id: Option<MemberId>,
+    /// The look at it.
+    pub look: Look,
+    /// Why it is not healthy, if it is not.
+    pub ailment: Option<Ailment>,
+}
+
+impl MemberHealth {
+    /// The line that `health` prints for it, in the words of etcd's own tools.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let id = self.id.map_or_else(|| format!("of {}", self.look.host), |id| id.to_string());
+        let endpoint = &self.look.endpoint;
+        match &self.ailment {
+            None => format!("member {id} is healthy: got healthy result from {endpoint}"),
+            Some(Ailment::Unreachable(error)) => {
+                format!("member {id} is unreachable: no result from {endpoint}: {error}")
+            }
+            Some(ailment) => format!("member {id} is unhealthy: got unhealthy result from {endpoint}: {ailment}"),
+        }
+    }
+}
+
+impl ClusterHealth {
+    /// Puts the looks at all hosts of the inventory together.
+    #[must_use]
+    pub fn assess(looks: Vec<Look>) -> Self {
+        let mut problems = Vec::new();
+        let reports: Vec<(&Look, &Report)> =
+            looks.iter().filter_map(|look| Some((look, look.report.as_ref().ok()?))).collect();
+        let lists: Vec<_> = reports.iter().filter_map(|(_, report)| report.members.as_ref().ok()).collect();
+        let known = lists.first().map(|list| list.as_slice()).unwrap_or_default();
+        if lists.iter().any(|list| list.as_slice() != known) {
+            problems.push("the members do not agree on who is a member".to_owned());
+        }
+        let mut clusters: Vec<_> = reports.iter().map(|(_, report)| report.status.cluster).collect();
+        clusters.sort();
+        clusters.dedup();
+        if let [first, .., last] = clusters[..] {
+            problems.push(format!("the members belong to different clusters ({first} and {last})"));
+        }
+        let mut leaders: Vec<_> = reports.iter().filter_map(|(_, report)| report.status.leader).collect();
+        leaders.sort();
+        leaders.dedup();
+        if leaders.len() > 1 {
+            problems.push("the members follow different leaders".to_owned());
+        }
+        for stranger in known.iter().filter(|member| !looks.iter().any(|look| look.host == member.name)) {
+            let name = if stranger.name.is_empty() { "without a name" } else { &stranger.name };
+            problems.push(format!("member {} ({name}) is not in the inventory", stranger.id));
+        }
+        let mut members: Vec<MemberHealth> = looks
+            .iter()
+            .map(|look| {
+                let own = look.report.as_ref().ok().map(|report| report.status.member);
+                let listed = known.iter().find(|member| member.name == look.host).map(|member| member.id);
+                let id = own.or(listed);
+                // A member whose neighbours report an alarm of it may itself not answer.
+                MemberHealth { id, look: look.clone(), ailment: look.ailment() }
+            })
+            .collect();
+        for member in members.iter().filter(|member| !known.is_empty() && member.id.is_none()) {
+            problems.push(format!("host `{}` is no member of the cluster", member.look.host));
+        }
+        let voters = if known.is_empty() { members.len() } else { known.iter().filter(|m| !m.learner).count() };
+        let healthy = members.iter().filter(|member| member.ailment.is_none()).count();
+        let verdict = if healthy == members.len() && problems.is_empty() {
+            Verdict::Healthy
+        } else if healthy >= quorum(voters) && clusters.len() == 1 {
+            Verdict::Degraded
+        } else {
+            Verdict::Unhealthy
+        };
+        members.sort_by_key(|member| (member.id.is_none(), member.id));
+        Self { members, problems, verdict }
+    }
+
+    /// How many members are healthy.
+    #[must_use]
+    pub fn healthy(&self) -> usize {
+        self.members.iter().filter(|member| member.ailment.is_none()).count()
+    }
+
+    /// The leader, if the members agree on one.
+    #[must_use]
+    pub fn leader(&self) -> Option<MemberId> {
+        let mut leaders = self.members.iter().filter_map(|m| m.look.report.as_ref().ok()?.status.leader);
+        let leader = leaders.next()?;
+        leaders.all(|other| other == leader).then_some(leader)
+    }
+
+    /// The last line of `health`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self.verdict {
+            Verdict::Healthy => "cluster is healthy".to_owned(),
+            Verdict::Degraded => format!("cluster is degraded: {}", self.causes()),
+            Verdict::Unhealthy => format!("cluster is unhealthy: {}", self.causes()),
+        }
+    }
+
+    fn causes(&self) -> String {
+        let (healthy, all) = (self.healthy(), self.members.len());
+        let mut causes = vec![format!("{healthy} of {all} members healthy, quorum is {}", quorum(all))];
+        causes.extend(self.problems.iter().cloned());
+        causes.join("; ")
+    }
+}

@@ -1,0 +1,375 @@
+//! The one script that looks at a host, and how its answer is read.
+
+use super::connection::{Connection, Script};
+use super::error::HostError;
+use super::observation::{DataDir, FileKind, FileState, Observation, Process, Release, Space};
+use super::unit::UnitState;
+use crate::inventory::Paths;
+use crate::ssh::quote;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where to look on a host.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The inventory's paths.
+    pub paths: Paths,
+    /// The unit's name, `etcd.service`.
+    pub unit: String,
+    /// The system user, `etcd`.
+    pub account: String,
+    /// The variable of the process that carries the generation.
+    pub generation: String,
+    /// The variable in the environment file that says that the cluster stands.
+    pub established: String,
+    /// Ports whose listeners are of interest.
+    pub ports: Vec<u16>,
+}
+
+impl Places {
+    /// The unit file that we write.
+    #[must_use]
+    pub fn unit_file(&self) -> String {
+        format!("/etc/systemd/system/{}", self.unit)
+    }
+
+    /// The environment file that we write.
+    #[must_use]
+    pub fn environment_file(&self) -> String {
+        format!("{}/etcd.conf", self.paths.config)
+    }
+
+    /// Every file whose mode, owner and digest are of interest.
+    fn files(&self) -> Vec<String> {
+        let Paths { install, config, data, bin } = &self.paths;
+        let mut files = vec![
+            install.clone(),
+            format!("{install}/releases"),
+            config.clone(),
+            data.clone(),
+            self.unit_file(),
+            self.environment_file(),
+            format!("{config}/ssl"),
+            format!("{config}/.next/etcd.conf"),
+            format!("{config}/.next/{}", self.unit),
+        ];
+        for name in ["ca.pem", "server.pem", "server-key.pem", "peer.pem", "peer-key.pem"] {
+            files.push(format!("{config}/ssl/{name}"));
+            files.push(format!("{config}/.next/ssl/{name}"));
+        }
+        files.extend(["etcd", "etcdctl", "etcdutl"].map(|name| format!("{bin}/{name}")));
+        files
+    }
+}
+
+/// Looks at a host: one script, one round trip.
+///
+/// # Errors
+/// The host cannot be reached, or its answer makes no sense.
+pub async fn observe(connection: &Connection, places: &Places) -> Result<Observation, HostError> {
+    let text = script(places);
+    let sent = SystemTime::now();
+    let answer = connection.run(Script::new("look at the host", &text)).await?;
+    let received = SystemTime::now();
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let mut seen = read(&answer);
+    seen.clock_skew = seen.clock.map(|clock| clock - f64::midpoint(seconds(sent), seconds(received)));
+    Ok(seen)
+}
+
+fn script(places: &Places) -> String {
+    let Paths { install, config, data, bin } = &places.paths;
+    let files: Vec<String> = places.files().iter().map(|file| quote(file)).collect();
+    let ports: Vec<String> = places.ports.iter().map(|port| format!("*:{port:04X}")).collect();
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "unit={} account={} install={} config={} data={} bin={}\nunit_file={} environment={}",
+        quote(&places.unit),
+        quote(&places.account),
+        quote(install),
+        quote(config),
+        quote(data),
+        quote(bin),
+        quote(&places.unit_file()),
+        quote(&places.environment_file()),
+    );
+    let _ = write!(
+        text,
+        r#"v() {{ printf '%s %s\n' "$1" "$2"; }}
+block() {{ if [ -f "$2" ]; then v "$1" "$(head -c 65536 "$2" | base64 | tr -d '\n')"; fi; }}
+v kernel "$(uname -s)"
+v machine "$(uname -m)"
+v clock "$(date +%s.%N)"
+v uid "$(id -u)"
+if [ -r /etc/machine-id ]; then read -r id </etc/machine-id || :; v machine-id "$id"; fi
+if [ -r /proc/sys/kernel/random/boot_id ]; then read -r id </proc/sys/kernel/random/boot_id || :; v boot-id "$id"; fi
+for c in systemctl journalctl tar gzip sha256sum base64 stat mktemp readlink df tr tail sync; do
+  command -v "$c" >/dev/null 2>&1 || v missing "$c"
+done
+if id -u "$account" >/dev/null 2>&1; then v account "$account"; fi
+if [ -d /run/systemd/system ]; then
+  v booted systemd
+  v systemd "$(systemctl --version | head -n 1)"
+  show=$(systemctl show "$unit" -p {properties} 2>/dev/null) || show=
+  pid=0 active= sub= restarts=0
+  while IFS= read -r line; do
+    v unit "$line"
+    case $line in
+      MainPID=*) pid=${{line#*=}};; ActiveState=*) active=${{line#*=}};;
+      SubState=*) sub=${{line#*=}};; NRestarts=*) restarts=${{line#*=}};;
+    esac
+  done <<END
+$show
+END
+  if [ "$pid" -gt 0 ] 2>/dev/null && [ -r "/proc/$pid/environ" ]; then
+    v exe "$(readlink "/proc/$pid/exe" || :)"
+    tr '\0' '\n' <"/proc/$pid/environ" | while IFS= read -r line; do
+      case $line in {generation}=*) v generation "${{line#*=}}";; esac
+    done
+  fi
+  if [ "$active" = failed ] || [ "$sub" = auto-restart ] || [ "${{restarts:-0}}" -gt 0 ]; then
+    v journal "$(journalctl -u "$unit" -n 40 -o cat --no-pager -q 2>/dev/null | base64 | tr -d '\n')"
+  fi
+fi
+for p in "$install" "$config" "$data" "$bin"; do
+  at=$p; while [ ! -d "$at" ]; do at=$(dirname "$at"); done
+  v space "$(df -Pk "$at" | tail -n 1) $p"
+  v inodes "$(df -Pi "$at" 2>/dev/null | tail -n 1) $p"
+  if [ ! -w "$at" ]; then v read-only "$p"; fi
+done
+set -- {files}
+stat -c 'stat %n|%F|%a|%U|%G|%N' "$@" 2>/dev/null || :
+sha256sum "$@" 2>/dev/null | while IFS= read -r line; do v sha256 "$line"; done || :
+if [ -e "$config/.next" ]; then v next present; fi
+block unit-text "$unit_file"
+block environment "$environment"
+if [ -e "$unit_file" ] && [ ! -f "$unit_file" ]; then v odd "$unit_file"; fi
+if [ -d "$data" ]; then
+  for entry in "$data"/* "$data"/.[!.]*; do
+    if [ -e "$entry" ] && [ "${{entry##*/}}" != lost+found ]; then v data "${{entry##*/}}"; break; fi
+  done
+  wal=
+  for entry in "$data"/member/wal/*.wal; do if [ -f "$entry" ]; then wal=$entry; fi; done
+  if [ -n "$wal" ]; then
+    length=16384
+    if [ -f "$environment" ]; then
+      while IFS= read -r line; do case $line in {established}=*) length=1024;; esac; done <"$environment"
+    fi
+    v wal "$(head -c "$length" "$wal" | base64 | tr -d '\n')"
+  fi
+fi
+for dir in "$install"/releases/*/; do
+  dir=${{dir%/}}
+  if [ ! -f "$dir/.archive" ]; then continue; fi
+  read -r digest <"$dir/.archive" || :
+  if [ "$(cd "$dir" && stat -c '%n %s %Y %a' etcd etcdctl etcdutl 2>/dev/null)" = "$(tail -n +2 "$dir/.archive")" ]; then
+    v release "$digest whole ${{dir##*/}}"
+  else
+    v release "$digest altered ${{dir##*/}}"
+  fi
+done
+for table in /proc/net/tcp /proc/net/tcp6; do
+  if [ ! -r "$table" ]; then continue; fi
+  while read -r _ local _ state _; do
+    case $state/$local in {ports}) v listen "$local";; esac
+  done <"$table"
+done
+"#,
+        properties = UnitState::PROPERTIES,
+        generation = places.generation,
+        established = places.established,
+        files = files.join(" "),
+        ports = ports.iter().map(|port| format!("0A/{port}")).collect::<Vec<_>>().join("|"),
+    );
+    text
+}
+
+/// Reads the script's answer. What cannot be understood is left out: a host is not trusted, and the
+/// checks refuse what they do not find.
+fn read(answer: &[u8]) -> Observation {
+    let text = String::from_utf8_lossy(answer);
+    let mut seen = Observation::default();
+    let mut properties = BTreeMap::new();
+    let (mut exe, mut generation) = (None, None);
+    let mut digests = BTreeMap::new();
+    for line in text.lines() {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        match key {
+            "kernel" => seen.kernel = value.to_owned(),
+            "machine" => seen.machine = value.to_owned(),
+            "machine-id" => seen.machine_id = value.to_owned(),
+            "boot-id" => seen.boot_id = value.to_owned(),
+            "clock" => seen.clock = value.parse().ok(),
+            "uid" => seen.uid = value.parse().ok(),
+            "missing" => seen.missing.push(value.to_owned()),
+            "account" => seen.account = true,
+            "booted" => seen.booted_by_systemd = true,
+            "systemd" => seen.systemd = value.split_ascii_whitespace().nth(1).and_then(|v| v.parse().ok()),
+            "unit" => {
+                if let Some((name, value)) = value.split_once('=') {
+                    properties.insert(name.to_owned(), value.to_owned());
+                }
+            }
+            "exe" => exe = Some(value.to_owned()),
+            "generation" => generation = Some(value.to_owned()),
+            "journal" => seen.journal = decode(value),
+            "space" => {
+                if let Some((free, mount, path)) = df(value) {
+                    seen.space.insert(path, Space { free: free * 1024, mount, free_inodes: None });
+                }
+            }
+            "inodes" => {
+                if let Some((free, _, path)) = df(value)
+                    && let Some(space) = seen.space.get_mut(&path)
+                {
+                    // File systems that make inodes as needed report none at all.
+                    space.free_inodes = Some(free).filter(|_| !value.contains(" 0 0 0 "));
+                }
+            }
+            "read-only" => seen.read_only.push(value.to_owned()),
+            "stat" => {
+                if let Some((path, state)) = stat(value) {
+                    seen.files.insert(path, state);
+                }
+            }
+            "sha256" => {
+                if let Some((digest, path)) = value.split_once("  ") {
+                    digests.insert(path.to_owned(), digest.to_owned());
+                }
+            }
+            "next" => seen.staged = true,
+            "odd" => seen.odd.push(value.to_owned()),
+            "unit-text" => seen.unit_text = Some(decode(value)),
+            "environment" => seen.environment = Some(decode(value)),
+            "data" => seen.data.get_or_insert_with(DataDir::default).entry = value.to_owned(),
+            "wal" => {
+                let bytes = data_encoding::BASE64.decode(value.as_bytes()).unwrap_or_default();
+                seen.data.get_or_insert_with(DataDir::default).wal = bytes;
+            }
+            "release" => {
+                if let [digest, state, version] = value.split(' ').collect::<Vec<_>>()[..] {
+                    let release = Release { archive_sha256: digest.to_owned(), whole: state == "whole" };
+                    seen.releases.insert(version.to_owned(), release);
+                }
+            }
+            "listen" => {
+                if let Some(port) = value.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok()) {
+                    seen.listening.insert(port);
+                }
+            }
+            _ => {}
+        }
+    }
+    for (path, digest) in digests {
+        if let Some(FileState { kind: FileKind::File { sha256 }, .. }) = seen.files.get_mut(&path) {
+            *sha256 = digest;
+        }
+    }
+    seen.unit = UnitState::parse(&properties);
+    if seen.unit.runs() {
+        seen.process = Some(Process { exe: exe.unwrap_or_default(), generation });
+    }
+    seen
+}
+
+fn decode(base64: &str) -> String {
+    let bytes = data_encoding::BASE64.decode(base64.as_bytes()).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A line of `df -P` with our path behind it: the available column, the mount point, the path.
+fn df(line: &str) -> Option<(u64, String, String)> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [.., available, _percent, mount, path] = fields[..] else { return None };
+    Some((available.parse().ok()?, mount.to_owned(), path.to_owned()))
+}
+
+/// A line of our `stat`: name, type, mode, owner, group and, for links, the quoted name and target.
+fn stat(line: &str) -> Option<(String, FileState)> {
+    let [path, kind, mode, owner, group, link] = line.splitn(6, '|').collect::<Vec<_>>()[..] else { return None };
+    let kind = match kind {
+        "regular file" | "regular empty file" => FileKind::File { sha256: String::new() },
+        "directory" => FileKind::Folder,
+        "symbolic link" => {
+            let target = link.split_once(" -> ").map(|(_, target)| target.trim_matches(['\'', '"']));
+            FileKind::Link { target: target.unwrap_or_default().to_owned() }
+        }
+        _ => FileKind::Other,
+    };
+    let mode = u32::from_str_radix(mode, 8).ok()?;
+    Some((path.to_owned(), FileState { kind, mode, owner: format!("{owner}:{group}") }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn places(root: &str) -> Places {
+        Places {
+            paths: Paths {
+                install: format!("{root}/opt"),
+                config: format!("{root}/conf"),
+                data: format!("{root}/data"),
+                bin: format!("{root}/bin"),
+            },
+            unit: "no-such-unit-of-etcd-ha.service".into(),
+            account: "root".into(),
+            generation: "HA_GENERATION".into(),
+            established: "HA_CLUSTER_ID".into(),
+            ports: vec![2379],
+        }
+    }
+
+    /// The script is run by a real shell on this machine: no host is needed to look at files.
+    #[test]
+    fn files_links_and_digests_are_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for dir in ["opt/releases/3.5.16", "conf/.next/ssl", "data/member/wal", "bin"] {
+            std::fs::create_dir_all(at(dir)).unwrap();
+        }
+        std::fs::write(at("conf/etcd.conf"), "ETCD_NAME=node01\n").unwrap();
+        std::fs::write(at("conf/.next/ssl/ca.pem"), "staged").unwrap();
+        std::fs::write(at("data/member/wal/0000000000000000-0000000000000000.wal"), [1, 2, 3]).unwrap();
+        std::os::unix::fs::symlink("../opt/releases/3.5.16/etcd", at("bin/etcd")).unwrap();
+        std::fs::write(at("opt/releases/3.5.16/.archive"), "abc\n").unwrap();
+        let root = root.path().to_str().unwrap();
+        for shell in ["sh", "bash"] {
+            let output = Command::new(shell).args(["-euc", &script(&places(root))]).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let seen = read(&output.stdout);
+            assert_eq!(seen.kernel, "Linux");
+            assert!(seen.account && seen.staged);
+            assert_eq!(seen.environment.as_deref(), Some("ETCD_NAME=node01\n"));
+            let staged = &seen.files[&format!("{root}/conf/.next/ssl/ca.pem")];
+            let FileKind::File { sha256 } = &staged.kind else { panic!("{staged:?}") };
+            assert_eq!(sha256, "8d906d61f92c9696387e566ecee255b733c79536074173a8eab915bad2d1fa28");
+            let link = &seen.files[&format!("{root}/bin/etcd")];
+            assert_eq!(link.kind, FileKind::Link { target: "../opt/releases/3.5.16/etcd".into() });
+            assert_eq!(seen.data.as_ref().unwrap().wal, [1, 2, 3]);
+            assert_eq!(seen.data.as_ref().unwrap().entry, "member");
+            assert!(!seen.releases["3.5.16"].archive_sha256.is_empty());
+            assert!(seen.space[&format!("{root}/data")].free > 0);
+            assert_eq!(seen.clock.map(|clock| clock > 1.7e9), Some(true));
+            assert!(!seen.unit.runs() && !seen.unit.crashed());
+        }
+    }
+
+    #[test]
+    fn a_data_dir_with_nothing_but_lost_and_found_is_empty() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("data/lost+found")).unwrap();
+        let root = root.path().to_str().unwrap();
+        let output = Command::new("sh").args(["-euc", &script(&places(root))]).output().unwrap();
+        assert_eq!(read(&output.stdout).data, None);
+    }
+
+    #[test]
+    fn nonsense_is_left_out() {
+        let seen = read(b"\xff\xfe\nstat |||\nspace x\nclock soon\nwal !!!\nunit\nrelease a\nlisten zz\nsha256 a\n");
+        assert_eq!(seen.files.len() + seen.space.len() + seen.releases.len() + seen.listening.len(), 0);
+    }
+}

@@ -1,0 +1,14 @@
+//! The playbooks that come with the binary.
+
+const EMBEDDED: [(&str, &str); 1] = [("deploy", include_str!("../../playbooks/deploy.yaml"))];
+
+/// The names of the embedded playbooks.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    EMBEDDED.iter().map(|(name, _)| *name)
+}
+
+/// The text of an embedded playbook.
+#[must_use]
+pub fn embedded(name: &str) -> Option<&'static str> {
+    EMBEDDED.iter().find(|(other, _)| *other == name).map(|(_, text)| *text)
+}

@@ -1,0 +1,195 @@
+//! Playbooks as written, and the errors that point into them.
+
+use super::{Play, Playbook, Tasks, Titled};
+use crate::error::{Explain, ExitStatus};
+use crate::tasks::{Entry, Mode, TaskKind};
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+use std::path::{Path, PathBuf};
+
+/// The most that a playbook may be; ours has a kilobyte.
+const MAX_SIZE: usize = 1 << 20;
+
+/// Why a playbook cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaybookError {
+    /// It cannot be read.
+    #[error("cannot read playbook `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is larger than a playbook can be.
+    #[error("playbook `{}` is larger than 1 MiB", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something in it is wrong.
+    #[error("{file}:{line}:{column}: {message}")]
+    Wrong {
+        /// The file.
+        file: String,
+        /// Line, from 1.
+        line: u64,
+        /// Column, from 1.
+        column: u64,
+        /// What is wrong.
+        message: String,
+        /// The line itself.
+        text: String,
+    },
+}
+
+impl Explain for PlaybookError {
+    fn exit(&self) -> ExitStatus {
+        ExitStatus::Usage
+    }
+
+    fn excerpt(&self) -> Option<String> {
+        let Self::Wrong { file, line, column, message, text } = self else { return None };
+        let number = line.to_string();
+        let margin = " ".repeat(number.len());
+        let caret = " ".repeat(usize::try_from(column.saturating_sub(1)).unwrap_or_default().min(text.len()));
+        Some(format!("error: {message}\n{margin}--> {file}:{line}:{column}\n{margin} |\n{number} | {text}\n{margin} | {caret}^\n"))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    plays: Vec<WrittenPlay>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPlay {
+    name: String,
+    #[serde(default)]
+    hosts: Option<Spanned<Hosts>>,
+    #[serde(default)]
+    mode: Option<Spanned<Mode>>,
+    tasks: Vec<Spanned<Entry>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+enum Hosts {
+    #[default]
+    All,
+    Controller,
+    Named(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Hosts {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Hosts;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`all`, `controller`, the name of a host or a list of names")
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<Hosts, E> {
+                Ok(match word {
+                    "all" => Hosts::All,
+                    "controller" => Hosts::Controller,
+                    name => Hosts::Named(vec![name.to_owned()]),
+                })
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut names: A) -> Result<Hosts, A::Error> {
+                let mut all = Vec::new();
+                while let Some(name) = names.next_element()? {
+                    all.push(name);
+                }
+                Ok(Hosts::Named(all))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl Playbook {
+    /// Reads a playbook from a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is wrong; the error says where.
+    pub fn load(path: &Path) -> Result<Self, PlaybookError> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|source| PlaybookError::Read { path: path.to_owned(), source })?;
+        if text.len() > MAX_SIZE {
+            return Err(PlaybookError::TooLarge { path: path.to_owned() });
+        }
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Reads a playbook from its text; `file` is for messages.
+    ///
+    /// # Errors
+    /// It is wrong; the error says where.
+    pub fn parse(file: &str, text: &str) -> Result<Self, PlaybookError> {
+        let wrong = |line: u64, column: u64, message: String| PlaybookError::Wrong {
+            file: file.to_owned(),
+            line,
+            column,
+            message,
+            text: text.lines().nth(usize::try_from(line.saturating_sub(1)).unwrap_or_default()).unwrap_or_default().to_owned(),
+        };
+        let written: Written = serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
+            .map_err(|error| {
+                let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+                wrong(line, column, message_of(&error))
+            })?;
+        if written.plays.is_empty() {
+            return Err(wrong(1, 1, "a playbook without plays".to_owned()));
+        }
+        let plays = written.plays.into_iter().map(|play| {
+            let at = |spot: serde_saphyr::Location, message: String| wrong(spot.line(), spot.column(), message);
+            let hosts = play.hosts.as_ref().map(|hosts| hosts.value.clone()).unwrap_or_default();
+            let misplaced = |entry: &Spanned<Entry>| {
+                let (name, place) = (entry.value.task.name(), if hosts == Hosts::Controller { "hosts" } else { "the controller" });
+                let fix = if hosts == Hosts::Controller { "all" } else { "controller" };
+                at(entry.referenced, format!("`{name}` runs on {place}; put it into a play with `hosts: {fix}`"))
+            };
+            let tasks = if hosts == Hosts::Controller {
+                if let Some(mode) = &play.mode {
+                    return Err(at(mode.referenced, "a play on the controller has no mode".to_owned()));
+                }
+                let tasks = play.tasks.iter().map(|entry| match &entry.value.task {
+                    TaskKind::Controller(task) => Ok(Titled::from(&entry.value, task.clone())),
+                    TaskKind::Host(_) => Err(misplaced(entry)),
+                });
+                Tasks::Controller(tasks.collect::<Result<_, _>>()?)
+            } else {
+                let tasks = play.tasks.iter().map(|entry| match &entry.value.task {
+                    TaskKind::Host(task) => Ok(Titled::from(&entry.value, task.clone())),
+                    TaskKind::Controller(_) => Err(misplaced(entry)),
+                });
+                let hosts = match hosts {
+                    Hosts::Named(names) => Some(names),
+                    Hosts::All | Hosts::Controller => None,
+                };
+                let mode = play.mode.as_ref().map(|mode| mode.value).unwrap_or_default();
+                Tasks::Hosts { hosts, mode, tasks: tasks.collect::<Result<_, _>>()? }
+            };
+            Ok(Play { name: play.name, tasks })
+        });
+        Ok(Self { name: written.name, plays: plays.collect::<Result<_, PlaybookError>>()? })
+    }
+}
+
+/// The error's own words, without the position that is told beside them.
+fn message_of(error: &serde_saphyr::Error) -> String {
+    let text = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    let text = text.lines().next().unwrap_or_default();
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    match text.split_once(": ") {
+        Some((place, rest)) if place.starts_with("line ") || place.starts_with("error: line ") => rest.to_owned(),
+        _ => text.to_owned(),
+    }
+}

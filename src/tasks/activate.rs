@@ -1,0 +1,158 @@
+//! `activate`: what is staged takes the place of what is in force; the old stays in `.previous`.
+//!
+//! On a running member this happens only in its turn of a rolling play, since a crash-restart would
+//! pick it up; what etcd ignores once it has data may be changed at any time.
+
+use super::{Change, Decision, Hands, HostTask, Mode, Needs, TaskError, TextDiff, View, Wanted};
+use crate::etcd::config::{UNIT, effective};
+use crate::host::Script;
+use crate::ssh::quote;
+use crate::tasks::fleet::places;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// Put what is staged in the place of what is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activate {}
+
+/// What differs between what is in force and what is wanted.
+struct Differences {
+    environment: bool,
+    /// Whether the environment file differs only in what etcd ignores once it has data.
+    harmless: bool,
+    unit: bool,
+    certificates: bool,
+    binaries: bool,
+    leftovers: bool,
+}
+
+impl Differences {
+    fn between(view: &View<'_>, wanted: &Wanted) -> Self {
+        let (seen, host) = (view.seen, view.host);
+        let places = places(host);
+        let environment = !Wanted::text_at(&places.environment_file(), &wanted.environment, seen);
+        let old = seen.environment.as_deref().unwrap_or_default();
+        Self {
+            environment,
+            harmless: environment && effective(old) == effective(&wanted.environment),
+            unit: !Wanted::text_at(&places.unit_file(), &wanted.unit, seen),
+            certificates: !wanted.certificates_in(&format!("{}/ssl", host.paths.config), seen),
+            binaries: wanted.binaries.iter().any(|name| {
+                seen.link(&format!("{}/{name}", host.paths.bin))
+                    != Some(&format!("{}/{name}", wanted.release_folder(host)))
+            }),
+            leftovers: seen.staged,
+        }
+    }
+
+    fn any_of_weight(&self) -> bool {
+        (self.environment && !self.harmless) || self.unit || self.certificates || self.binaries
+    }
+}
+
+impl HostTask for Activate {
+    fn needs(&self, _view: &View<'_>) -> Needs {
+        Needs { wanted: true, ..Needs::default() }
+    }
+
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        let wanted = view.wanted()?;
+        let (seen, host) = (view.seen, view.host);
+        let differences = Differences::between(view, wanted);
+        let serves = seen.unit.runs() && !seen.unit.crashed();
+        if serves && view.mode != Mode::Rolling && differences.any_of_weight() {
+            return Ok(Decision::Nothing);
+        }
+        let mut changes = Vec::new();
+        if differences.binaries {
+            let folder = wanted.release_folder(host);
+            changes.push(Change::new(format!("link {}/etcd to {folder}", host.paths.bin)));
+        }
+        if differences.certificates {
+            let ca = !wanted.ca_in(&format!("{}/ssl", host.paths.config), seen);
+            changes.push(Change::new(if ca { "put CA and certificates in force" } else { "put certificates in force" }));
+        }
+        let places = places(host);
+        let mut text = |differs: bool, path: String, old: &Option<String>, new: &str| {
+            if differs {
+                let diff = TextDiff { path: path.clone(), old: old.clone().unwrap_or_default(), new: new.to_owned() };
+                changes.push(Change { summary: format!("write {path}"), diff: Some(diff) });
+            }
+        };
+        text(differences.environment, places.environment_file(), &seen.environment, &wanted.environment);
+        text(differences.unit, places.unit_file(), &seen.unit_text, &wanted.unit);
+        if changes.is_empty() && differences.leftovers {
+            changes.push(Change::new("remove what an interrupted run left staged"));
+        }
+        Ok(Decision::changes(changes))
+    }
+
+    async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        let wanted = view.wanted()?;
+        let text = script(view, wanted, &Differences::between(view, wanted));
+        hands.connection.run(Script::new("put the staged files in force", &text)).await?;
+        Ok(())
+    }
+}
+
+fn script(view: &View<'_>, wanted: &Wanted, differences: &Differences) -> String {
+    let (host, places) = (view.host, places(view.host));
+    let digest = |text: &str| data_encoding::HEXLOWER.encode(&Sha256::digest(text));
+    let mut text = format!(
+        "config={config} unit={unit} bin={bin} release={release} ssl=.ssl-{ssl}\n\
+         cd \"$config\"\n\
+         # What was staged has to be what is wanted, to the last byte, before anything is moved.\n",
+        config = quote(&host.paths.config),
+        unit = quote(&places.unit_file()),
+        bin = quote(&host.paths.bin),
+        release = quote(&wanted.release_folder(host)),
+        ssl = wanted.certificates_digest,
+    );
+    let mut sums = String::new();
+    if differences.environment {
+        sums += &format!("{}  .next/etcd.conf\n", digest(&wanted.environment));
+    }
+    if differences.unit {
+        sums += &format!("{}  .next/{UNIT}\n", digest(&wanted.unit));
+    }
+    if differences.certificates {
+        for file in &wanted.certificates {
+            sums += &format!("{}  .next/ssl/{}\n", file.sha256, file.name);
+        }
+    }
+    if !sums.is_empty() {
+        text += &format!("sha256sum --status -c - <<'END' || {{ echo 'what is staged is not what is wanted' >&2; exit 1; }}\n{sums}END\n");
+    }
+    // The way back: what is in force now, links kept as links.
+    text += "umask 022\nrm -rf .previous.new\nmkdir -m 755 .previous.new\n\
+             for f in etcd.conf ssl; do if [ -e \"$f\" ]; then cp -a \"$f\" .previous.new/; fi; done\n\
+             if [ -e \"$unit\" ]; then cp -a \"$unit\" .previous.new/; fi\n\
+             if [ -L \"$bin/etcd\" ]; then cp -a \"$bin/etcd\" .previous.new/binary; fi\n\
+             rm -rf .previous\nmv -T .previous.new .previous\n";
+    if differences.binaries {
+        text += "mkdir -p \"$bin\"\n";
+        for name in &wanted.binaries {
+            let name = quote(name);
+            text += &format!("ln -sfn \"$release\"/{name} \"$bin\"/.{name}.new\nmv -T \"$bin\"/.{name}.new \"$bin\"/{name}\n");
+        }
+    }
+    if differences.certificates {
+        // One link is flipped, so that no handshake ever sees a certificate without its key.
+        text += "rm -rf \"$ssl\"\nmv -T .next/ssl \"$ssl\"\nln -sfn \"$ssl\" .ssl.new\nmv -T .ssl.new ssl\n\
+                 kept=$(readlink .previous/ssl || :)\n\
+                 for old in .ssl-*; do\n\
+                 \x20 if [ \"$old\" != \"$ssl\" ] && [ \"$old\" != \"$kept\" ]; then rm -rf \"$old\"; fi\n\
+                 done\n";
+    }
+    if differences.environment {
+        text += "mv -T .next/etcd.conf etcd.conf\n";
+    }
+    if differences.unit {
+        // Another file system, maybe: copied beside its place, then renamed.
+        text += "cp .next/";
+        text += UNIT;
+        text += " \"$unit.new\"\nsync \"$unit.new\"\nmv -T \"$unit.new\" \"$unit\"\nsystemctl daemon-reload\n";
+    }
+    text + "rm -rf .next\nsync .\n"
+}

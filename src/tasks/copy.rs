@@ -1,0 +1,80 @@
+//! `copy`: a file of the controller is brought to the host.
+
+use super::template::Template;
+use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use crate::host::Script;
+use crate::ssh::quote;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// Copy a file of the controller.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Copy {
+    /// The file on the controller.
+    src: Template,
+    /// Where it goes on the host.
+    dest: Template,
+    /// Permission bits in octal, as `"0644"`.
+    #[serde(default = "readable")]
+    mode: String,
+    /// `user` or `user:group`.
+    #[serde(default = "root")]
+    owner: String,
+}
+
+fn readable() -> String {
+    "0644".to_owned()
+}
+
+fn root() -> String {
+    "root:root".to_owned()
+}
+
+impl Copy {
+    fn digest(&self, view: &View<'_>) -> Result<String, TaskError> {
+        let path = self.src.expand(view);
+        let content = std::fs::read(&path).map_err(|source| TaskError::Local { path, source })?;
+        Ok(data_encoding::HEXLOWER.encode(&Sha256::digest(content)))
+    }
+}
+
+impl HostTask for Copy {
+    fn needs(&self, view: &View<'_>) -> Needs {
+        let dest = quote(&self.dest.expand(view));
+        // A file that cannot be read here is the check's to report.
+        let probe = self.digest(view).ok().map(|digest| {
+            format!(
+                "[ -f {dest} ] && [ \"$(sha256sum <{dest})\" = '{digest}  -' ] && [ \"$(printf %o \"0$(stat -c %a {dest})\")\" = \"$(printf %o \"0\"{mode})\" ]",
+                mode = quote(&self.mode),
+            )
+        });
+        Needs { probe, ..Needs::default() }
+    }
+
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        self.digest(view)?;
+        Ok(match view.probe {
+            Some(0) => Decision::Nothing,
+            _ => Decision::change(format!("copy {} to {}", self.src.expand(view), self.dest.expand(view))),
+        })
+    }
+
+    async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        let text = format!(
+            "dest={dest}\numask 077\ntmp=$(mktemp \"$dest.XXXXXX\")\ntrap 'rm -f \"$tmp\"' EXIT\ncat >\"$tmp\"\n\
+             [ \"$(sha256sum <\"$tmp\")\" = '{digest}  -' ] || {{ echo 'it arrived incomplete' >&2; exit 1; }}\n\
+             chmod {mode} \"$tmp\"\nchown {owner} \"$tmp\"\nsync \"$tmp\"\nmv -T \"$tmp\" \"$dest\"\n",
+            dest = quote(&self.dest.expand(view)),
+            digest = self.digest(view)?,
+            mode = quote(&self.mode),
+            owner = quote(&self.owner),
+        );
+        let src = self.src.expand(view);
+        let what = format!("copy {src}");
+        let script = Script::new(&what, &text).with_file(std::path::Path::new(&src), Arc::new(|_| {}));
+        hands.connection.run(script).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! A member that was started and ended: what it said last.
+
+use super::{TaskError, View};
+use crate::etcd::config::UNIT;
+
+/// Fails if etcd was started and ended since.
+pub(crate) fn crashed(view: &View<'_>) -> Result<(), TaskError> {
+    let unit = &view.seen.unit;
+    if !unit.crashed() {
+        return Ok(());
+    }
+    Err(TaskError::Crashed { state: unit.describe(), said: last_words(&view.seen.journal), unit: UNIT.to_owned() })
+}
+
+/// The line of etcd's journal that says why it ended: the last fatal one, or the last that is an
+/// error, or the last one.
+fn last_words(journal: &str) -> Option<String> {
+    let lines: Vec<&str> = journal.lines().filter(|line| !line.trim().is_empty()).collect();
+    let level = |line: &str, levels: &[&str]| levels.iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")));
+    let pick = |levels: &[&str]| lines.iter().rev().find(|line| level(line, levels)).copied();
+    let line = pick(&["fatal", "panic"]).or_else(|| pick(&["error"]));
+    let line = line.or_else(|| lines.iter().rev().find(|line| line.contains("failed to verify flags")).copied());
+    let line = line.or_else(|| lines.last().copied())?;
+    let clean: String = line.chars().filter(|c| !c.is_control()).take(600).collect();
+    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(&clean) else { return Some(clean) };
+    let text = |name: &str| fields.get(name).and_then(|value| value.as_str());
+    match (text("msg"), text("error")) {
+        (Some(msg), Some(error)) => Some(format!("{msg}: {error}")),
+        (Some(msg), None) => Some(msg.to_owned()),
+        _ => Some(clean),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_words;
+
+    #[test]
+    fn the_line_that_says_why_is_found() {
+        let journal = "{\"level\":\"info\",\"msg\":\"starting\"}\n\
+            {\"level\":\"fatal\",\"ts\":\"x\",\"msg\":\"discovery failed\",\"error\":\"listen tcp 10.19.4.57:2380: bind: address already in use\"}\n\
+            {\"level\":\"info\",\"msg\":\"closed\"}\n";
+        let words = "discovery failed: listen tcp 10.19.4.57:2380: bind: address already in use";
+        assert_eq!(last_words(journal).as_deref(), Some(words));
+        assert_eq!(last_words("etcd.service: Failed at step EXEC\n").as_deref(), Some("etcd.service: Failed at step EXEC"));
+        assert_eq!(last_words("\n"), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! Why a task failed.
+
+use crate::error::{Explain, ExitStatus};
+use crate::etcd::bootstrap::BootstrapError;
+use crate::etcd::client::CallError;
+use crate::host::HostError;
+use crate::pki::PkiError;
+use crate::release::ReleaseError;
+use std::time::Duration;
+
+/// Why a task failed; facts only, the engine adds host and task.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// The host, or the way to it.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The certificates.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The release.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    /// The data dirs do not fit together.
+    #[error("{}", join(.0))]
+    Bootstrap(Vec<BootstrapError>),
+    /// The member did not do what it was asked to.
+    #[error("member `{member}`")]
+    Member {
+        /// The member's name.
+        member: String,
+        /// How far the call got.
+        #[source]
+        source: CallError,
+    },
+    /// The host cannot run a member as it is.
+    #[error("{}", .problems.join("\n    "))]
+    Unfit {
+        /// All that is wrong, a sentence each.
+        problems: Vec<String>,
+        /// The next step.
+        hint: Option<String>,
+        /// Whether going on would cost data.
+        refused: bool,
+    },
+    /// Hosts do not reach each other.
+    #[error("{}", .0.join("\n    "))]
+    Unreachable(Vec<String>),
+    /// etcd was started and ended.
+    #[error("etcd does not stay up: {state}{}", because(.said.as_deref()))]
+    Crashed {
+        /// The unit's state.
+        state: String,
+        /// What etcd said last.
+        said: Option<String>,
+        /// The unit, for the hint.
+        unit: String,
+    },
+    /// After the change there was still something to change.
+    #[error("it was done, but the host still needs: {}", .0.join(", "))]
+    DidNotTake(Vec<String>),
+    /// What was waited for did not come.
+    #[error("waited {} s in vain: {waited_for}", limit.as_secs())]
+    TimedOut {
+        /// What was waited for.
+        waited_for: String,
+        /// How long.
+        limit: Duration,
+        /// How the run ends because of it.
+        exit: ExitStatus,
+    },
+    /// Touching the member now would cost quorum.
+    #[error("refused to touch it: {reason}")]
+    Gate {
+        /// Why.
+        reason: String,
+    },
+    /// A file of the controller cannot be read.
+    #[error("cannot read `{path}`")]
+    Local {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A host of the inventory could not be looked at, and without it nothing can be decided.
+    #[error("host `{host}` could not be looked at")]
+    Blind {
+        /// The host.
+        host: String,
+    },
+    /// The user stopped the run.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+fn join(errors: &[BootstrapError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n    ")
+}
+
+fn because(said: Option<&str>) -> String {
+    said.map_or_else(String::new, |said| format!("; it said: {said}"))
+}
+
+impl Explain for TaskError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Host(error) => error.hint(),
+            Self::Pki(error) => error.hint(),
+            Self::Release(error) => error.hint(),
+            Self::Bootstrap(errors) => errors.first().and_then(Explain::hint),
+            Self::Unfit { hint, .. } => hint.clone(),
+            Self::Unreachable(_) => {
+                Some("open the peer port between the members' hosts in the firewall, or correct `address`".to_owned())
+            }
+            Self::Crashed { unit, .. } => {
+                Some(format!("`journalctl -u {unit} -n 50` on that host has the whole story"))
+            }
+            Self::Gate { .. } => Some("bring the other members back first: `etcd-ha health` says what ails them".to_owned()),
+            Self::TimedOut { exit: ExitStatus::Unhealthy, .. } => {
+                Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
+                      not in that of the peer".to_owned())
+            }
+            Self::Member { .. } | Self::DidNotTake(_) | Self::TimedOut { .. } | Self::Local { .. } | Self::Blind { .. }
+            | Self::Interrupted => None,
+        }
+    }
+
+    fn exit(&self) -> ExitStatus {
+        match self {
+            Self::Host(error) => error.exit(),
+            Self::Pki(error) => error.exit(),
+            Self::Release(error) => error.exit(),
+            Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } => ExitStatus::Refused,
+            Self::TimedOut { exit, .. } => *exit,
+            Self::Interrupted => ExitStatus::Interrupted,
+            Self::Member { .. } | Self::Unfit { .. } | Self::Unreachable(_) | Self::Crashed { .. } | Self::DidNotTake(_)
+            | Self::Local { .. } | Self::Blind { .. } => ExitStatus::Failed,
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! The hosts of a run, as far as they were reached: connections, observations, the members' words.
+//!
+//! Everything is fetched when it is first needed and kept until something was changed, so that a
+//! run with nothing to do costs one connection, one observation and one report per host.
+
+use super::error::TaskError;
+use super::reach::Reach;
+use super::view::Overview;
+use super::wanted::Wanted;
+use crate::etcd::bootstrap::{BootstrapError, Found, membership};
+use crate::etcd::client::{Access, CallError, MemberClient};
+use crate::etcd::config::{self, Membership};
+use crate::etcd::health::{ClusterHealth, Look};
+use crate::etcd::identity::read_wal_head;
+use crate::host::{Connection, HostError, Observation, Places, observe};
+use crate::inventory::{Host, Inventory};
+use crate::pki::{self, Pki};
+use crate::release::{self, Arch, Archive};
+use crate::report::{Event, Reporter};
+use futures::future::join_all;
+use rand::Rng as _;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+/// What the command line says about a run.
+#[derive(Debug, Clone)]
+pub struct FleetOptions {
+    /// Where release archives are kept on the controller.
+    pub cache: PathBuf,
+    /// Whether members are asked straight from the controller instead of through SSH.
+    pub direct: bool,
+    /// How long one call to a member may take.
+    pub call_limit: Duration,
+    /// How long a member may take to become healthy.
+    pub health_timeout: Duration,
+}
+
+/// The hosts of a run.
+pub struct Fleet {
+    /// The inventory.
+    pub inventory: Arc<Inventory>,
+    /// Where progress is told.
+    pub reporter: Reporter,
+    /// What the command line says.
+    pub options: FleetOptions,
+    hosts: Vec<HostState>,
+    pki: Mutex<Option<Arc<Pki>>>,
+    archives: Mutex<BTreeMap<Arch, Archive>>,
+    /// The token of a bootstrap, should one be needed: the same for the whole run.
+    fresh: Membership,
+    cluster: Mutex<Option<(Instant, Arc<ClusterHealth>)>>,
+    reach: Mutex<Option<Arc<Reach>>>,
+}
+
+#[derive(Default)]
+struct HostState {
+    connection: Mutex<Option<Result<Connection, String>>>,
+    seen: Mutex<Option<Arc<Observation>>>,
+    client: Mutex<Option<MemberClient>>,
+}
+
+impl Fleet {
+    /// The inventory's hosts, none of them reached yet.
+    #[must_use]
+    pub fn new(inventory: Arc<Inventory>, reporter: Reporter, options: FleetOptions) -> Self {
+        let token = format!("{}-{:016x}", inventory.cluster, rand::rng().random::<u64>());
+        Self {
+            hosts: inventory.hosts.iter().map(|_| HostState::default()).collect(),
+            fresh: Membership::bootstrap(&inventory, token),
+            inventory,
+            reporter,
+            options,
+            pki: Mutex::default(),
+            archives: Mutex::default(),
+            cluster: Mutex::default(),
+            reach: Mutex::default(),
+        }
+    }
+
+    fn state(&self, host: &Host) -> Option<&HostState> {
+        let index = self.inventory.hosts.iter().position(|other| other.name == host.name)?;
+        self.hosts.get(index)
+    }
+
+    /// The connection to `host`, opened at the first call.
+    ///
+    /// # Errors
+    /// The host cannot be reached; a host that could not be reached is not tried again.
+    pub async fn connection(&self, host: &Host) -> Result<Connection, TaskError> {
+        let blind = || TaskError::Blind { host: host.name.clone() };
+        let state = self.state(host).ok_or_else(blind)?;
+        let mut slot = state.connection.lock().await;
+        match &*slot {
+            Some(Ok(connection)) if !connection.session().is_closed() => return Ok(connection.clone()),
+            Some(Err(_)) => return Err(blind()),
+            _ => {}
+        }
+        let opened = Connection::open(host).await;
+        *slot = Some(opened.as_ref().map(Clone::clone).map_err(|error| crate::error::line(error)));
+        Ok(opened?)
+    }
+
+    /// Whether all that a host needs is known to be out of reach, and why.
+    async fn connection_or_cause(&self, host: &Host) -> Result<Connection, CallError> {
+        match self.connection(host).await {
+            Ok(connection) => Ok(connection),
+            Err(error) => {
+                let known = match self.state(host) {
+                    Some(state) => state.connection.lock().await.as_ref().and_then(|slot| slot.as_ref().err().cloned()),
+                    None => None,
+                };
+                Err(CallError::Ssh(known.unwrap_or_else(|| error.to_string())))
+            }
+        }
+    }
+
+    /// The host as it was observed last; it is observed now if it was not yet, or was changed since.
+    ///
+    /// # Errors
+    /// The host cannot be reached.
+    pub async fn seen(&self, host: &Host) -> Result<Arc<Observation>, TaskError> {
+        let state = self.state(host).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let mut slot = state.seen.lock().await;
+        if let Some(seen) = &*slot {
+            return Ok(seen.clone());
+        }
+        let connection = self.connection(host).await?;
+        let seen = Arc::new(observe(&connection, &places(host)).await?);
+        *slot = Some(seen.clone());
+        Ok(seen)
+    }
+
+    /// Forgets what is known of a host, since it was changed.
+    pub async fn forget(&self, host: &Host) {
+        if let Some(state) = self.state(host) {
+            *state.seen.lock().await = None;
+        }
+        *self.cluster.lock().await = None;
+    }
+
+    /// Forgets only what the host looks like.
+    pub async fn look_again(&self, host: &Host) {
+        if let Some(state) = self.state(host) {
+            *state.seen.lock().await = None;
+        }
+    }
+
+    /// What every member says. An answer that is not older than `since` is taken as it is.
+    ///
+    /// # Errors
+    /// There is no PKI to ask with.
+    pub async fn cluster(&self, since: Option<Instant>) -> Result<Arc<ClusterHealth>, TaskError> {
+        let mut slot = self.cluster.lock().await;
+        if let Some((asked, health)) = &*slot
+            && since.is_none_or(|since| *asked >= since)
+        {
+            return Ok(health.clone());
+        }
+        let asked = Instant::now();
+        let pki = self.pki().await?;
+        let access = Access {
+            ca: pki.ca_pem().to_owned(),
+            certificate: pki.admin().certificate.clone(),
+            key: Zeroizing::new(pki.admin().key.expose().to_owned()),
+        };
+        let looks = self.inventory.hosts.iter().map(|host| self.look(host, &access));
+        let health = Arc::new(ClusterHealth::assess(join_all(looks).await));
+        *slot = Some((asked, health.clone()));
+        Ok(health)
+    }
+
+    async fn look(&self, host: &Host, access: &Access) -> Look {
+        let report = match self.client(host, access).await {
+            Ok(client) => client.report().await,
+            Err(error) => Err(error),
+        };
+        if report.is_err()
+            && let Some(state) = self.state(host)
+        {
+            *state.client.lock().await = None;
+        }
+        Look::new(host, report)
+    }
+
+    async fn client(&self, host: &Host, access: &Access) -> Result<MemberClient, CallError> {
+        let Some(state) = self.state(host) else { return Err(CallError::Ssh(format!("no host `{}`", host.name))) };
+        let mut slot = state.client.lock().await;
+        if let Some(client) = &*slot {
+            return Ok(client.clone());
+        }
+        let limit = self.options.call_limit;
+        let client = if self.options.direct {
+            MemberClient::direct(host, access, limit).await?
+        } else {
+            let connection = self.connection_or_cause(host).await?;
+            MemberClient::through(connection.session(), host, access, limit).await?
+        };
+        *slot = Some(client.clone());
+        Ok(client)
+    }
+
+    /// A connection to the host's member, for a task that calls it.
+    ///
+    /// # Errors
+    /// How far it got.
+    pub async fn member(&self, host: &Host) -> Result<MemberClient, TaskError> {
+        let pki = self.pki().await?;
+        let access = Access {
+            ca: pki.ca_pem().to_owned(),
+            certificate: pki.admin().certificate.clone(),
+            key: Zeroizing::new(pki.admin().key.expose().to_owned()),
+        };
+        let client = self.client(host, &access).await;
+        client.map_err(|source| TaskError::Member { member: host.name.clone(), source })
+    }
+
+    /// The PKI: what is in its folder, and beside that what would have to be issued.
+    ///
+    /// # Errors
+    /// The PKI's folder cannot be read, or the CA must not be used.
+    pub async fn pki(&self) -> Result<Arc<Pki>, TaskError> {
+        let mut slot = self.pki.lock().await;
+        if let Some(pki) = &*slot {
+            return Ok(pki.clone());
+        }
+        let inventory = self.inventory.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            let members: Vec<_> = inventory.hosts.iter().map(certificate_names).collect();
+            Pki::load_or_issue(&inventory.pki, &inventory.cluster, &members, OffsetDateTime::now_utc())
+        });
+        let pki = Arc::new(loaded.await.map_err(|_| TaskError::Interrupted)??);
+        *slot = Some(pki.clone());
+        Ok(pki)
+    }
+
+    /// Forgets the PKI, since its folder was written.
+    pub async fn forget_pki(&self) {
+        *self.pki.lock().await = None;
+    }
+
+    /// The architectures of the hosts that were looked at.
+    pub async fn architectures(&self) -> Vec<Arch> {
+        let mut archs = Vec::new();
+        for host in &self.inventory.hosts {
+            if let Ok(seen) = self.seen(host).await {
+                archs.extend(Arch::from_uname(&seen.machine));
+            }
+        }
+        archs.sort();
+        archs.dedup();
+        archs
+    }
+
+    /// The checked release archive for an architecture, fetched if it is not at hand.
+    ///
+    /// # Errors
+    /// There is none, or it is not what it should be.
+    pub async fn archive(&self, arch: Arch) -> Result<Archive, TaskError> {
+        let mut archives = self.archives.lock().await;
+        if let Some(archive) = archives.get(&arch) {
+            return Ok(archive.clone());
+        }
+        let (inventory, reporter, cache) = (self.inventory.clone(), self.reporter.clone(), self.options.cache.clone());
+        let fetched = tokio::task::spawn_blocking(move || {
+            let progress = |progress: release::Progress| {
+                reporter.emit(Event::TaskProgress {
+                    host: "controller".to_owned(),
+                    task: "fetch_release".to_owned(),
+                    message: progress.message,
+                    done: Some(progress.done),
+                    total: progress.total,
+                });
+            };
+            release::obtain(&inventory.release, &inventory.version, arch, &cache, &progress)
+        });
+        let archive = fetched.await.map_err(|_| TaskError::Interrupted)??;
+        archives.insert(arch, archive.clone());
+        Ok(archive)
+    }
+
+    /// Which cluster the data dirs of all hosts belong to.
+    ///
+    /// # Errors
+    /// A host cannot be looked at.
+    pub async fn membership(&self) -> Result<Result<Membership, Vec<BootstrapError>>, TaskError> {
+        let found = join_all(self.inventory.hosts.iter().map(|host| async {
+            let seen = self.seen(host).await?;
+            let ours = seen.environment.clone().filter(|text| text.starts_with(config::MARK));
+            Ok::<_, TaskError>(Found {
+                host: host.name.clone(),
+                data_dir: host.paths.data.clone(),
+                data: seen.data.is_some(),
+                wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
+                environment: ours,
+            })
+        }));
+        let found = found.await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(membership(&found, self.fresh.clone()))
+    }
+
+    /// What `host` should have.
+    ///
+    /// # Errors
+    /// Anything that it is made of cannot be had.
+    pub async fn wanted(&self, host: &Host) -> Result<Wanted, TaskError> {
+        let seen = self.seen(host).await?;
+        let arch = Arch::from_uname(&seen.machine).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let archive = self.archive(arch).await?;
+        let membership = self.membership().await?.map_err(TaskError::Bootstrap)?;
+        let pki = self.pki().await?;
+        Wanted::of(host, &membership, &pki, archive).ok_or_else(|| TaskError::Blind { host: host.name.clone() })
+    }
+
+    /// Who reaches whom; found out once.
+    pub async fn reach(&self) -> Arc<Reach> {
+        let mut slot = self.reach.lock().await;
+        if let Some(reach) = &*slot {
+            return reach.clone();
+        }
+        let reach = Arc::new(Reach::probe(self).await);
+        *slot = Some(reach.clone());
+        reach
+    }
+
+    /// What is known of all hosts, as far as `needs` asks for it.
+    ///
+    /// # Errors
+    /// What is needed cannot be had.
+    pub async fn overview(&self, needs: &super::Needs, since: Option<Instant>) -> Result<Overview<'_>, TaskError> {
+        let mut overview = Overview {
+            inventory: &self.inventory,
+            seen: BTreeMap::new(),
+            membership: None,
+            cluster: None,
+            reach: None,
+            issue: Vec::new(),
+            pki_warnings: Vec::new(),
+            missing_releases: Vec::new(),
+        };
+        if needs.membership {
+            // A host that cannot be looked at fails in its own place; the others go on without this.
+            overview.membership = self.membership().await.ok();
+        }
+        if needs.pki {
+            let pki = self.pki().await?;
+            overview.issue = pki.changes().iter().map(ToString::to_string).collect();
+            overview.pki_warnings = pki.warnings().to_vec();
+        }
+        if needs.release {
+            let archs = self.architectures().await;
+            let archives = self.archives.lock().await;
+            overview.missing_releases = archs.into_iter().filter(|arch| !archives.contains_key(arch)).collect();
+        }
+        if needs.cluster {
+            overview.cluster = Some(self.cluster(since).await?);
+        }
+        if needs.reach {
+            overview.reach = Some(self.reach().await);
+        }
+        for (host, state) in self.inventory.hosts.iter().zip(&self.hosts) {
+            if let Ok(slot) = state.seen.try_lock()
+                && let Some(seen) = &*slot
+            {
+                overview.seen.insert(host.name.clone(), seen.clone());
+            }
+        }
+        Ok(overview)
+    }
+
+    /// Ends all connections politely.
+    pub async fn close(&self) {
+        let closing = self.hosts.iter().map(|state| async {
+            if let Some(Ok(connection)) = &*state.connection.lock().await {
+                connection.close().await;
+            }
+        });
+        join_all(closing).await;
+    }
+}
+
+/// Where to look on a host.
+#[must_use]
+pub fn places(host: &Host) -> Places {
+    Places {
+        paths: host.paths.clone(),
+        unit: config::UNIT.to_owned(),
+        account: config::USER.to_owned(),
+        generation: config::GENERATION.to_owned(),
+        established: config::CLUSTER_ID.to_owned(),
+        ports: vec![host.client_port, host.peer_port],
+    }
+}
+
+/// Every name and address by which a member is reached or from which it connects.
+fn certificate_names(host: &Host) -> pki::Member {
+    let mut names = vec![host.address.clone(), host.name.clone()];
+    names.extend(host.extra_names.iter().cloned());
+    pki::Member { name: host.name.clone(), names }
+}
+
+/// Whether an error means that the host is out of reach, rather than that something on it is wrong.
+#[must_use]
+pub fn out_of_reach(error: &TaskError) -> bool {
+    matches!(error, TaskError::Blind { .. } | TaskError::Host(HostError::Ssh { .. }))
+}

@@ -1,0 +1,141 @@
+//! Whether every host reaches every other's peer port, found out before etcd runs.
+//!
+//! Where no etcd listens yet, systemd's own `systemd-socket-activate` stands in for it for a few
+//! seconds. The connections are made by the hosts' sshds (direct-tcpip), so nothing is installed.
+
+use super::fleet::Fleet;
+use crate::host::{Connection, Script};
+use crate::inventory::Host;
+use crate::ssh::{SshError, quote};
+use futures::future::join_all;
+use std::time::Duration;
+
+/// How long a connection attempt may take before the port counts as closed to that host.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Who reaches whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// What does not work, a sentence each.
+    pub failures: Vec<String>,
+    /// What could not be found out, a sentence each.
+    pub unknown: Vec<String>,
+}
+
+impl Reach {
+    /// Tries every pair of hosts.
+    pub async fn probe(fleet: &Fleet) -> Self {
+        let mut reach = Self::default();
+        let hosts = &fleet.inventory.hosts;
+        let listening = join_all(hosts.iter().map(|host| listen(fleet, host))).await;
+        for outcome in &listening {
+            match outcome {
+                Listening::Etcd | Listening::Probe { .. } => {}
+                Listening::Impossible(why) => reach.failures.push(why.clone()),
+                Listening::Unknown(why) => reach.unknown.push(why.clone()),
+            }
+        }
+        let open = |index: usize| matches!(listening[index], Listening::Etcd | Listening::Probe { .. });
+        let pairs = hosts.iter().flat_map(|from| hosts.iter().enumerate().map(move |(index, to)| (from, index, to)));
+        let attempts = pairs.filter(|(from, index, to)| from.name != to.name && open(*index));
+        for outcome in join_all(attempts.map(|(from, _, to)| connect(fleet, from, to))).await {
+            match outcome {
+                Ok(()) => {}
+                Err((false, why)) => reach.failures.push(why),
+                Err((true, why)) => reach.unknown.push(why),
+            }
+        }
+        join_all(hosts.iter().zip(&listening).map(|(host, outcome)| stop(fleet, host, outcome))).await;
+        reach
+    }
+}
+
+enum Listening {
+    Etcd,
+    Probe { pid: u32 },
+    Impossible(String),
+    Unknown(String),
+}
+
+async fn listen(fleet: &Fleet, host: &Host) -> Listening {
+    let name = &host.name;
+    let (seen, connection) = match (fleet.seen(host).await, fleet.connection(host).await) {
+        (Ok(seen), Ok(connection)) => (seen, connection),
+        _ => return Listening::Unknown(format!("host `{name}` could not be looked at")),
+    };
+    if seen.unit.runs() {
+        return Listening::Etcd;
+    }
+    match start(&connection, host).await {
+        Ok(answer) => match answer.trim().split_once(' ') {
+            Some(("listening", pid)) => Listening::Probe { pid: pid.trim().parse().unwrap_or_default() },
+            Some(("failed", why)) => Listening::Impossible(format!(
+                "host `{name}` cannot listen on {}:{}: {}",
+                host.address,
+                host.peer_port,
+                why.trim()
+            )),
+            _ => Listening::Unknown(format!("host `{name}` has no `systemd-socket-activate` to try the peer port with")),
+        },
+        Err(error) => Listening::Unknown(error.to_string()),
+    }
+}
+
+async fn start(connection: &Connection, host: &Host) -> Result<String, crate::host::HostError> {
+    let address = match host.address.parse::<std::net::IpAddr>() {
+        Ok(_) => format!("{}:{}", crate::etcd::config::url_host(&host.address), host.peer_port),
+        Err(_) => host.peer_port.to_string(),
+    };
+    // It ends by itself, should nobody be left to end it.
+    let text = format!(
+        r#"command -v systemd-socket-activate >/dev/null 2>&1 || {{ echo none; exit 0; }}
+said=$(mktemp)
+timeout 20 systemd-socket-activate --accept --inetd -l {address} cat </dev/null >/dev/null 2>"$said" &
+pid=$!
+i=0
+while [ "$i" -lt 100 ]; do
+  if ! kill -0 "$pid" 2>/dev/null; then echo "failed $(tail -n 1 "$said")"; rm -f "$said"; exit 0; fi
+  for table in /proc/net/tcp /proc/net/tcp6; do
+    if [ ! -r "$table" ]; then continue; fi
+    while read -r _ local _ state _; do
+      case $state/$local in 0A/*:{port:04X}) echo "listening $pid"; rm -f "$said"; exit 0;; esac
+    done <"$table"
+  done
+  sleep 0.05; i=$((i + 1))
+done
+kill "$pid"; rm -f "$said"; echo "failed nothing listens after 5 s"
+"#,
+        address = quote(&address),
+        port = host.peer_port,
+    );
+    let answer = connection.run(Script::new("listen on the peer port for a moment", &text)).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+async fn stop(fleet: &Fleet, host: &Host, listening: &Listening) {
+    if let (Listening::Probe { pid }, Ok(connection)) = (listening, fleet.connection(host).await) {
+        let text = format!("kill {pid} 2>/dev/null || :\n");
+        // It ends by itself a little later, if this cannot reach it any more.
+        let _ = connection.run(Script::new("stop listening", &text)).await;
+    }
+}
+
+/// Connects from one host to another's peer port; the error says whether nothing could be found out.
+async fn connect(fleet: &Fleet, from: &Host, to: &Host) -> Result<(), (bool, String)> {
+    let Ok(connection) = fleet.connection(from).await else {
+        return Err((true, format!("host `{}` could not be looked at", from.name)));
+    };
+    let target = format!("host `{}` does not reach `{}` at {}:{}", from.name, to.name, to.address, to.peer_port);
+    match tokio::time::timeout(LIMIT, connection.session().tunnel(&to.address, to.peer_port)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if prohibited(&error) => {
+            Err((true, format!("host `{}` forbids TCP forwarding, so its way to its peers was not tried", from.name)))
+        }
+        Ok(Err(error)) => Err((false, format!("{target}: {error}"))),
+        Err(_) => Err((false, format!("{target}: no answer within {} s", LIMIT.as_secs()))),
+    }
+}
+
+fn prohibited(error: &SshError) -> bool {
+    error.is_tunnel_prohibited()
+}

@@ -1,0 +1,68 @@
+//! `restart`: the member takes over what was activated.
+//!
+//! Truth is read off the running process: a restart is needed exactly if its generation is not the
+//! wanted one, whatever this or an interrupted run changed before.
+
+use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use crate::etcd::config::UNIT;
+use crate::host::Script;
+use crate::tasks::crash::crashed;
+use serde::Deserialize;
+
+/// Restart the member if its process is not of the wanted generation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restart {
+    /// Restart it whatever its generation is.
+    #[serde(default)]
+    pub always: bool,
+}
+
+/// Whether the host's member runs with another generation than the wanted one, and why.
+pub(crate) fn outdated(view: &View<'_>) -> Result<Option<String>, TaskError> {
+    let wanted = view.wanted()?;
+    if !view.seen.unit.runs() {
+        return Ok(None);
+    }
+    Ok(match view.seen.generation() {
+        Some(generation) if generation == wanted.generation => None,
+        Some(_) => Some("it runs with an older configuration, binary, unit or CA".to_owned()),
+        None => Some("its process was not started by our unit".to_owned()),
+    })
+}
+
+impl HostTask for Restart {
+    fn needs(&self, _view: &View<'_>) -> Needs {
+        Needs { wanted: true, ..Needs::default() }
+    }
+
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        Ok(match outdated(view)? {
+            Some(why) => Decision::change(format!("restart etcd: {why}")),
+            None if self.always => Decision::change("restart etcd"),
+            None => Decision::Nothing,
+        })
+    }
+
+    fn verify(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        crashed(view)?;
+        Ok(match outdated(view)? {
+            Some(why) => Decision::change(format!("restart etcd: {why}")),
+            None => Decision::Nothing,
+        })
+    }
+
+    async fn apply(&self, _view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        // Blocking is the wait for its catching up, too: etcd reports ready once it has applied
+        // what it missed. `timeout` bounds only our waiting, systemd's job goes on.
+        let limit = hands.fleet.options.health_timeout.as_secs();
+        let text = format!(
+            "systemctl reset-failed {UNIT} 2>/dev/null || :\n\
+             code=0; timeout {limit} systemctl restart {UNIT} 2>/dev/null || code=$?\n\
+             case $code in 0|1|124) ;; *) echo \"systemctl restart ended with $code\" >&2; exit 1;; esac\n"
+        );
+        hands.progress("restarting, waiting until it is ready");
+        hands.connection.run(Script::new("restart etcd", &text)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! `stage_certificates`: the host's certificates and keys, beside those in force.
+
+use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use crate::etcd::config::USER;
+use crate::host::Script;
+use crate::ssh::quote;
+use bytes::Bytes;
+use serde::Deserialize;
+
+/// Bring the certificates to the host, beside those in force.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageCertificates {}
+
+impl HostTask for StageCertificates {
+    fn needs(&self, _view: &View<'_>) -> Needs {
+        Needs { wanted: true, ..Needs::default() }
+    }
+
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        let wanted = view.wanted()?;
+        let config = &view.host.paths.config;
+        let there = |folder: &str| wanted.certificates_in(&format!("{config}/{folder}"), view.seen);
+        if there("ssl") || there(".next/ssl") {
+            return Ok(Decision::Nothing);
+        }
+        Ok(Decision::change("stage its certificates and keys"))
+    }
+
+    async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        let wanted = view.wanted()?;
+        let config = quote(&view.host.paths.config);
+        // Keys travel on stdin only, and are born unreadable to others.
+        let mut text = format!("cd {config}\nmkdir -p .next\nchmod 755 .next\numask 077\nrm -rf .next/ssl\nmkdir .next/ssl\n");
+        let mut data = Vec::new();
+        for file in &wanted.certificates {
+            let name = format!(".next/ssl/{}", file.name);
+            text += &format!(
+                "head -c {} >{name}\nchmod {:o} {name}\nchown {USER}:{USER} {name}\n",
+                file.content.len(),
+                file.mode
+            );
+            data.extend_from_slice(file.content.as_bytes());
+        }
+        text += &format!("chmod 755 .next/ssl\nchown {USER}:{USER} .next/ssl\nsync .next/ssl/*\n");
+        hands.connection.run(Script::new("stage the certificates", &text).with_bytes(Bytes::from(data))).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! `stage_config`: the environment file and the unit, beside those in force.
+
+use super::{Change, Decision, Hands, HostTask, Needs, TaskError, View, Wanted};
+use crate::etcd::config::UNIT;
+use crate::host::Script;
+use crate::ssh::quote;
+use crate::tasks::fleet::places;
+use bytes::Bytes;
+use serde::Deserialize;
+
+/// Bring the environment file and the unit to the host, beside those in force.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageConfig {}
+
+/// The text files: name in the staging folder, place where it is in force, text.
+fn files<'a>(view: &View<'_>, wanted: &'a Wanted) -> [(&'static str, String, &'a str); 2] {
+    let places = places(view.host);
+    [("etcd.conf", places.environment_file(), &wanted.environment), (UNIT, places.unit_file(), &wanted.unit)]
+}
+
+impl HostTask for StageConfig {
+    fn needs(&self, _view: &View<'_>) -> Needs {
+        Needs { wanted: true, ..Needs::default() }
+    }
+
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        let wanted = view.wanted()?;
+        let config = &view.host.paths.config;
+        let there = |path: &str, text: &str| Wanted::text_at(path, text, view.seen);
+        let missing = files(view, wanted)
+            .into_iter()
+            .filter(|(name, live, text)| !there(live, text) && !there(&format!("{config}/.next/{name}"), text));
+        Ok(Decision::changes(missing.map(|(name, ..)| Change::new(format!("stage {name}"))).collect()))
+    }
+
+    async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        let wanted = view.wanted()?;
+        let mut text = format!("cd {}\nmkdir -p .next\nchmod 755 .next\n", quote(&view.host.paths.config));
+        let mut data = Vec::new();
+        for (name, _, content) in files(view, wanted) {
+            text += &format!("head -c {} >.next/{name}\nchmod 644 .next/{name}\nsync .next/{name}\n", content.len());
+            data.extend_from_slice(content.as_bytes());
+        }
+        hands.connection.run(Script::new("stage the configuration", &text).with_bytes(Bytes::from(data))).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! `stage_release`: the release archive goes to the host once and is unpacked beside the others.
+//!
+//! Nothing of it is in force yet. The archive is unpacked while it arrives; only if its digest is
+//! right, and the host can run what was unpacked, is the folder renamed into place, so that a
+//! killed upload leaves nothing that looks finished.
+
+use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use crate::host::Script;
+use crate::report::{Event, human_bytes};
+use crate::ssh::quote;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// How many unpacked releases are kept on a host.
+const KEPT: usize = 3;
+
+/// Bring the release to the host and unpack it beside the others.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRelease {}
+
+impl HostTask for StageRelease {
+    fn needs(&self, _view: &View<'_>) -> Needs {
+        Needs { wanted: true, ..Needs::default() }
+    }
+
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        let archive = &view.wanted()?.archive;
+        let version = archive.version.to_string();
+        Ok(match view.seen.releases.get(&version) {
+            Some(there) if there.whole && there.archive_sha256 == archive.sha256 => Decision::Nothing,
+            Some(there) if !there.whole => Decision::change(format!("unpack etcd {version} anew, since its files were altered")),
+            Some(_) => Decision::change(format!("replace etcd {version} by another build of the same version")),
+            None => Decision::change(format!("upload and unpack etcd {version} ({})", human_bytes(archive.size))),
+        })
+    }
+
+    async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        let wanted = view.wanted()?;
+        let archive = &wanted.archive;
+        let version = archive.version.to_string();
+        let total = archive.size;
+        let (reporter, host, task) = (hands.reporter.clone(), view.host.name.clone(), hands.task.to_owned());
+        let message = format!("uploading etcd {version}");
+        let progress = Arc::new(move |done| {
+            reporter.emit(Event::TaskProgress {
+                host: host.clone(),
+                task: task.clone(),
+                message: message.clone(),
+                done: Some(done),
+                total: Some(total),
+            });
+        });
+        let text = script(&format!("{}/releases", view.host.paths.install), &version, &archive.sha256, &wanted.binaries);
+        let what = format!("unpack etcd {version}");
+        hands.connection.run(Script::new(&what, &text).with_file(&archive.path, progress)).await?;
+        Ok(())
+    }
+}
+
+fn script(releases: &str, version: &str, sha256: &str, binaries: &[String]) -> String {
+    let names: Vec<String> = binaries.iter().map(|name| quote(name)).collect();
+    format!(
+        r#"releases={releases} version={version} sha256={sha256}
+cd "$releases"
+now=$(date +%s)
+for old in .incoming.*; do
+  # Uploads that were killed; one that still runs is younger.
+  if [ -d "$old" ] && [ $((now - $(stat -c %Y "$old"))) -gt 3600 ]; then rm -rf "$old"; fi
+done
+umask 077
+tmp=$(mktemp -d .incoming.XXXXXX)
+trap 'rm -rf "$releases/$tmp"' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir "$tmp/new"
+mkfifo "$tmp/pipe"
+sha256sum <"$tmp/pipe" >"$tmp/sum" &
+sum=$!
+tee "$tmp/pipe" | tar -xzf - -C "$tmp/new" --strip-components=1 --no-same-owner --no-same-permissions || {{
+  wait "$sum"; echo "the archive arrived incomplete or cannot be unpacked" >&2; exit 1; }}
+wait "$sum"
+read -r got _ <"$tmp/sum"
+if [ "$got" != "$sha256" ]; then echo "the archive arrived with digest $got instead of $sha256" >&2; exit 1; fi
+cd "$tmp/new"
+chmod 755 . {names}
+said=$(./etcd --version 2>&1) || {{ echo "the unpacked etcd cannot be run: $said" >&2; exit 1; }}
+case $said in
+  *"etcd Version: $version"[!0-9]*) ;;
+  *) echo "the unpacked etcd is another version: $said" >&2; exit 1;;
+esac
+{{ echo "$sha256"; stat -c '%n %s %Y %a' etcd etcdctl etcdutl 2>/dev/null || :; }} >.archive
+sync {names} .archive
+cd "$releases"
+if [ -e "$version" ]; then
+  # A running binary may be moved, not overwritten.
+  mv -T "$version" "$tmp/old"
+fi
+mv -T "$tmp/new" "$version"
+sync .
+count=0
+for dir in $(ls -1dt [0-9]*/ 2>/dev/null); do
+  dir=${{dir%/}}
+  count=$((count + 1))
+  if [ "$count" -le {KEPT} ] || [ "$dir" = "$version" ]; then continue; fi
+  used=
+  for exe in /proc/[0-9]*/exe; do
+    case $(readlink "$exe" 2>/dev/null || :) in "$releases/$dir/"*) used=yes;; esac
+  done
+  if [ -z "$used" ]; then rm -rf "$dir"; fi
+done
+"#,
+        releases = quote(releases),
+        version = quote(version),
+        sha256 = quote(sha256),
+        names = names.join(" "),
+    )
+}

@@ -1,0 +1,62 @@
+//! `start`: the member is started, and started again after a reboot.
+//!
+//! No member reports ready before there is a quorum, so the first of a new cluster would wait for
+//! the others in vain: it is started without blocking, and is through once its process listens for
+//! its peers.
+
+use super::{Change, Decision, Hands, HostTask, Needs, TaskError, View};
+use crate::etcd::config::UNIT;
+use crate::host::{Script, wait_started};
+use crate::tasks::crash::crashed;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How long a process may take to listen for its peers; it takes a tenth of a second.
+const LISTEN_LIMIT: Duration = Duration::from_secs(20);
+
+/// Start the member without waiting for its quorum.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {}
+
+impl HostTask for Start {
+    fn needs(&self, _view: &View<'_>) -> Needs {
+        Needs { wanted: true, ..Needs::default() }
+    }
+
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        let (unit, wanted) = (&view.seen.unit, view.wanted()?);
+        let mut changes = Vec::new();
+        if unit.enabled != "enabled" {
+            changes.push(Change::new(format!("enable {UNIT}, so that a reboot starts it")));
+        }
+        if !unit.runs() || unit.crashed() {
+            changes.push(Change::new("start etcd"));
+        } else if !unit.ready() && view.seen.generation() != Some(&wanted.generation) {
+            // It serves nobody yet, so it can be put right without a gate.
+            changes.push(Change::new("restart etcd, which is still starting with an older configuration"));
+        }
+        Ok(Decision::changes(changes))
+    }
+
+    fn verify(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        crashed(view)?;
+        self.check(view)
+    }
+
+    async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        let unit = &view.seen.unit;
+        let verb = if unit.runs() && !unit.ready() { "restart" } else { "start" };
+        let mut text = format!("systemctl enable --quiet {UNIT}\n");
+        if unit.needs_reload {
+            text += "systemctl daemon-reload\n";
+        }
+        if !unit.ready() {
+            text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl {verb} --no-block {UNIT}\n");
+        }
+        hands.connection.run(Script::new("start etcd", &text)).await?;
+        hands.progress("waiting for its peer port");
+        wait_started(hands.connection, UNIT, view.host.peer_port, LISTEN_LIMIT).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! `systemd`: a unit is brought into a state.
+
+use super::template::Template;
+use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use crate::host::Script;
+use crate::ssh::quote;
+use serde::Deserialize;
+
+/// Bring a systemd unit into a state.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Systemd {
+    /// The unit, for example `chrony.service`.
+    unit: Template,
+    /// The state to bring it into.
+    state: State,
+    /// Whether a reboot starts it; left as it is if not said.
+    #[serde(default)]
+    enabled: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Started,
+    Stopped,
+    Restarted,
+}
+
+impl HostTask for Systemd {
+    fn needs(&self, view: &View<'_>) -> Needs {
+        let unit = quote(&self.unit.expand(view));
+        let state = match self.state {
+            State::Started => format!("systemctl is-active --quiet {unit}"),
+            State::Stopped => format!("! systemctl is-active --quiet {unit}"),
+            State::Restarted => "false".to_owned(),
+        };
+        let enabled = match self.enabled {
+            Some(true) => format!(" && systemctl is-enabled --quiet {unit}"),
+            Some(false) => format!(" && ! systemctl is-enabled --quiet {unit}"),
+            None => String::new(),
+        };
+        Needs { probe: Some(state + &enabled), ..Needs::default() }
+    }
+
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        let unit = self.unit.expand(view);
+        let verb = match self.state {
+            State::Started => "start",
+            State::Stopped => "stop",
+            State::Restarted => "restart",
+        };
+        Ok(match view.probe {
+            Some(0) => Decision::Nothing,
+            _ => Decision::change(format!("{verb} {unit}")),
+        })
+    }
+
+    fn verify(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        if self.state == State::Restarted { Ok(Decision::Nothing) } else { self.check(view) }
+    }
+
+    async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        let unit = quote(&self.unit.expand(view));
+        let enable = match self.enabled {
+            Some(true) => format!("systemctl enable --quiet {unit}\n"),
+            Some(false) => format!("systemctl disable --quiet {unit}\n"),
+            None => String::new(),
+        };
+        let verb = match self.state {
+            State::Started => "start",
+            State::Stopped => "stop",
+            State::Restarted => "restart",
+        };
+        let what = format!("`systemctl {verb} {unit}`");
+        hands.connection.run(Script::new(&what, &format!("{enable}systemctl {verb} {unit}\n"))).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! What a task is shown, and what it may act with.
+
+use super::error::TaskError;
+use super::fleet::Fleet;
+use super::reach::Reach;
+use super::wanted::Wanted;
+use crate::etcd::bootstrap::BootstrapError;
+use crate::etcd::config::Membership;
+use crate::etcd::health::ClusterHealth;
+use crate::host::{Connection, Observation};
+use crate::inventory::{Host, Inventory};
+use crate::release::Arch;
+use crate::report::{Event, Reporter};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How a play goes over its hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// All hosts at once; every one finishes.
+    #[default]
+    Parallel,
+    /// One after the other in the inventory's order; the first failure ends it.
+    Sequence,
+    /// One after the other with the quorum gate before each, the leader last.
+    Rolling,
+}
+
+impl Mode {
+    /// Its name in a playbook.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parallel => "parallel",
+            Self::Sequence => "sequence",
+            Self::Rolling => "rolling",
+        }
+    }
+}
+
+/// What is known of all hosts; parts that the task does not need may be missing.
+pub struct Overview<'a> {
+    /// The inventory.
+    pub inventory: &'a Inventory,
+    /// The observations by host name, of those hosts that were looked at.
+    pub seen: BTreeMap<String, Arc<Observation>>,
+    /// Which cluster the data dirs belong to.
+    pub membership: Option<Result<Membership, Vec<BootstrapError>>>,
+    /// What the members say.
+    pub cluster: Option<Arc<ClusterHealth>>,
+    /// Who reaches whom.
+    pub reach: Option<Arc<Reach>>,
+    /// What would be issued in the PKI, a phrase each.
+    pub issue: Vec<String>,
+    /// What the user should know of the PKI.
+    pub pki_warnings: Vec<String>,
+    /// The hosts' architectures whose release is not at hand yet.
+    pub missing_releases: Vec<Arch>,
+}
+
+/// What a task on a host is shown.
+pub struct View<'a> {
+    /// What is known of all hosts.
+    pub overview: &'a Overview<'a>,
+    /// The host.
+    pub host: &'a Host,
+    /// The host as it was observed last.
+    pub seen: &'a Observation,
+    /// The files and the generation that it should have, if the task needs them.
+    pub wanted: Option<&'a Wanted>,
+    /// How the play goes over its hosts.
+    pub mode: Mode,
+    /// The exit status of the task's probe.
+    pub probe: Option<i64>,
+}
+
+impl View<'_> {
+    /// What the host should have.
+    ///
+    /// # Errors
+    /// The task did not say that it needs it.
+    pub fn wanted(&self) -> Result<&Wanted, TaskError> {
+        self.wanted.ok_or_else(|| TaskError::Blind { host: self.host.name.clone() })
+    }
+
+    /// What the members say.
+    ///
+    /// # Errors
+    /// The task did not say that it needs it.
+    pub fn cluster(&self) -> Result<&ClusterHealth, TaskError> {
+        self.overview.cluster.as_deref().ok_or_else(|| TaskError::Blind { host: self.host.name.clone() })
+    }
+}
+
+/// What a task on a host acts with.
+pub struct Hands<'a> {
+    /// The way to the host.
+    pub connection: &'a Connection,
+    /// The host.
+    pub host: &'a Host,
+    /// The task's key, for progress.
+    pub task: &'static str,
+    /// Where progress is told.
+    pub reporter: &'a Reporter,
+    /// The way to everything else.
+    pub fleet: &'a Fleet,
+}
+
+impl Hands<'_> {
+    /// Tells what is going on.
+    pub fn progress(&self, message: impl Into<String>) {
+        self.reporter.emit(Event::TaskProgress {
+            host: self.host.name.clone(),
+            task: self.task.to_owned(),
+            message: message.into(),
+            done: None,
+            total: None,
+        });
+    }
+}

@@ -1,0 +1,51 @@
+//! `wait_for`: a port on the host listens, or a path is there.
+
+use super::template::Template;
+use super::{Decision, Hands, HostTask, Needs, SeenIn, TaskError, View};
+use crate::error::ExitStatus;
+use crate::ssh::quote;
+use serde::Deserialize;
+
+/// Wait for a port or a path.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitFor {
+    /// A TCP port of the host on which something has to listen.
+    #[serde(default)]
+    port: Option<u16>,
+    /// A path on the host that has to be there.
+    #[serde(default)]
+    path: Option<Template>,
+}
+
+impl HostTask for WaitFor {
+    fn needs(&self, view: &View<'_>) -> Needs {
+        let mut tests = Vec::new();
+        if let Some(port) = self.port {
+            tests.push(format!(
+                "{{ found=; for table in /proc/net/tcp /proc/net/tcp6; do [ -r \"$table\" ] || continue; \
+                 while read -r _ local _ state _; do case $state/$local in 0A/*:{port:04X}) found=yes;; esac; done <\"$table\"; \
+                 done; [ -n \"$found\" ]; }}"
+            ));
+        }
+        if let Some(path) = &self.path {
+            tests.push(format!("[ -e {} ]", quote(&path.expand(view))));
+        }
+        let probe = if tests.is_empty() { "true".to_owned() } else { tests.join(" && ") };
+        Needs { probe: Some(probe), ..Needs::default() }
+    }
+
+    fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        if view.probe == Some(0) {
+            return Ok(Decision::Nothing);
+        }
+        let port = self.port.map(|port| format!("port {port}"));
+        let awaited: Vec<String> = port.into_iter().chain(self.path.as_ref().map(|path| path.expand(view))).collect();
+        let reason = format!("{} is not there", awaited.join(" or "));
+        Ok(Decision::NotYet { reason, seen_in: SeenIn::Host, exit: ExitStatus::Failed })
+    }
+
+    async fn apply(&self, _view: &View<'_>, _hands: &Hands<'_>) -> Result<(), TaskError> {
+        Ok(())
+    }
+}
