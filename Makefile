@@ -1,0 +1,36 @@
+# `make` lists what can be made. demo and test need root: they run hosts of their own, in namespaces on this machine.
+SHELL := /bin/bash
+# rustup puts cargo where not every shell looks.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+.PHONY: help demo demo-down test build lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: ## three hosts on this machine, and a real etcd cluster deployed to them (root)
+	@tests/lab/demo up
+
+demo-down: ## remove the demo's hosts, cluster and certificates (root)
+	@tests/lab/demo down
+
+test: ## all tests: unit, hermetic, and on lab hosts with real etcd (root)
+	@[ "$$(id -u)" = 0 ] || { echo "make test needs root for the lab's hosts; \`cargo test\` runs all the others without" >&2; exit 1; }
+	@tests/lab/install-needs lab build test
+	@tests/lab/lab rootfs >/dev/null
+	@tests/lab/lab releases >/dev/null
+	ETCD_HA_LAB=1 cargo test --locked
+
+build: ## the release binary, target/release/etcd-ha
+	@tests/lab/install-needs build
+	cargo build --release --locked
+
+lint: ## formatting, clippy, shellcheck
+	@tests/lab/install-needs build lint
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	shellcheck -x .ci/run tests/lab/{baseline,debian.sh,demo,install-needs,lab,releases,rootfs}
+
+clean: ## what was built here, and the lab's base images and release archives
+	tests/lab/lab clean
+	cargo clean
