@@ -1,7 +1,73 @@
 //! The certificate authority and the leaves that it issues, kept on the controller.
+//!
+//! ```text
+//! folder ──▶ authority ──▶ leaf: still right? ──▶ issue ──▶ verify ──▶ Pki ──persist──▶ folder
+//! (files)    (the CA)      (pure decision)        (rcgen)   (rustls)   (in memory)
+//! ```
+//!
+//! [`Pki::load_or_issue`] reads and decides and writes nothing, so a plan can show what would be
+//! issued; [`Pki::persist`] writes exactly that.
 
+mod authority;
+mod error;
+mod folder;
+mod issue;
+mod keep;
+mod key;
+mod leaf;
+mod names;
+mod pem;
+mod show;
+mod source;
+mod verify;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use error::{CertificateFlaw, KeyFlaw, PkiError};
+pub use keep::{Change, MemberCertificates, Pair, Pki};
+pub use key::SecretPem;
+pub use leaf::Reason;
+pub use show::{CertificateInfo, Details, show};
+
+/// A member of the cluster, as far as its certificates are concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The member's name; becomes the common name and part of the file names.
+    pub name: String,
+    /// Every name and address by which it is reached *or from which it connects*: etcd compares
+    /// the addresses in a peer's certificate with the source address of its connection
+    /// (<https://etcd.io/docs/v3.5/op-guide/security/>). `localhost`, `127.0.0.1` and `::1` are
+    /// added to them.
+    pub names: Vec<String>,
+}
+
+/// What a certificate is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(tag = "kind", content = "member", rename_all = "lowercase")]
+pub enum Kind {
+    /// The certificate authority.
+    Authority,
+    /// What the named member shows to its clients.
+    Server(String),
+    /// What the named member shows to its peers, and to them as their client.
+    Peer(String),
+    /// What this tool and the administrator show to the members; its common name is `root`, which
+    /// is the user that etcd takes it for once authentication is enabled.
+    Admin,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authority => f.write_str("CA certificate"),
+            Self::Server(member) => write!(f, "server certificate of {member}"),
+            Self::Peer(member) => write!(f, "peer certificate of {member}"),
+            Self::Admin => f.write_str("admin certificate"),
+        }
+    }
+}
 
 /// What the inventory says about certificates.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,343 @@
+//! What can be wrong with certificates, keys and their folder.
+
+use super::Kind;
+use crate::error::{ExitStatus, Explain};
+use std::io;
+use std::path::{Path, PathBuf};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// Why certificates could not be read, made or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A file or folder cannot be read.
+    #[error("failed to read `{path}`")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Whether the user named it in the inventory.
+        given: bool,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file or folder cannot be written.
+    #[error("failed to write `{path}`")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Only one of a CA's two files is named in the inventory.
+    #[error("`{present}` is given without `{missing}`")]
+    HalfGiven {
+        /// The key that the inventory has.
+        present: &'static str,
+        /// The key that it lacks.
+        missing: &'static str,
+    },
+    /// The CA's certificate cannot be used.
+    #[error("CA certificate `{path}` {flaw}")]
+    AuthorityCertificate {
+        /// Its file.
+        path: PathBuf,
+        /// Whether the user named it in the inventory.
+        given: bool,
+        /// What is wrong with it.
+        flaw: CertificateFlaw,
+    },
+    /// The CA's key cannot be used.
+    #[error("CA key `{path}` {flaw}")]
+    AuthorityKey {
+        /// Its file.
+        path: PathBuf,
+        /// Whether the user named it in the inventory.
+        given: bool,
+        /// What is wrong with it.
+        flaw: KeyFlaw,
+    },
+    /// The CA's key is not the one in its certificate.
+    #[error("CA key `{key}` does not belong to CA certificate `{certificate}`")]
+    AuthorityMismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Whether the user named them in the inventory.
+        given: bool,
+    },
+    /// A file of the CA is gone while others that depend on it are there.
+    #[error("`{missing}` is missing while `{remaining}` is there")]
+    AuthorityLost {
+        /// What is gone.
+        missing: PathBuf,
+        /// What shows that it was there once.
+        remaining: PathBuf,
+    },
+    /// Another run made a CA in the same folder since this one read it.
+    #[error("`{path}` was made by another run in the meantime")]
+    Overtaken {
+        /// The file that was to be made.
+        path: PathBuf,
+    },
+    /// A member cannot be put into a certificate.
+    #[error("member `{member}`: {problem}")]
+    Member {
+        /// Its name.
+        member: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A subject field cannot be put into a certificate.
+    #[error("subject field `{field}`: `{value}` {problem}")]
+    Subject {
+        /// The inventory's name of it.
+        field: &'static str,
+        /// What the inventory says.
+        value: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A private key could not be generated.
+    #[error("failed to generate a private key: {reason}")]
+    Generate {
+        /// What the crypto library says.
+        reason: String,
+    },
+    /// A certificate could not be made.
+    #[error("failed to issue the {kind}: {reason}")]
+    Issue {
+        /// What it was for.
+        kind: Kind,
+        /// What the library says.
+        reason: String,
+    },
+    /// A certificate was made, but nobody would accept it.
+    #[error("the {kind} issued by CA `{authority}` would not verify: {reason}")]
+    Unverifiable {
+        /// What it was for.
+        kind: Kind,
+        /// The CA's file.
+        authority: PathBuf,
+        /// Whether the user named the CA in the inventory.
+        given: bool,
+        /// What the verifier says.
+        reason: String,
+    },
+}
+
+/// What is wrong with a CA certificate; each follows the file's name in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFlaw {
+    /// It holds no certificate in PEM form.
+    #[error("holds no certificate in PEM form")]
+    None,
+    /// Its text is broken.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+    /// Its end has passed.
+    #[error("has expired: `{subject}` was valid until {}", date(*.at))]
+    Expired {
+        /// Whose certificate.
+        subject: String,
+        /// The end of its validity.
+        at: OffsetDateTime,
+    },
+    /// Its beginning has not come.
+    #[error("is not valid yet: `{subject}` is valid from {}", date(*.at))]
+    NotYetValid {
+        /// Whose certificate.
+        subject: String,
+        /// The beginning of its validity.
+        at: OffsetDateTime,
+    },
+    /// A certificate in it belongs to no CA.
+    #[error("is not a CA's: `{subject}` lacks the basic constraint CA:TRUE")]
+    NotAuthority {
+        /// Whose certificate.
+        subject: String,
+    },
+    /// Its key usage forbids issuing.
+    #[error("may not issue certificates: `{subject}` lacks the key usage keyCertSign")]
+    NoCertSign {
+        /// Whose certificate.
+        subject: String,
+    },
+    /// Its extended key usage forbids what etcd needs.
+    #[error(
+        "may not issue what etcd needs: the extended key usage of `{subject}` lacks serverAuth or clientAuth"
+    )]
+    Restricted {
+        /// Whose certificate.
+        subject: String,
+    },
+    /// A CA above allows no CA below it.
+    #[error("is no valid chain: the path length of `{subject}` allows no CA this far below it")]
+    PathLength {
+        /// Whose path length.
+        subject: String,
+    },
+    /// A CA above is not in the file.
+    #[error("is not complete: `{subject}` was issued by `{issuer}`, which is not in the file")]
+    Incomplete {
+        /// The last certificate of the chain.
+        subject: String,
+        /// Who issued it.
+        issuer: String,
+    },
+    /// A signature is wrong.
+    #[error("is no valid chain: the signature on `{subject}` is not by the key of `{issuer}`")]
+    Signature {
+        /// Whose certificate.
+        subject: String,
+        /// Who should have signed it.
+        issuer: String,
+    },
+}
+
+/// What is wrong with a private key; each follows the file's name in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFlaw {
+    /// It holds no private key in PEM form.
+    #[error("holds no private key in PEM form")]
+    None,
+    /// It is encrypted.
+    #[error("is encrypted")]
+    Encrypted,
+    /// Its text is broken.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+    /// It is of a kind that cannot be used.
+    #[error("is of a kind that cannot be used (in a `{0}` block)")]
+    Unsupported(String),
+}
+
+impl Explain for PkiError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::HalfGiven { .. } => Some(
+                "name both `pki.ca_cert` and `pki.ca_key`, or neither to have a CA made".to_owned(),
+            ),
+            Self::AuthorityCertificate { path, given, flaw } => Some(certificate_hint(path, *given, flaw)),
+            Self::AuthorityKey { path, given, flaw } => Some(key_hint(path, *given, flaw)),
+            Self::AuthorityMismatch { given: true, .. } => Some(
+                "compare `openssl x509 -pubkey -noout -in CERTIFICATE` with `openssl pkey -pubout -in KEY`"
+                    .to_owned(),
+            ),
+            Self::AuthorityMismatch { given: false, .. } => Some(RESTORE.to_owned()),
+            Self::AuthorityLost { missing, remaining } => Some(lost_hint(missing, remaining)),
+            Self::Overtaken { .. } => Some("run the same command again".to_owned()),
+            Self::Unverifiable { given: true, .. } => Some(
+                "the CA's own extensions (name constraints, usages, path length) may forbid these certificates"
+                    .to_owned(),
+            ),
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Member { .. }
+            | Self::Subject { .. }
+            | Self::Generate { .. }
+            | Self::Issue { .. }
+            | Self::Unverifiable { given: false, .. } => None,
+        }
+    }
+
+    fn exit(&self) -> ExitStatus {
+        match self {
+            Self::HalfGiven { .. } | Self::Member { .. } | Self::Subject { .. } => {
+                ExitStatus::Usage
+            }
+            Self::Read { given: true, .. }
+            | Self::AuthorityCertificate { given: true, .. }
+            | Self::AuthorityKey { given: true, .. }
+            | Self::AuthorityMismatch { given: true, .. }
+            | Self::Unverifiable { given: true, .. } => ExitStatus::Usage,
+            Self::AuthorityCertificate { .. }
+            | Self::AuthorityKey { .. }
+            | Self::AuthorityMismatch { .. }
+            | Self::AuthorityLost { .. } => ExitStatus::Refused,
+            Self::Overtaken { .. } => ExitStatus::Locked,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Generate { .. }
+            | Self::Issue { .. }
+            | Self::Unverifiable { .. } => ExitStatus::Failed,
+        }
+    }
+}
+
+/// What to do about a CA of ours that is broken: a new one in its place would cut off a living
+/// cluster, since etcd reads the CA only when it starts.
+const RESTORE: &str = "restore the CA's files from a backup; a new CA is never made in the place of one \
+    that a cluster may still use";
+
+fn lost_hint(missing: &Path, remaining: &Path) -> String {
+    if missing.file_name().is_some_and(|name| name == "ca.pem") {
+        format!(
+            "every member has a copy, `ca.pem` beside its certificates: put it back at `{}`",
+            missing.display()
+        )
+    } else {
+        format!(
+            "restore it from a backup; if no cluster uses these certificates yet, delete the folder `{}` \
+             to start afresh",
+            remaining.parent().unwrap_or(remaining).display()
+        )
+    }
+}
+
+fn certificate_hint(path: &Path, given: bool, flaw: &CertificateFlaw) -> String {
+    match flaw {
+        CertificateFlaw::NotYetValid { .. } => "check this machine's clock".to_owned(),
+        CertificateFlaw::Incomplete { issuer, .. } => {
+            format!(
+                "append the certificate of `{issuer}` to `{}`",
+                path.display()
+            )
+        }
+        CertificateFlaw::Expired { .. } if !given => {
+            "with an expired CA no member accepts another any more: they all need a new one at once"
+                .to_owned()
+        }
+        _ if !given => RESTORE.to_owned(),
+        CertificateFlaw::None
+        | CertificateFlaw::Damaged(_)
+        | CertificateFlaw::Expired { .. }
+        | CertificateFlaw::NotAuthority { .. }
+        | CertificateFlaw::NoCertSign { .. }
+        | CertificateFlaw::Restricted { .. }
+        | CertificateFlaw::PathLength { .. }
+        | CertificateFlaw::Signature { .. } => {
+            format!(
+                "look at it with `openssl x509 -text -noout -in {}`",
+                path.display()
+            )
+        }
+    }
+}
+
+fn key_hint(path: &Path, given: bool, flaw: &KeyFlaw) -> String {
+    let path = path.display();
+    match flaw {
+        KeyFlaw::Encrypted => format!(
+            "keys with a passphrase are not supported; decrypt it with `openssl pkey -in {path} -out PLAIN` \
+             to a file that only you can read"
+        ),
+        KeyFlaw::Unsupported(_) => format!(
+            "RSA of 2048 to 4096 bits, ECDSA P-256 and P-384 and Ed25519 work; \
+             `openssl pkcs8 -topk8 -nocrypt -in {path} -out PLAIN` writes the form that is understood best"
+        ),
+        KeyFlaw::None | KeyFlaw::Damaged(_) if !given => RESTORE.to_owned(),
+        KeyFlaw::None | KeyFlaw::Damaged(_) => {
+            format!("look at it with `openssl pkey -noout -in {path}`")
+        }
+    }
+}
+
+/// `at` to the minute, in UTC, for people.
+pub(super) fn date(at: OffsetDateTime) -> String {
+    at.to_offset(time::UtcOffset::UTC)
+        .format(format_description!(
+            "[year]-[month]-[day] [hour]:[minute] UTC"
+        ))
+        .unwrap_or_else(|_| at.to_string())
+}

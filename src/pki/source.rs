@@ -1,0 +1,145 @@
+//! Where the CA comes from: files of the user's own, or ours in the folder.
+
+use super::authority::{Authority, Refusal};
+use super::error::{CertificateFlaw, PkiError};
+use super::folder::{Folder, open_mode, read};
+use super::{Settings, key};
+use rcgen::KeyPair;
+use std::path::{Path, PathBuf};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+/// The CA's files in the folder.
+pub(super) const AUTHORITY: &str = "ca.pem";
+pub(super) const AUTHORITY_KEY: &str = "ca-key.pem";
+
+/// Where the CA's files are.
+pub(super) struct Source {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    /// Whether the user named them in the inventory.
+    pub(super) given: bool,
+}
+
+/// What there is of the CA.
+pub(super) enum Start {
+    /// All.
+    Ready(Authority),
+    /// A key that has not issued anything: the run that made it was killed.
+    Key(KeyPair),
+    /// Nothing.
+    Nothing,
+}
+
+impl Source {
+    pub(super) fn find(settings: &Settings, folder: &Folder) -> Result<Self, PkiError> {
+        let half = |present, missing| PkiError::HalfGiven { present, missing };
+        match (&settings.ca_cert, &settings.ca_key) {
+            (None, None) => Ok(Self {
+                certificate: folder.file(AUTHORITY),
+                key: folder.file(AUTHORITY_KEY),
+                given: false,
+            }),
+            (Some(certificate), Some(key)) => Ok(Self {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                given: true,
+            }),
+            (Some(_), None) => Err(half("pki.ca_cert", "pki.ca_key")),
+            (None, Some(_)) => Err(half("pki.ca_key", "pki.ca_cert")),
+        }
+    }
+
+    pub(super) fn load(&self, folder: &Folder, now: OffsetDateTime) -> Result<Start, PkiError> {
+        if self.given {
+            let certificate = self.read(&self.certificate)?;
+            return self.put_together(&certificate, &self.read(&self.key)?, now);
+        }
+        let lost = |missing: &Path, remaining: PathBuf| PkiError::AuthorityLost {
+            missing: missing.to_owned(),
+            remaining,
+        };
+        let leaf = folder
+            .pem_files()?
+            .into_iter()
+            .find(|name| ![AUTHORITY, AUTHORITY_KEY].contains(&name.as_str()))
+            .map(|name| folder.file(&name));
+        match (folder.read(AUTHORITY)?, folder.read(AUTHORITY_KEY)?, leaf) {
+            (Some(certificate), Some(key), _) => self.put_together(&certificate, &key, now),
+            (Some(_), None, _) => Err(lost(&self.key, self.certificate.clone())),
+            (None, Some(_), Some(leaf)) => Err(lost(&self.certificate, leaf)),
+            (None, None, Some(leaf)) => Err(lost(&self.key, leaf)),
+            (None, Some(key), None) => Ok(Start::Key(self.load_key(&key)?)),
+            (None, None, None) => Ok(Start::Nothing),
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<Zeroizing<String>, PkiError> {
+        read(path).map_err(|source| PkiError::Read {
+            path: path.to_owned(),
+            given: self.given,
+            source,
+        })
+    }
+
+    fn load_key(&self, text: &str) -> Result<KeyPair, PkiError> {
+        key::load(text).map_err(|flaw| PkiError::AuthorityKey {
+            path: self.key.clone(),
+            given: self.given,
+            flaw,
+        })
+    }
+
+    fn put_together(
+        &self,
+        certificate: &str,
+        key: &str,
+        now: OffsetDateTime,
+    ) -> Result<Start, PkiError> {
+        Authority::new(certificate, self.load_key(key)?, now)
+            .map(Start::Ready)
+            .map_err(|refusal| self.refused(refusal))
+    }
+
+    /// The CA as it is at `now`, without anything being made.
+    pub(super) fn authority(
+        &self,
+        folder: &Folder,
+        now: OffsetDateTime,
+    ) -> Result<Option<Authority>, PkiError> {
+        Ok(match self.load(folder, now)? {
+            Start::Ready(authority) => Some(authority),
+            Start::Key(_) | Start::Nothing => None,
+        })
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) -> PkiError {
+        match refusal {
+            Refusal::Certificate(flaw) => PkiError::AuthorityCertificate {
+                path: self.certificate.clone(),
+                given: self.given,
+                flaw,
+            },
+            Refusal::Mismatch => PkiError::AuthorityMismatch {
+                certificate: self.certificate.clone(),
+                key: self.key.clone(),
+                given: self.given,
+            },
+        }
+    }
+
+    pub(super) fn unfit(&self, reason: String) -> PkiError {
+        self.refused(CertificateFlaw::Damaged(reason).into())
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        // The one in our own folder is put right.
+        match self.given.then(|| open_mode(&self.key)) {
+            Some(Ok(Some(mode))) => vec![format!(
+                "the CA key `{}` is open to others than its owner: its mode is {mode:04o}",
+                self.key.display()
+            )],
+            _ => Vec::new(),
+        }
+    }
+}
