@@ -232,7 +232,8 @@ impl Explain for ReleaseError {
                 "give the proxy's user and password in HTTPS_PROXY, as `http://user:password@proxy:3128`"
             }
             Self::Status { url, .. } if url.ends_with("/SHA256SUMS") => {
-                "give the archive's digest as `release.sha256` in the inventory, or put SHA256SUMS beside it"
+                "check that the version exists there; an archive without SHA256SUMS beside it needs its digest as \
+                 `release.sha256` in the inventory"
             }
             Self::Status { .. } | Self::NotFound { .. } | Self::BadUrl { .. } => {
                 "check that the version exists, and what `release` in the inventory or `--release` says; \

@@ -147,6 +147,9 @@ fn once(
     let uri: Uri = at.parse().map_err(|_| bad("it is not a valid URL"))?;
     let host = uri.host().filter(|host| !host.is_empty());
     let host = host.ok_or_else(|| bad("it names no host"))?;
+    if host_and_port(&uri) != host && uri.port_u16().is_none() {
+        return Err(bad("its port is no number from 0 to 65535").into());
+    }
     let https = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
 
@@ -167,6 +170,14 @@ fn once(
         Ok(response) => Ok((response, shown)),
         Err(error) => Err(failure(at, shown, error)),
     }
+}
+
+/// The authority without user and password.
+fn host_and_port(uri: &Uri) -> &str {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host)
 }
 
 fn config(network: &Network, proxy: Option<Proxy>) -> Config {
@@ -253,13 +264,9 @@ impl<In: Transport> Connector<In> for AbsoluteForm {
         details: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        let authority = details.uri.authority().map_or("", |all| all.as_str());
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
         Ok(chained.map(|inner| AbsoluteTransport {
             inner,
-            prefix: Some(format!("http://{host}")),
+            prefix: Some(format!("http://{}", host_and_port(details.uri))),
         }))
     }
 }

@@ -1,5 +1,8 @@
 //! Obtaining release archives: from a web server, from files, from folders; right ones and wrong ones.
 
+// clippy.toml allows these in test functions; what the tests here share is test code, too.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod fake;
 mod local;
 mod remote;

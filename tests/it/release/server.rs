@@ -133,7 +133,7 @@ impl Server {
                     }
                     let shared = Arc::clone(&shared);
                     // A client that hangs up is part of the game.
-                    thread::spawn(move || drop(serve(stream?, &shared)));
+                    thread::spawn(move || stream.and_then(|stream| serve(stream, &shared)));
                 }
             }
         });
