@@ -57,6 +57,7 @@ pub enum Event {
         #[serde(flatten)]
         outcome: Outcome,
         /// How long it took, in seconds.
+        #[serde(serialize_with = "to_the_millisecond")]
         seconds: f64,
     },
     /// Something the user should know that stops nothing.
@@ -81,6 +82,7 @@ pub enum Event {
         /// What happened on each host, in inventory order.
         recap: Vec<HostRecap>,
         /// How long it took, in seconds.
+        #[serde(serialize_with = "to_the_millisecond")]
         seconds: f64,
     },
 }
@@ -123,9 +125,18 @@ pub struct HostRecap {
     /// Tasks that failed.
     pub failed: usize,
     /// Time spent in tasks on this host, in seconds.
+    #[serde(serialize_with = "to_the_millisecond")]
     pub seconds: f64,
 }
 
 fn exit_code<S: serde::Serializer>(exit: &ExitStatus, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(*exit as u8)
+}
+
+/// Keeps a span such as 0.30000000000000004 out of what others parse.
+fn to_the_millisecond<S: serde::Serializer>(
+    seconds: &f64,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((seconds * 1000.0).round() / 1000.0)
 }

@@ -1,0 +1,65 @@
+//! How commands write data to stdout and errors to stderr.
+
+use super::ReportError;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The process's two streams, or two buffers in a test. Cheap to clone.
+///
+/// While a [`super::Reporter`] draws on a terminal, write only after its `finish`.
+#[derive(Clone)]
+pub struct Output {
+    stdout: Stream,
+    stderr: Stream,
+}
+
+type Stream = Arc<Mutex<dyn Write + Send>>;
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output").finish_non_exhaustive()
+    }
+}
+
+impl Output {
+    /// The process's own stdout and stderr.
+    #[must_use]
+    pub fn process() -> Self {
+        Self::new(io::stdout(), io::stderr())
+    }
+
+    /// Other writers in their place.
+    pub fn new(stdout: impl Write + Send + 'static, stderr: impl Write + Send + 'static) -> Self {
+        Self {
+            stdout: Arc::new(Mutex::new(stdout)),
+            stderr: Arc::new(Mutex::new(stderr)),
+        }
+    }
+
+    /// Writes data to stdout, as it is, and at once.
+    ///
+    /// # Errors
+    ///
+    /// If stdout takes it no more, for example on a full disk. A closed pipe (`| head -1`) is no error.
+    pub fn out(&self, text: &str) -> Result<(), ReportError> {
+        match write(&self.stdout, text) {
+            Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(ReportError::Stream {
+                stream: "stdout",
+                source,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes an error or a notice to stderr. A failure is left out: there is no place to tell it.
+    pub fn err(&self, text: &str) {
+        let _ = write(&self.stderr, text);
+    }
+}
+
+fn write(stream: &Mutex<dyn Write + Send>, text: &str) -> io::Result<()> {
+    let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
+}

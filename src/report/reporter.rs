@@ -1,0 +1,208 @@
+//! The way from the engine to the sinks.
+
+use super::{Event, ReportError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+
+/// How often sinks may draw what changes with time alone.
+const TICK: Duration = Duration::from_millis(100);
+
+/// With so many events waiting, as behind a stopped terminal, progress is dropped.
+const CROWDED: usize = 1024;
+
+/// Something that shows or keeps events. A sink lives on the reporter's thread.
+pub trait Sink: Send {
+    /// Takes an event that happened `at`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be shown or kept. The sink is then left out for the rest of the run, and the
+    /// other sinks are told by a warning.
+    fn event(&mut self, at: OffsetDateTime, event: &Event) -> Result<(), ReportError>;
+
+    /// Time goes by: ten times a second.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Sink::event`].
+    fn tick(&mut self, _now: OffsetDateTime) -> Result<(), ReportError> {
+        Ok(())
+    }
+
+    /// The last call: what is held back is written, the screen is tidied.
+    fn finish(&mut self) {}
+}
+
+enum Message {
+    Event(OffsetDateTime, Box<Event>),
+    Finish,
+}
+
+/// Hands events to the sinks, in order, from a thread of its own: a slow or stopped terminal holds
+/// up neither the run nor another sink's truth. Cheap to clone; the last clone to go finishes it.
+///
+/// Nothing that a sink meets ends the run: a closed pipe is no error, any other failure a warning
+/// on the sinks that are left.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    messages: Sender<Message>,
+    waiting: Arc<AtomicUsize>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Reporter {
+    /// A reporter to `sinks`, which get every event in this order.
+    #[must_use]
+    pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
+        let (messages, inbox) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&waiting);
+        // Where no thread can be had, the run goes on unseen; the exit code still tells.
+        let thread = Builder::new()
+            .name("report".to_string())
+            .spawn(move || serve(&inbox, &left, Sinks::new(sinks)));
+        Self {
+            shared: Arc::new(Shared {
+                messages,
+                waiting,
+                thread: Mutex::new(thread.ok()),
+            }),
+        }
+    }
+
+    /// Tells the sinks. Never waits and never fails; what comes after
+    /// [`Event::RunFinished`] is left out.
+    pub fn emit(&self, event: Event) {
+        let shared = &self.shared;
+        let progress = matches!(event, Event::TaskProgress { .. });
+        if progress && shared.waiting.load(Ordering::Relaxed) > CROWDED {
+            return;
+        }
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        let message = Message::Event(OffsetDateTime::now_utc(), Box::new(event));
+        // Only fails after the end, when nobody looks any more.
+        let _ = shared.messages.send(message);
+    }
+
+    /// Waits until all that was emitted is shown and the sinks are finished. After it the streams
+    /// belong to [`super::Output`] again.
+    pub fn finish(&self) {
+        self.shared.finish();
+    }
+}
+
+impl Shared {
+    fn finish(&self) {
+        let _ = self.messages.send(Message::Finish);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // A sink that panicked has said so on stderr.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn serve(inbox: &Receiver<Message>, waiting: &AtomicUsize, mut sinks: Sinks) {
+    let mut next = Instant::now() + TICK;
+    loop {
+        match inbox.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(Message::Event(at, event)) => {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                sinks.event(at, &event);
+            }
+            Ok(Message::Finish) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if Instant::now() >= next {
+            sinks.tick(OffsetDateTime::now_utc());
+            next = Instant::now() + TICK;
+        }
+    }
+    sinks.finish();
+}
+
+/// The sinks that still work.
+struct Sinks {
+    sinks: Vec<Option<Box<dyn Sink>>>,
+    ended: bool,
+}
+
+impl Sinks {
+    fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
+        Self {
+            sinks: sinks.into_iter().map(Some).collect(),
+            ended: false,
+        }
+    }
+
+    fn event(&mut self, at: OffsetDateTime, event: &Event) {
+        if self.ended {
+            return;
+        }
+        self.ended = matches!(event, Event::RunFinished { .. });
+        // A failure is told to the sinks after the failed one before the event itself, so that
+        // even the last event of a run stays the last.
+        for index in 0..self.sinks.len() {
+            if let Some(warning) = self.call(index, |sink| sink.event(at, event)) {
+                let first = if self.ended { index + 1 } else { 0 };
+                self.warn(at, warning, first);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: OffsetDateTime) {
+        if self.ended {
+            return;
+        }
+        for index in 0..self.sinks.len() {
+            if let Some(warning) = self.call(index, |sink| sink.tick(now)) {
+                self.warn(now, warning, 0);
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.sinks
+            .iter_mut()
+            .flatten()
+            .for_each(|sink| sink.finish());
+    }
+
+    /// Lets a sink do something; takes it out and says why if it cannot.
+    fn call(
+        &mut self,
+        index: usize,
+        work: impl FnOnce(&mut dyn Sink) -> Result<(), ReportError>,
+    ) -> Option<Event> {
+        let slot = self.sinks.get_mut(index)?;
+        let error = work(slot.as_mut()?.as_mut()).err()?;
+        *slot = None;
+        Some(error.into())
+    }
+
+    /// Tells the sinks from `first` on; whichever fails at that goes, too, without another word.
+    fn warn(&mut self, at: OffsetDateTime, warning: Event, first: usize) {
+        for index in first..self.sinks.len() {
+            let _ = self.call(index, |sink| sink.event(at, &warning));
+        }
+    }
+}
