@@ -1,7 +1,40 @@
 //! Bytes to and from one machine over SSH: session, authentication, host keys, commands, tunnels.
+//!
+//! ```text
+//! Target ─▶ connect ─▶ Session ──▶ exec    a command: input in, output and exit status out
+//!           (TCP, key exchange,├─▶ pipe    a command as a stream, for as long as it is held
+//!            host key, log-in) └─▶ tunnel  a TCP connection from the machine to anywhere
+//! ```
+//!
+//! One [`Session`] is one TCP connection and is kept for a whole run: commands and tunnels are
+//! channels on it. Nothing here waits for ever: a connection that died is found out by keepalives,
+//! also while data is being sent, and every step of connecting has a time limit of its own.
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+mod auth;
+mod channels;
+mod connect;
+mod dial;
+mod error;
+mod exec;
+mod keys;
+mod known_hosts;
+mod quote;
+mod session;
+mod stream;
+mod wire;
+
+pub use auth::Credentials;
+pub use error::{
+    Attempt, AuthFailure, ChangedHostKey, HostKeyFacts, KeyOrigin, Loss, Outcome, Peer, SshError,
+};
+pub use exec::{Input, Limits, Output, Progress, Status};
+pub use keys::Unusable;
+pub use quote::quote;
+pub use session::Session;
+pub use stream::{Pipe, Tunnel};
 
 /// One machine as SSH reaches it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,154 @@
+//! A connection to one machine, logged in.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::client::Handle;
+use russh::{ChannelOpenFailure, Disconnect};
+use tokio::time::timeout;
+
+use super::auth::Credentials;
+use super::channels::{Slots, open, reason};
+use super::connect::{Client, News, connect};
+use super::error::{Loss, Peer, SshError};
+use super::stream::{Pipe, Tunnel};
+use super::wire::Watch;
+use super::Target;
+
+/// How long a good-bye may take.
+const GOOD_BYE: Duration = Duration::from_secs(1);
+
+/// A connection to one machine, logged in. Clones share it; it is cut when the last of them, and of
+/// its pipes and tunnels, is dropped.
+#[derive(Clone)]
+pub struct Session(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) peer: Peer,
+    pub(super) handle: Handle<Client>,
+    pub(super) slots: Slots,
+    /// How long the machine may take to open a channel.
+    pub(super) limit: Duration,
+    news: Arc<News>,
+    watch: Arc<Watch>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.0.peer.to_string()).finish()
+    }
+}
+
+impl Inner {
+    /// The error of something that the end of the connection interrupted.
+    pub(super) fn lost(&self) -> SshError {
+        let loss = self.news.ended.borrow().clone().unwrap_or(Loss::Closed);
+        SshError::ConnectionLost { peer: self.peer.clone(), loss }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.handle.is_closed() || self.news.ended.borrow().is_some()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.watch.cut();
+    }
+}
+
+impl Session {
+    /// Connects and logs in with what this process's environment offers.
+    ///
+    /// # Errors
+    /// See [`connect_with`](Self::connect_with).
+    pub async fn connect(target: &Target) -> Result<Self, SshError> {
+        Self::connect_with(target, &Credentials::from_env()).await
+    }
+
+    /// Connects to `target` and logs in.
+    ///
+    /// Every address of a name is tried. TCP connect, key exchange and log-in have
+    /// `target.connect_timeout` each. A connection that the server closes before anybody logged in
+    /// is tried again up to five times within about five seconds.
+    ///
+    /// # Errors
+    /// Names the machine and the one step that failed; see [`SshError`].
+    pub async fn connect_with(target: &Target, credentials: &Credentials) -> Result<Self, SshError> {
+        let connected = connect(target, credentials).await?;
+        Ok(Self(Arc::new(Inner {
+            peer: connected.peer,
+            handle: connected.handle,
+            slots: Slots::default(),
+            limit: target.connect_timeout,
+            news: connected.news,
+            watch: connected.watch,
+        })))
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
+    /// Whether the connection has ended. That it has not is no promise: a cut link shows after four
+    /// times `target.keepalive`.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Opens a TCP connection from the machine to `host` and `port`, as the machine sees them.
+    ///
+    /// # Errors
+    /// [`SshError::TunnelRefused`] where nothing listens there or sshd's settings forbid it.
+    pub async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, SshError> {
+        let inner = &self.0;
+        let to = || if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let opening = inner.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+        match timeout(inner.limit, opening).await {
+            Ok(Ok(channel)) => Ok(Tunnel::new(channel, Arc::clone(inner))),
+            Ok(Err(russh::Error::ChannelOpenFailure(failure))) => Err(SshError::TunnelRefused {
+                peer: inner.peer.clone(),
+                to: to(),
+                prohibited: failure == ChannelOpenFailure::AdministrativelyProhibited,
+                reason: reason(&failure),
+            }),
+            Ok(Err(_)) => Err(inner.lost()),
+            Err(_) => Err(SshError::TunnelTimeout { peer: inner.peer.clone(), to: to(), after: inner.limit }),
+        }
+    }
+
+    /// Starts `command` and leaves its standard input and output to the caller, for as long as the
+    /// caller holds them: for a command that waits for the end of its input, such as one that holds a
+    /// lock. It does not take one of the turns that [`exec`](Self::exec) waits for. Standard error
+    /// and exit status are not to be had.
+    ///
+    /// # Errors
+    /// [`SshError::ChannelRefused`] if the machine opens no more sessions.
+    pub async fn pipe(&self, command: &str) -> Result<Pipe, SshError> {
+        let inner = &self.0;
+        let channel = match open(inner).await? {
+            Ok(channel) => channel,
+            Err(reason) => return Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason }),
+        };
+        match channel.exec(false, command).await {
+            Ok(()) => Ok(Pipe::new(channel, Arc::clone(inner))),
+            Err(_) => Err(inner.lost()),
+        }
+    }
+
+    /// Says good-bye and closes the connection, whatever still runs on it; within a second.
+    pub async fn close(&self) {
+        let mut ended = self.0.news.ended.subscribe();
+        let good_bye = async {
+            if self.0.handle.disconnect(Disconnect::ByApplication, "", "").await.is_ok() {
+                let _ = ended.wait_for(Option::is_some).await;
+            }
+        };
+        let _ = timeout(GOOD_BYE, good_bye).await;
+        self.0.watch.cut();
+    }
+}
