@@ -1,18 +1,16 @@
 //! The lines under a terminal's last heading that change while a play goes on: one a host.
 
-use super::human::{count, human_bytes, human_ratio, percent, whole_seconds};
+use super::frame::Frame;
+use super::human::count;
 use super::rate::Transfer;
 use super::story::name_room;
-use super::text::{cut, one_line, pad, pad_left, width};
+use super::text::{cut, one_line, width};
 use super::{Event, Look, Outcome};
 use time::OffsetDateTime;
 
 /// Beyond this many columns a line gets no longer: the eye would lose it, and a terminal that is
 /// made narrower would break it in two.
 const WIDEST: usize = 120;
-
-/// The shortest and the longest bar.
-const BAR: (usize, usize) = (8, 30);
 
 /// What every host of the play does at the moment.
 #[derive(Debug, Clone, Default)]
@@ -21,13 +19,13 @@ pub(super) struct Live {
 }
 
 #[derive(Debug, Clone)]
-struct Row {
-    host: String,
-    state: State,
+pub(super) struct Row {
+    pub host: String,
+    pub state: State,
 }
 
 #[derive(Debug, Clone)]
-enum State {
+pub(super) enum State {
     /// Its turn comes.
     Waiting,
     /// A task goes on.
@@ -39,11 +37,11 @@ enum State {
 }
 
 #[derive(Debug, Clone)]
-struct Running {
-    task: String,
-    since: OffsetDateTime,
-    message: String,
-    transfer: Option<Transfer>,
+pub(super) struct Running {
+    pub task: String,
+    pub since: OffsetDateTime,
+    pub message: String,
+    pub transfer: Option<Transfer>,
 }
 
 impl Live {
@@ -102,8 +100,8 @@ impl Live {
         }
     }
 
-    /// The lines, each within `columns` and all within `height`; the busy hosts are shown first
-    /// where not all have room.
+    /// The lines, each within `columns` and all within two thirds of `height`; the busy and the failed
+    /// hosts are shown, and the others counted, where not all have room.
     pub fn lines(
         &self,
         now: OffsetDateTime,
@@ -142,13 +140,17 @@ impl Live {
 
     /// The rows that have room, in their order.
     fn shown(&self, height: usize) -> Vec<&Row> {
-        // A line stays free for the cursor, and one for the heading.
-        let room = height.saturating_sub(2).max(1);
+        // What was said before must stay in sight.
+        let room = (height * 2 / 3).max(1);
         if self.rows.len() <= room {
             return self.rows.iter().collect();
         }
-        let mut chosen: Vec<usize> = (0..self.rows.len()).collect();
-        chosen.sort_by_key(|index| self.rows[*index].state.rank());
+        // Where not all are shown, those that rest are only counted.
+        let rank = |index: &usize| self.rows[*index].state.rank();
+        let mut chosen: Vec<usize> = (0..self.rows.len())
+            .filter(|index| rank(index) <= 1)
+            .collect();
+        chosen.sort_by_key(rank);
         chosen.truncate(room - 1);
         chosen.sort_unstable();
         chosen.into_iter().map(|index| &self.rows[index]).collect()
@@ -216,191 +218,6 @@ impl Running {
             transfer: None,
         }
     }
-}
-
-/// The measures that the lines of one picture share.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    look: Look,
-    columns: usize,
-    name: usize,
-    /// The widest task and message beside a bar.
-    task: usize,
-    message: usize,
-}
-
-impl Frame {
-    fn line(self, row: &Row, now: OffsetDateTime) -> String {
-        let Look { style, symbols } = self.look;
-        let name = pad(
-            &cut(&one_line(&row.host), self.name, symbols.cut),
-            self.name,
-        );
-        let line = match &row.state {
-            State::Waiting => style.dim(format!("{} {name}  waiting", symbols.waiting)),
-            State::Idle { task } => {
-                style.dim(format!("{} {name}  {}", symbols.done, one_line(task)))
-            }
-            State::Failed { task } => style.bad(format!(
-                "{} {name}  {} failed",
-                symbols.failed,
-                one_line(task)
-            )),
-            State::Running(running) => {
-                let sign = style.busy(spinner(symbols.spinner, now));
-                let room = self.columns.saturating_sub(1 + 1 + self.name + 2);
-                let text = match &running.transfer {
-                    Some(transfer) => self.transfer(running, transfer, now, room),
-                    None => self.wait(running, now, room),
-                };
-                format!("{sign} {name}  {text}")
-            }
-        };
-        cut(&line, self.columns, symbols.cut)
-    }
-
-    /// `wait_healthy  waiting for a leader  12 s`; the task goes first where room is short.
-    fn wait(self, running: &Running, now: OffsetDateTime, room: usize) -> String {
-        let seconds = (now - running.since).as_seconds_f64();
-        let elapsed = if seconds >= 1.0 {
-            format!("  {}", whole_seconds(seconds.floor()))
-        } else {
-            String::new()
-        };
-        let full = match running.message.as_str() {
-            "" => running.task.clone(),
-            message => format!("{}  {message}", running.task),
-        };
-        let room = room.saturating_sub(width(&elapsed));
-        let text = if width(&full) <= room || running.message.is_empty() {
-            full
-        } else {
-            running.message.clone()
-        };
-        let text = cut(&text, room, self.look.symbols.cut);
-        format!("{text}{}", self.look.style.dim(elapsed))
-    }
-
-    /// `stage_release  uploading etcd 3.5.16  ━━━━━━━━━───── 12.4/19.8 MiB  41.2 MiB/s  1 s left`,
-    /// or the first of its shorter forms that fits.
-    fn transfer(
-        self,
-        running: &Running,
-        transfer: &Transfer,
-        now: OffsetDateTime,
-        room: usize,
-    ) -> String {
-        // A rate is never negative and far below the largest number.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let rate = transfer
-            .rate(now)
-            .map(|rate| format!("{}/s", human_bytes(rate as u64)));
-        // Rate and rest come and go; their room stays, or the bar would jump.
-        let rate = pad_left(&rate.unwrap_or_default(), 10);
-        let left = transfer
-            .remaining(now)
-            .map(|rest| format!("{} left", whole_seconds(rest.ceil())));
-        let left = pad(&left.unwrap_or_default(), 9);
-        let whole = self.message;
-        let forms = match transfer.total {
-            Some(total) => {
-                let ratio = human_ratio(transfer.done, total);
-                let share = format!("{:>3} %", percent(transfer.done, total));
-                vec![
-                    Form::new(self.task, BAR.0, [&ratio, &rate, &left], whole),
-                    Form::new(0, BAR.0, [&ratio, &rate, &left], whole),
-                    Form::new(0, BAR.0, [&ratio, &rate, ""], whole.min(12)),
-                    Form::new(0, 0, [&share, &rate, ""], whole.min(8)),
-                    Form::new(0, 0, [&share, "", ""], 0),
-                ]
-            }
-            None => {
-                let moved = human_bytes(transfer.done);
-                vec![
-                    Form::new(self.task, 0, [&moved, &rate, ""], whole),
-                    Form::new(0, 0, [&moved, &rate, ""], whole.min(8)),
-                    Form::new(0, 0, [&moved, "", ""], 0),
-                ]
-            }
-        };
-        let fits = forms
-            .iter()
-            .find(|form| form.columns() + form.message <= room);
-        let Some(form) = fits.or(forms.last()) else {
-            return String::new();
-        };
-        let free = room.saturating_sub(form.columns());
-        let message = whole.min(free);
-        let mut text = String::new();
-        if form.task > 0 {
-            text.push_str(&format!("{}  ", pad(&running.task, form.task)));
-        }
-        text.push_str(&pad(
-            &cut(&running.message, message, self.look.symbols.cut),
-            message,
-        ));
-        text.push_str("  ");
-        if let (Some(total), true) = (transfer.total, form.bar > 0) {
-            let columns = (form.bar + free - message).min(BAR.1);
-            text.push_str(&format!("{} ", self.bar(transfer.done, total, columns)));
-        }
-        text.push_str(&self.look.style.dim(form.figures.trim_end()));
-        text
-    }
-
-    fn bar(self, done: u64, total: u64, columns: usize) -> String {
-        let share = u128::from(done.min(total)) * columns as u128;
-        let full = match total {
-            0 => columns,
-            total => usize::try_from(share / u128::from(total)).unwrap_or(columns),
-        };
-        let Look { style, symbols } = self.look;
-        let (full, empty) = (
-            symbols.full.repeat(full),
-            symbols.empty.repeat(columns - full),
-        );
-        format!("{}{}", style.busy(full), style.dim(empty))
-    }
-}
-
-/// One way to write a transfer's line.
-#[derive(Debug)]
-struct Form {
-    /// Columns for the task, or none.
-    task: usize,
-    /// Columns that the bar has at least, or none.
-    bar: usize,
-    figures: String,
-    /// Columns that the message must have.
-    message: usize,
-}
-
-impl Form {
-    fn new(task: usize, bar: usize, figures: [&str; 3], message: usize) -> Self {
-        let figures = figures.into_iter().filter(|figure| !figure.is_empty());
-        let figures = figures.collect::<Vec<_>>().join("  ");
-        Self {
-            task,
-            bar,
-            figures,
-            message,
-        }
-    }
-
-    /// The columns of all but the message, spaces between the parts included.
-    fn columns(&self) -> usize {
-        let after = |columns: usize, space: usize| if columns > 0 { columns + space } else { 0 };
-        after(self.task, 2) + 2 + after(self.bar, 1) + width(&self.figures)
-    }
-}
-
-/// Ten pictures a second.
-fn spinner(pictures: &[&'static str], now: OffsetDateTime) -> &'static str {
-    let tenths = usize::try_from(now.unix_timestamp_nanos() / 100_000_000).unwrap_or_default();
-    pictures
-        .get(tenths % pictures.len().max(1))
-        .copied()
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -492,7 +309,7 @@ mod tests {
 ⠋ node01  uploading etcd 3.5.16  ━━────────  4.9/19.8 MiB   2.5 MiB/s  6 s left
 ⠋ 節点二  uploading etcd 3.5.16  ━━━━━━━━━━ 19.8/19.8 MiB  19.8 MiB/s
 ⠋ node03  stage_release  waiting until the member has caught up  2 s
-✓ node04  preflight
+· node04  preflight done
 ✗ node05  preflight failed
 · node06  waiting";
         assert_eq!(picture(&six(), 80, 24), expected);
@@ -504,7 +321,7 @@ mod tests {
 ⠋ node01  uploading …   25 %   2.5 MiB/s
 ⠋ 節点二  uploading …  100 %  19.8 MiB/s
 ⠋ node03  waiting until the member…  2 s
-✓ node04  preflight
+· node04  preflight done
 ✗ node05  preflight failed
 · node06  waiting";
         assert_eq!(picture(&six(), 40, 24), expected);
@@ -516,7 +333,7 @@ mod tests {
 ⠋ node01  stage_release  uploading etcd 3.5.16  ━━━━━━━───────────────────────  4.9/19.8 MiB   2.5 MiB/s  6 s left
 ⠋ 節点二  stage_release  uploading etcd 3.5.16  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 19.8/19.8 MiB  19.8 MiB/s
 ⠋ node03  stage_release  waiting until the member has caught up  2 s
-✓ node04  preflight
+· node04  preflight done
 ✗ node05  preflight failed
 · node06  waiting";
         assert_eq!(picture(&six(), 200, 24), expected);
@@ -596,7 +413,7 @@ mod tests {
             }
             let look = Look { style: Style::new(color), ..BARE };
             let lines = live.lines(at(later), columns, height, look);
-            prop_assert!(lines.len() <= height.saturating_sub(2).max(1));
+            prop_assert!(lines.len() <= (height * 2 / 3).max(1));
             for line in lines {
                 prop_assert!(width(&line) <= columns, "{} > {columns}: {line}", width(&line));
             }

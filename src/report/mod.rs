@@ -13,6 +13,7 @@
 mod closing;
 mod diff;
 mod event;
+mod frame;
 mod human;
 mod json;
 mod live;

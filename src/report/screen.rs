@@ -263,7 +263,8 @@ mod tests {
             let around = Surroundings::read(find, true, true, Some(80));
             (around.no_color, around.dumb, around.unicode)
         };
-        let cases: [(&[(&str, &str)], (bool, bool, bool)); 8] = [
+        type Case = (&'static [(&'static str, &'static str)], (bool, bool, bool));
+        let cases: [Case; 8] = [
             (&[], (false, true, false)),
             (
                 &[("TERM", "xterm"), ("LANG", "C.UTF-8")],

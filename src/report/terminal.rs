@@ -2,11 +2,12 @@
 
 use super::live::Live;
 use super::story::Story;
+use super::text::width;
 use super::{Detail, Event, Look, ReportError, Sink};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use time::OffsetDateTime;
 
 /// Pictures a second at most.
@@ -105,16 +106,20 @@ impl<T: TermLike + Clone + 'static> Sink for Terminal<T> {
     }
 }
 
-/// A terminal on which lines end where their text ends.
+/// A terminal whose picture survives another size.
 ///
-/// indicatif fills each line with spaces to the right edge and lets the terminal wrap. A terminal
-/// that is made narrower then breaks each such line in two, and what is copied from the screen has
-/// the spaces in it. Here the filling becomes a line break, written only if another line follows.
+/// indicatif fills each line with spaces to the right edge, leaves the cursor under the picture and
+/// climbs back by the number of lines it wrote. A terminal that is made narrower breaks these lines
+/// in two, so that the climb ends too low and half a picture stays for good. Here lines end where
+/// their text ends, the cursor waits at the picture's first line, which a terminal keeps it on, and
+/// the picture is cleared from there to the end of the screen, however many lines it has become.
 #[derive(Debug)]
 struct Canvas<T> {
     term: T,
     /// A line break is due before the next text.
     due: AtomicBool,
+    /// Rows below the picture's first that were written since the cursor was there.
+    below: AtomicUsize,
 }
 
 impl<T: TermLike> Canvas<T> {
@@ -122,6 +127,7 @@ impl<T: TermLike> Canvas<T> {
         Self {
             term,
             due: AtomicBool::new(false),
+            below: AtomicUsize::new(0),
         }
     }
 }
@@ -135,24 +141,28 @@ impl<T: TermLike> TermLike for Canvas<T> {
         self.term.height()
     }
 
-    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.term.move_cursor_up(n)
+    /// The cursor is at the first line already.
+    fn move_cursor_up(&self, _lines: usize) -> io::Result<()> {
+        Ok(())
     }
 
-    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.term.move_cursor_down(n)
+    /// The lines below are cleared with the first.
+    fn move_cursor_down(&self, _lines: usize) -> io::Result<()> {
+        Ok(())
     }
 
-    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.term.move_cursor_right(n)
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.term.move_cursor_right(columns)
     }
 
-    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.term.move_cursor_left(n)
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.term.move_cursor_left(columns)
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
-        self.term.write_line(text)
+        self.write_str(text)?;
+        self.due.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
@@ -162,17 +172,26 @@ impl<T: TermLike> TermLike for Canvas<T> {
         }
         if self.due.swap(false, Ordering::Relaxed) {
             self.term.write_line("")?;
+            self.below.fetch_add(1, Ordering::Relaxed);
         }
+        let broken = width(text).saturating_sub(1) / usize::from(self.term.width()).max(1);
+        self.below.fetch_add(broken, Ordering::Relaxed);
         self.term.write_str(text)
     }
 
-    /// indicatif clears the old picture's lines, from where the cursor was left, before a new one.
+    /// ECMA-48, Erase in Page: from the cursor to the end of the screen.
     fn clear_line(&self) -> io::Result<()> {
-        self.due.store(false, Ordering::Relaxed);
-        self.term.clear_line()
+        self.term.write_str("\r\x1b[J")
     }
 
+    /// A picture is done: the cursor goes back to its first line.
     fn flush(&self) -> io::Result<()> {
+        self.due.store(false, Ordering::Relaxed);
+        self.term.write_str("\r")?;
+        match self.below.swap(0, Ordering::Relaxed) {
+            0 => {}
+            rows => self.term.move_cursor_up(rows)?,
+        }
         self.term.flush()
     }
 }
@@ -249,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_stays_is_above_what_changes_and_the_end_is_tidy() {
-        let (mut terminal, term) = terminal(24, 62);
+        let (mut terminal, term) = terminal(24, 64);
         let changed = Outcome::Changed {
             changes: vec!["uploaded".into()],
         };
@@ -271,7 +290,7 @@ mod tests {
             "\
 ▸ Stage (2 hosts, parallel)
 ✓ node01  stage_release  changed: uploaded
-✓ node01  stage_release
+· node01  stage_release done
 ⠋ node02  uploading  ──────── 0.0/1.0 MiB       0 B/s"
         );
         tell(&mut terminal, 1.1, finished("node02", Outcome::Ok));
@@ -327,9 +346,21 @@ node01   ok 1  changed 1  failed 0   1.0 s
         let contents = term.contents();
         let lines: Vec<&str> = contents.lines().collect();
         assert_eq!(lines[0], "▸ Stage (30 hosts, parallel)");
-        assert_eq!(lines.len(), 7);
-        assert!(lines[5].contains("node30"), "{contents}");
-        assert_eq!(lines[6], "  25 more hosts: 25 waiting");
+        assert_eq!(lines.len(), 5);
+        assert!(lines[3].contains("node30"), "{contents}");
+        assert_eq!(lines[4], "  27 more hosts: 27 waiting");
+    }
+
+    /// What the clearing relies on when the terminal was made narrower and broke the lines.
+    #[test]
+    fn the_cursor_waits_at_the_first_changing_line() {
+        let (mut terminal, term) = terminal(24, 60);
+        tell(&mut terminal, 0.0, play("Stage"));
+        tell(&mut terminal, 0.0, progress("node01", 0));
+        assert!(terminal.tick(at(0.5)).is_ok());
+        assert_eq!(term.contents().lines().count(), 3);
+        assert!(term.write_str("\x1b[J").is_ok());
+        assert_eq!(term.contents(), "▸ Stage (2 hosts, parallel)");
     }
 
     #[test]

@@ -47,11 +47,12 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
         let mut spaces = 0;
         for word in bare.trim_end().split(' ') {
             let begins = line.len() == indent.len();
-            if begins {
-                spaces = 0;
-            } else if word.is_empty() {
+            if !begins && word.is_empty() {
                 spaces += 1;
                 continue;
+            }
+            if begins {
+                // The first word of a line needs no space before it.
             } else if width(&line) + 1 + spaces + width(word) > columns {
                 lines.push(std::mem::replace(&mut line, indent.to_string()));
             } else {

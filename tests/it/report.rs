@@ -1,9 +1,13 @@
 //! What a run looks like from outside: JSON lines, plain lines, the run log, pipes that close.
 
+#![allow(clippy::unwrap_used)]
+
+mod demo;
+
 use etcd_ha::error::ExitStatus;
 use etcd_ha::report::{
-    Detail, Event, HostRecap, JsonLines, Look, Outcome, Output, Plain, ReportError, Reporter,
-    RunLog, Sink, Style, Symbols, Terminal, json_line, run_log_path,
+    Detail, Event, HostRecap, JsonLines, Outcome, Output, Plain, ReportError, Reporter, RunLog,
+    Sink, json_line, run_log_path,
 };
 use std::io::{self, BufRead as _, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -534,137 +538,6 @@ fn output_takes_a_closed_pipe_for_an_end_not_for_an_error() {
     let full = Output::new(Broken(io::ErrorKind::StorageFull), Buffer::default());
     let error = full.out("data").unwrap_err();
     assert_eq!(error.to_string(), "cannot write to stdout");
-}
-
-/// Plays a deploy of three hosts on the real terminal, to be looked at:
-/// `cargo test --test it report::demo -- --ignored --nocapture`. Set `ETCD_HA_DEMO=40` to see 40 hosts.
-#[test]
-#[ignore = "to be looked at, not judged"]
-fn demo() {
-    let number: usize = std::env::var("ETCD_HA_DEMO")
-        .ok()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(3);
-    let names: Vec<String> = (1..=number)
-        .map(|number| format!("node{number:02}"))
-        .collect();
-    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
-    let look = Look {
-        style: Style::new(true),
-        symbols: Symbols::UNICODE,
-    };
-    let detail = Detail {
-        verbose: false,
-        run_log: Some(
-            "/home/op/.local/state/etcd-ha/prod/runs/20261122T101430.500Z-deploy-42.jsonl".into(),
-        ),
-    };
-    let reporter = Reporter::new(vec![Box::new(Terminal::stderr(look, detail))]);
-    let wait = |millis| std::thread::sleep(Duration::from_millis(millis));
-    let etcd = 20_761_804u64;
-
-    reporter.emit(run_started(&hosts));
-    reporter.emit(play("Look at every host", "parallel", &hosts));
-    for host in &hosts {
-        reporter.emit(started(host, "preflight"));
-    }
-    wait(400);
-    for host in &hosts {
-        reporter.emit(finished(host, "preflight", Outcome::Ok, 0.4));
-    }
-    reporter.emit(play(
-        "Stage binaries, certificates and units",
-        "parallel",
-        &hosts,
-    ));
-    for host in &hosts {
-        reporter.emit(started(host, "stage_release"));
-    }
-    let mut pending: Vec<usize> = (0..hosts.len()).collect();
-    for step in 1..=60u64 {
-        wait(100);
-        pending.retain(|index| {
-            let bytes = (etcd / 60 * step * (3 + *index as u64) / 3).min(etcd);
-            reporter.emit(progress(
-                hosts[*index],
-                "stage_release",
-                "uploading etcd 3.5.16",
-                Some((bytes, etcd)),
-            ));
-            if bytes == etcd {
-                let changes = ["etcd 3.5.16 uploaded (19.8 MiB) and unpacked"];
-                reporter.emit(finished(
-                    hosts[*index],
-                    "stage_release",
-                    changed(&changes),
-                    step as f64 / 10.0,
-                ));
-            }
-            bytes < etcd
-        });
-    }
-    for host in &hosts {
-        reporter.emit(finished(
-            host,
-            "stage_config",
-            changed(&["/etc/etcd/etcd.conf", "/etc/systemd/system/etcd.service"]),
-            0.1,
-        ));
-    }
-    reporter.emit(play(
-        "Start the members that do not run yet",
-        "sequence",
-        &hosts,
-    ));
-    for host in hosts.iter().take(3) {
-        reporter.emit(started(host, "start"));
-        reporter.emit(progress(
-            host,
-            "start",
-            "waiting until the peer port listens",
-            None,
-        ));
-        wait(1500);
-        reporter.emit(finished(
-            host,
-            "start",
-            changed(&["etcd.service enabled and started"]),
-            1.5,
-        ));
-    }
-    reporter.emit(Event::Warning {
-        host: Some(hosts[0].into()),
-        message: "the clock is 2.4 s behind the controller's; certificates issued now are not valid there for as long".into(),
-    });
-    reporter.emit(play("Verify", "parallel", &["controller"]));
-    reporter.emit(started("controller", "health"));
-    reporter.emit(progress(
-        "controller",
-        "health",
-        "waiting for a leader",
-        None,
-    ));
-    wait(2500);
-    let failed = Outcome::Failed {
-        error: "member `node02` is unhealthy: https://10.19.0.56:2379: TLS handshake: certificate not valid for name \"10.19.0.56\"; only valid for IpAddress(10.19.0.5)".into(),
-        hint: Some("run `etcd-ha certs show -i inventories/prod.yaml` and compare the SANs with the addresses in the inventory".into()),
-    };
-    reporter.emit(finished("controller", "health", failed, 2.5));
-    let recap = hosts.iter().map(|host| HostRecap {
-        host: (*host).into(),
-        ok: 1,
-        changed: 3,
-        failed: 0,
-        seconds: 4.1,
-    });
-    let end = run_finished(
-        ExitStatus::Unhealthy,
-        "cluster prod is degraded, 2 of 3 members are healthy",
-        recap.collect(),
-        11.4,
-    );
-    reporter.emit(end);
-    reporter.finish();
 }
 
 #[test]
