@@ -1,1 +1,13 @@
-//! Stub.
+//! What a playbook does to the hosts: the engine that runs it, and what it would do without touching.
+//!
+//! The engine is the only place with concurrency, waits and cancellation; order and gates are pure.
+
+mod engine;
+mod failure;
+mod pending;
+mod rolling;
+mod step;
+
+pub use engine::{Engine, Run};
+pub use failure::{Failure, PlanError};
+pub use pending::{Pending, Plan, Rolling};

@@ -170,7 +170,7 @@ impl Playbook {
                     TaskKind::Host(task) => Ok(Titled::from(&entry.value, task.clone())),
                     TaskKind::Controller(_) => Err(misplaced(entry)),
                 });
-                let hosts = match hosts {
+                let hosts = match hosts.clone() {
                     Hosts::Named(names) => Some(names),
                     Hosts::All | Hosts::Controller => None,
                 };

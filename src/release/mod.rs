@@ -193,6 +193,24 @@ pub fn obtain_over(
     }
 }
 
+/// The archive, if it can be given out without asking the network: a local one, or one that the cache
+/// has checked already.
+///
+/// # Errors
+///
+/// As [`obtain`], of a local archive.
+pub fn at_hand(source: &Source, version: &Version, arch: Arch, cache: &Path) -> Result<Option<Archive>, ReleaseError> {
+    let quiet = |_: Progress<'_>| {};
+    let want = Want { version, arch, on_progress: &quiet };
+    if let Source::Url { template, sha256 } = source {
+        let url = want.fill(template);
+        if url::file_path(&url)?.is_none() {
+            return Ok(remote::at_hand(&Cache::at(cache), &want, &url, digest::given(sha256, arch)?));
+        }
+    }
+    obtain(source, version, arch, cache, &quiet).map(Some)
+}
+
 /// What is being obtained, and who hears of it.
 #[derive(Clone, Copy)]
 struct Want<'a> {

@@ -43,10 +43,7 @@ pub(super) fn archive(
         archive
     };
 
-    let known = given.clone().or_else(|| {
-        let known: Known = cache.recall(&key)?;
-        digest::hex(&known.sha256)
-    });
+    let known = given.clone().or_else(|| recall(cache, &key));
     if let Some(sha256) = &known {
         if let Some(archive) = cache.checked(want, sha256) {
             return Ok(archive);
@@ -83,6 +80,17 @@ pub(super) fn archive(
             Err(error)
         }
     }
+}
+
+/// The archive, if the cache has it checked already.
+pub(super) fn at_hand(cache: &Cache, want: &Want<'_>, url: &str, given: Option<String>) -> Option<Archive> {
+    let key = format!("{url}\n{}", want.file_name());
+    cache.checked(want, &given.or_else(|| recall(cache, &key))?)
+}
+
+fn recall(cache: &Cache, key: &str) -> Option<String> {
+    let known: Known = cache.recall(key)?;
+    digest::hex(&known.sha256)
 }
 
 /// The digest in the `SHA256SUMS` beside the archive, and where that is.

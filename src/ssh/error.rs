@@ -450,6 +450,18 @@ impl SshError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::ClosedEarly { .. })
     }
+
+    /// Whether the machine is there, but nothing answered at the other end of a tunnel.
+    #[must_use]
+    pub fn is_tunnel_refused(&self) -> bool {
+        matches!(self, Self::TunnelRefused { prohibited: false, .. } | Self::TunnelTimeout { .. })
+    }
+
+    /// Whether the machine's sshd forbids tunnels.
+    #[must_use]
+    pub fn is_tunnel_prohibited(&self) -> bool {
+        matches!(self, Self::TunnelRefused { prohibited: true, .. })
+    }
 }
 
 impl Explain for SshError {

@@ -1,6 +1,7 @@
 //! `certificates`: the CA and the leaves are made on the controller.
 
 use super::{Change, ControllerTask, Decision, Fleet, Needs, Overview, TaskError};
+use crate::inventory::Inventory;
 use serde::Deserialize;
 
 /// Make the certificates.
@@ -9,7 +10,7 @@ use serde::Deserialize;
 pub struct Certificates {}
 
 impl ControllerTask for Certificates {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _inventory: &Inventory) -> Needs {
         Needs { pki: true, ..Needs::default() }
     }
 

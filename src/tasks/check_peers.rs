@@ -1,6 +1,7 @@
 //! `check_peers`: every host reaches every other's peer port, before a member is started.
 
 use super::{ControllerTask, Decision, Fleet, Needs, Overview, TaskError};
+use crate::inventory::Inventory;
 use serde::Deserialize;
 
 /// Look whether every host reaches every other's peer port.
@@ -9,7 +10,7 @@ use serde::Deserialize;
 pub struct CheckPeers {}
 
 impl ControllerTask for CheckPeers {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _inventory: &Inventory) -> Needs {
         Needs { reach: true, ..Needs::default() }
     }
 

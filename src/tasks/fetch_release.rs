@@ -2,6 +2,7 @@
 //! controller before any host is changed.
 
 use super::{Change, ControllerTask, Decision, Fleet, Needs, Overview, TaskError};
+use crate::inventory::Inventory;
 use serde::Deserialize;
 
 /// Fetch and check the release.
@@ -10,7 +11,7 @@ use serde::Deserialize;
 pub struct FetchRelease {}
 
 impl ControllerTask for FetchRelease {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _inventory: &Inventory) -> Needs {
         // The cache on the controller is no host: plans look into it, and fill it, too.
         Needs { release: true, ..Needs::default() }
     }

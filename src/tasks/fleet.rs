@@ -12,7 +12,7 @@ use crate::etcd::client::{Access, CallError, MemberClient};
 use crate::etcd::config::{self, Membership};
 use crate::etcd::health::{ClusterHealth, Look};
 use crate::etcd::identity::read_wal_head;
-use crate::host::{Connection, HostError, Observation, Places, observe};
+use crate::host::{Connection, Observation, Places, Script, observe};
 use crate::inventory::{Host, Inventory};
 use crate::pki::{self, Pki};
 use crate::release::{self, Arch, Archive};
@@ -267,11 +267,11 @@ impl Fleet {
         }
         let (inventory, reporter, cache) = (self.inventory.clone(), self.reporter.clone(), self.options.cache.clone());
         let fetched = tokio::task::spawn_blocking(move || {
-            let progress = |progress: release::Progress| {
+            let progress = |progress: release::Progress<'_>| {
                 reporter.emit(Event::TaskProgress {
                     host: "controller".to_owned(),
                     task: "fetch_release".to_owned(),
-                    message: progress.message,
+                    message: progress.message.to_owned(),
                     done: Some(progress.done),
                     total: progress.total,
                 });
@@ -281,6 +281,22 @@ impl Fleet {
         let archive = fetched.await.map_err(|_| TaskError::Interrupted)??;
         archives.insert(arch, archive.clone());
         Ok(archive)
+    }
+
+    /// Whether the archive for an architecture is there without asking the network.
+    async fn at_hand(&self, arch: Arch) -> Result<bool, TaskError> {
+        let mut archives = self.archives.lock().await;
+        if archives.contains_key(&arch) {
+            return Ok(true);
+        }
+        let (inventory, cache) = (self.inventory.clone(), self.options.cache.clone());
+        let found = tokio::task::spawn_blocking(move || {
+            release::at_hand(&inventory.release, &inventory.version, arch, &cache)
+        });
+        let found = found.await.map_err(|_| TaskError::Interrupted)??;
+        let there = found.is_some();
+        archives.extend(found.map(|archive| (arch, archive)));
+        Ok(there)
     }
 
     /// Which cluster the data dirs of all hosts belong to.
@@ -352,9 +368,11 @@ impl Fleet {
             overview.pki_warnings = pki.warnings().to_vec();
         }
         if needs.release {
-            let archs = self.architectures().await;
-            let archives = self.archives.lock().await;
-            overview.missing_releases = archs.into_iter().filter(|arch| !archives.contains_key(arch)).collect();
+            for arch in self.architectures().await {
+                if !self.at_hand(arch).await? {
+                    overview.missing_releases.push(arch);
+                }
+            }
         }
         if needs.cluster {
             overview.cluster = Some(self.cluster(since).await?);
@@ -403,8 +421,12 @@ fn certificate_names(host: &Host) -> pki::Member {
     pki::Member { name: host.name.clone(), names }
 }
 
-/// Whether an error means that the host is out of reach, rather than that something on it is wrong.
-#[must_use]
-pub fn out_of_reach(error: &TaskError) -> bool {
-    matches!(error, TaskError::Blind { .. } | TaskError::Host(HostError::Ssh { .. }))
+/// Runs a script that changes nothing and gives its exit status.
+///
+/// # Errors
+/// The host cannot be reached.
+pub async fn probe(connection: &Connection, script: &str) -> Result<i64, TaskError> {
+    let text = format!("code=0; {{ {script}; }} >/dev/null 2>&1 || code=$?; echo \"$code\"\n");
+    let answer = connection.run(Script::new("look", &text)).await?;
+    Ok(String::from_utf8_lossy(&answer).trim().parse().unwrap_or(-1))
 }

@@ -3,6 +3,7 @@
 use super::{ControllerTask, Decision, Fleet, Needs, Overview, SeenIn, TaskError};
 use crate::error::ExitStatus;
 use crate::etcd::health::Verdict;
+use crate::inventory::Inventory;
 use serde::Deserialize;
 
 /// Ask every member for its health.
@@ -11,7 +12,7 @@ use serde::Deserialize;
 pub struct Health {}
 
 impl ControllerTask for Health {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _inventory: &Inventory) -> Needs {
         Needs { cluster: true, ..Needs::default() }
     }
 

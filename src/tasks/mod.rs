@@ -12,13 +12,14 @@ mod view;
 mod wanted;
 
 pub use error::TaskError;
-pub use fleet::{Fleet, FleetOptions};
+pub use fleet::{Fleet, FleetOptions, probe};
 pub use reach::Reach;
 pub use template::VARIABLES;
 pub use view::{Hands, Mode, Overview, View};
 pub use wanted::{CertificateFile, Wanted};
 
 use crate::error::ExitStatus;
+use crate::inventory::Inventory;
 use serde::Deserialize;
 
 /// What a check decides.
@@ -134,7 +135,7 @@ pub(crate) trait HostTask {
 /// What a task that runs once, on the controller, must say of itself.
 pub(crate) trait ControllerTask {
     /// What it has to be shown.
-    fn needs(&self) -> Needs;
+    fn needs(&self, inventory: &Inventory) -> Needs;
 
     /// Decides what is to be done; pure.
     fn check(&self, overview: &Overview<'_>) -> Result<Decision, TaskError>;
@@ -155,7 +156,7 @@ pub(crate) trait ControllerTask {
 
 macro_rules! tasks {
     ($(#[$enum_doc:meta])* $enum:ident: $trait:ident { $($(#[$doc:meta])* $module:ident :: $kind:ident),* $(,)? }
-     needs($($need:ident: $need_type:ty),*) check($view:ty) apply($($arg:ident: $arg_type:ty),*)) => {
+     needs($before:ty) check($view:ty) apply($hands:ty)) => {
         $(mod $module;)*
 
         $(#[$enum_doc])*
@@ -191,8 +192,8 @@ macro_rules! tasks {
                 }
             }
 
-            pub(crate) fn needs(&self, $($need: $need_type),*) -> Needs {
-                match self { $(Self::$kind(task) => $trait::needs(task, $($need),*),)* }
+            pub(crate) fn needs(&self, before: $before) -> Needs {
+                match self { $(Self::$kind(task) => $trait::needs(task, before),)* }
             }
 
             pub(crate) fn check(&self, view: $view) -> Result<Decision, TaskError> {
@@ -207,8 +208,8 @@ macro_rules! tasks {
                 match self { $(Self::$kind(task) => $trait::warnings(task, view),)* }
             }
 
-            pub(crate) async fn apply(&self, $($arg: $arg_type),*) -> Result<(), TaskError> {
-                match self { $(Self::$kind(task) => $trait::apply(task, $($arg),*).await,)* }
+            pub(crate) async fn apply(&self, view: $view, hands: $hands) -> Result<(), TaskError> {
+                match self { $(Self::$kind(task) => $trait::apply(task, view, hands).await,)* }
             }
         }
     };
@@ -246,7 +247,7 @@ tasks! {
         /// Wait for a port or a path.
         wait_for::WaitFor,
     }
-    needs(view: &View<'_>) check(&View<'_>) apply(view: &View<'_>, hands: &Hands<'_>)
+    needs(&View<'_>) check(&View<'_>) apply(&Hands<'_>)
 }
 
 tasks! {
@@ -261,7 +262,7 @@ tasks! {
         /// Ask every member for its health.
         health::Health,
     }
-    needs() check(&Overview<'_>) apply(overview: &Overview<'_>, fleet: &Fleet)
+    needs(&Inventory) check(&Overview<'_>) apply(&Fleet)
 }
 
 /// A task as a playbook names it.

@@ -6,6 +6,7 @@
 
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::host::Script;
+use crate::release::Archive;
 use crate::report::{Event, human_bytes};
 use crate::ssh::quote;
 use serde::Deserialize;
@@ -51,17 +52,17 @@ impl HostTask for StageRelease {
                 total: Some(total),
             });
         });
-        let text = script(&format!("{}/releases", view.host.paths.install), &version, &archive.sha256, &wanted.binaries);
+        let text = script(&format!("{}/releases", view.host.paths.install), archive);
         let what = format!("unpack etcd {version}");
         hands.connection.run(Script::new(&what, &text).with_file(&archive.path, progress)).await?;
         Ok(())
     }
 }
 
-fn script(releases: &str, version: &str, sha256: &str, binaries: &[String]) -> String {
-    let names: Vec<String> = binaries.iter().map(|name| quote(name)).collect();
+fn script(releases: &str, archive: &Archive) -> String {
+    let names: Vec<String> = archive.binaries.iter().map(|binary| quote(&binary.name)).collect();
     format!(
-        r#"releases={releases} version={version} sha256={sha256}
+        r#"releases={releases} version={version} sha256={sha256} top={top}
 cd "$releases"
 now=$(date +%s)
 for old in .incoming.*; do
@@ -76,12 +77,12 @@ mkdir "$tmp/new"
 mkfifo "$tmp/pipe"
 sha256sum <"$tmp/pipe" >"$tmp/sum" &
 sum=$!
-tee "$tmp/pipe" | tar -xzf - -C "$tmp/new" --strip-components=1 --no-same-owner --no-same-permissions || {{
+tee "$tmp/pipe" | tar -xzf - -C "$tmp/new" --no-same-owner --no-same-permissions || {{
   wait "$sum"; echo "the archive arrived incomplete or cannot be unpacked" >&2; exit 1; }}
 wait "$sum"
 read -r got _ <"$tmp/sum"
 if [ "$got" != "$sha256" ]; then echo "the archive arrived with digest $got instead of $sha256" >&2; exit 1; fi
-cd "$tmp/new"
+cd "$tmp/new/$top"
 chmod 755 . {names}
 said=$(./etcd --version 2>&1) || {{ echo "the unpacked etcd cannot be run: $said" >&2; exit 1; }}
 case $said in
@@ -95,7 +96,7 @@ if [ -e "$version" ]; then
   # A running binary may be moved, not overwritten.
   mv -T "$version" "$tmp/old"
 fi
-mv -T "$tmp/new" "$version"
+mv -T "$tmp/new/$top" "$version"
 sync .
 count=0
 for dir in $(ls -1dt [0-9]*/ 2>/dev/null); do
@@ -110,8 +111,9 @@ for dir in $(ls -1dt [0-9]*/ 2>/dev/null); do
 done
 "#,
         releases = quote(releases),
-        version = quote(version),
-        sha256 = quote(sha256),
+        version = quote(&archive.version.to_string()),
+        sha256 = quote(&archive.sha256),
+        top = quote(&archive.top_folder()),
         names = names.join(" "),
     )
 }
