@@ -6,3 +6,6 @@ pub mod config;
 pub mod gate;
 pub mod health;
 pub mod identity;
+pub mod lint;
+pub mod options;
+pub mod version;

@@ -1,8 +1,126 @@
 //! What the user wants: the inventory as meant, immutable once loaded.
+//!
+//! The way of a file: `tree` reads YAML into values with their places, `schema` makes typed keys of
+//! them (as written), `validate` fills in defaults and checks every rule (as meant). Each step adds
+//! to one list of problems, which is shown as a whole.
+
+mod lint;
+mod problem;
+mod rules;
+mod schema;
+mod starter;
+mod tree;
+mod validate;
+mod values;
+
+pub use lint::{Contradiction, Finding, Lint};
+pub use problem::{InventoryError, Problem};
+pub(crate) use problem::{nearest, quoted};
+pub use schema::json_schema;
+pub use starter::{SCHEMA_FILE, starter};
 
 use crate::{pki, release, ssh};
+use schema::Read as _;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// No inventory is larger; a mistaken path to something huge is not read to its end.
+const LARGEST: u64 = 1 << 20;
+
+impl Inventory {
+    /// Reads and checks an inventory file.
+    ///
+    /// Relative local paths in it start at its folder; `~` is the user's home.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or breaks rules: all of those that it breaks.
+    pub fn load(path: &Path, lint: &dyn Lint) -> Result<Self, InventoryError> {
+        let unreadable = |source| InventoryError::Read {
+            path: path.to_path_buf(),
+            source,
+        };
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(InventoryError::TooLarge {
+                path: path.to_path_buf(),
+                limit: LARGEST,
+            });
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::parse(path, &text, lint),
+            Err(error) => {
+                let offset = error.utf8_error().valid_up_to();
+                let before = error.as_bytes().get(..offset).unwrap_or_default();
+                let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+                Err(InventoryError::NotText {
+                    path: path.to_path_buf(),
+                    offset,
+                    line,
+                })
+            }
+        }
+    }
+
+    /// Checks an inventory's text; `path` is where it came from, or will go.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that it breaks.
+    pub fn parse(path: &Path, text: &str, lint: &dyn Lint) -> Result<Self, InventoryError> {
+        if text.len() as u64 > LARGEST {
+            return Err(InventoryError::TooLarge {
+                path: path.to_path_buf(),
+                limit: LARGEST,
+            });
+        }
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut problems = Vec::new();
+        if let Some(inventory) = read(path, text, lint, &mut problems)
+            && problems.is_empty()
+        {
+            return Ok(inventory);
+        }
+        problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(span, _)| span.start));
+        Err(InventoryError::Invalid {
+            path: path.to_path_buf(),
+            text: text.to_owned(),
+            problems,
+        })
+    }
+}
+
+fn read(
+    path: &Path,
+    text: &str,
+    lint: &dyn Lint,
+    problems: &mut Vec<Problem>,
+) -> Option<Inventory> {
+    let root = match tree::read(text) {
+        Ok(root) => root,
+        Err(problem) => {
+            problems.push(problem);
+            return None;
+        }
+    };
+    if root.value == tree::Node::Null {
+        let problem = Problem::new("the inventory is empty", 0..0);
+        problems.push(
+            problem
+                .help("`etcd-ha init --cluster NAME --host ADDRESS …` writes a starter inventory"),
+        );
+        return None;
+    }
+    let written = schema::Inventory::read(&root, problems)?;
+    Some(validate::inventory(
+        path, written, root.span, lint, problems,
+    ))
+}
 
 /// A cluster and its hosts, as meant: every default filled in, every rule held.
 #[derive(Debug, Clone, PartialEq)]
