@@ -83,6 +83,19 @@ fn fetched_once_and_never_asked_for_again() {
     assert_eq!(server.targets().len(), 2);
     drop(server);
     assert_eq!(desk.obtain(&source).unwrap(), archive);
+
+    // Nor does it wait for a run that has something to do.
+    let lock = format!("partial/{}.lock", archive.sha256);
+    let lock = fs::File::open(desk.cache().join(lock)).unwrap();
+    lock.lock().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(200));
+            lock.unlock().unwrap();
+        });
+        assert_eq!(desk.obtain(&source).unwrap(), archive);
+    });
+    assert_eq!(desk.told(), []);
 }
 
 #[test]
@@ -187,10 +200,14 @@ fn a_flaky_server_is_asked_again_in_the_same_run() {
             }),
         ),
         (
-            "answers another range",
+            "answers another range, twice",
             moody(&content, |request, content, count| match count {
-                0 => Answer::whole(content).cut(100_000),
-                1 => Answer::status(206).header("content-range", "bytes 5-9/10"),
+                0 | 2 => Answer::whole(content).cut(100_000),
+                1 | 3 => Answer {
+                    status: 206,
+                    ..Answer::whole(b"other")
+                }
+                .header("content-range", "bytes 5-9/10"),
                 _ => Answer::file(request, content),
             }),
         ),
