@@ -1,8 +1,96 @@
-//! Stub.
+//! The command line: flags become a call. One file per query, one struct for the playbook-backed
+//! operations.
 
+mod certs;
+mod health;
+mod init;
+mod interrupt;
+mod operation;
+mod options;
+mod playbook;
+mod render;
+mod schema;
+
+use crate::error::{Error, ExitStatus};
+use crate::report::{Output, Surroundings};
+use clap::{Parser, Subcommand};
+use options::Global;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Runs the program.
-pub fn main(_args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
-    ExitCode::SUCCESS
+/// Stands up, changes and rescues etcd clusters on plain Linux machines over SSH.
+#[derive(Debug, Parser)]
+#[command(name = "etcd-ha", version, propagate_version = true, disable_help_subcommand = false)]
+#[command(after_help = "Exit codes: 0 done or nothing to do · 1 a host or a task failed · 2 usage, inventory or playbook is wrong ·\n\
+3 the cluster is not healthy · 4 refused: it would cost quorum or data · 10 changes are pending\n\
+(`plan --detailed-exitcode`) · 130 interrupted")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the cluster up, or bring it to what the inventory says, one member at a time.
+    Deploy(operation::Deploy),
+    /// Say what `deploy` would change, and touch nothing.
+    Plan(operation::PlanArgs),
+    /// Run a playbook.
+    Run(operation::RunArgs),
+    /// Ask every member for its health.
+    Health(health::Health),
+    /// Show the certificates in the PKI folder.
+    Certs(certs::Certs),
+    /// Write a starter inventory.
+    Init(init::Init),
+    /// Print the JSON Schema of inventories, for editors.
+    Schema(schema::Schema),
+    /// Print a playbook that comes with etcd-ha, to be copied and extended.
+    Playbook(playbook::Show),
+}
+
+/// What every subcommand works with.
+struct Context {
+    global: Global,
+    output: Output,
+    around: Surroundings,
+}
+
+/// Runs the program with `args`, the first of which is its name.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    run(args, Output::process()).into()
+}
+
+/// Runs the program and says how it ended; a test can do so twice in one process.
+pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let text = error.render();
+            let stderr = error.use_stderr();
+            let text = if std::io::IsTerminal::is_terminal(&std::io::stderr()) { text.ansi().to_string() } else { text.to_string() };
+            if stderr {
+                output.err(&text);
+                return ExitStatus::Usage;
+            }
+            return output.out(&text).map_or(ExitStatus::Failed, |()| ExitStatus::Done);
+        }
+    };
+    let context = Context { global: cli.global, output: output.clone(), around: Surroundings::look() };
+    let ended = match cli.command {
+        Command::Deploy(args) => args.run(context),
+        Command::Plan(args) => args.run(context),
+        Command::Run(args) => args.run(context),
+        Command::Health(args) => args.run(context),
+        Command::Certs(args) => args.run(context),
+        Command::Init(args) => args.run(context),
+        Command::Schema(args) => args.run(&context),
+        Command::Playbook(args) => args.run(&context),
+    };
+    ended.unwrap_or_else(|error: Error| {
+        output.err(&error.render());
+        error.exit()
+    })
 }

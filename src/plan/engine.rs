@@ -7,7 +7,7 @@ use super::step::Steps;
 use crate::etcd::gate::{Gate, gate};
 use crate::inventory::Host;
 use crate::playbook::{Play, Playbook, Tasks, Titled};
-use crate::report::Event;
+use crate::report::{Event, Recap};
 use crate::tasks::{Fleet, HostTaskKind, Mode, TaskError};
 use futures::StreamExt as _;
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub struct Run {
     pub plan: Plan,
     /// How many changes were made, or would be.
     pub changes: usize,
+    /// What happened on each host.
+    pub recap: Recap,
 }
 
 impl Engine<'_> {
@@ -52,8 +54,14 @@ impl Engine<'_> {
             dry: self.dry,
             plan: std::sync::Mutex::default(),
             warned: std::sync::Mutex::default(),
+            recap: std::sync::Mutex::default(),
             stop: self.stop.clone(),
         };
+        steps.note(&Event::RunStarted {
+            command: String::new(),
+            cluster: String::new(),
+            hosts: self.fleet.inventory.hosts.iter().map(|host| host.name.clone()).collect(),
+        });
         let mut run = Run::default();
         for (play, hosts) in self.playbook.plays.iter().zip(hosts_of) {
             let (mode, names) = match &play.tasks {
@@ -94,6 +102,7 @@ impl Engine<'_> {
         let order = self.playbook.plays.first().map(|_| &self.fleet.inventory.hosts);
         let place = |failure: &Failure| order.and_then(|hosts| hosts.iter().position(|host| host.name == failure.host));
         run.failures.sort_by_key(place);
+        run.recap = steps.recap.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut plan = steps.plan.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         plan.rolling = std::mem::take(&mut run.plan.rolling);
         run.plan = plan;

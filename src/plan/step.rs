@@ -3,7 +3,7 @@
 use super::pending::Plan;
 use crate::error::ExitStatus;
 use crate::inventory::Host;
-use crate::report::{Event, Outcome};
+use crate::report::{Event, Outcome, Recap};
 use crate::tasks::{
     Change, ControllerTaskKind, Decision, Fleet, Hands, HostTaskKind, Mode, Needs, Overview, SeenIn, TaskError, View,
     Wanted, probe,
@@ -26,6 +26,7 @@ pub(super) struct Steps<'a> {
     pub dry: bool,
     pub plan: std::sync::Mutex<Plan>,
     pub warned: std::sync::Mutex<Vec<(String, String)>>,
+    pub recap: std::sync::Mutex<Recap>,
     pub stop: watch::Receiver<bool>,
 }
 
@@ -49,6 +50,11 @@ impl Steps<'_> {
         *self.stop.borrow()
     }
 
+    /// Counts an event for the recap.
+    pub fn note(&self, event: &Event) {
+        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).note(event);
+    }
+
     fn started(&self, host: &str, task: &str) -> Instant {
         self.fleet.reporter.emit(Event::TaskStarted { host: host.to_owned(), task: task.to_owned() });
         Instant::now()
@@ -62,12 +68,14 @@ impl Steps<'_> {
                 Outcome::Failed { error: crate::error::line(error), hint: crate::error::Explain::hint(error) }
             }
         };
-        self.fleet.reporter.emit(Event::TaskFinished {
+        let event = Event::TaskFinished {
             host: host.to_owned(),
             task: task.to_owned(),
             outcome,
             seconds: begun.elapsed().as_secs_f64(),
-        });
+        };
+        self.note(&event);
+        self.fleet.reporter.emit(event);
     }
 
     fn warn(&self, host: &str, messages: Vec<String>) {

@@ -89,6 +89,12 @@ pub enum TaskError {
         /// The host.
         host: String,
     },
+    /// There are no certificates to ask the members with.
+    #[error("there are no usable certificates in `{}`", dir.display())]
+    NoPki {
+        /// The PKI folder.
+        dir: std::path::PathBuf,
+    },
     /// The user stopped the run.
     #[error("interrupted")]
     Interrupted,
@@ -121,6 +127,9 @@ impl Explain for TaskError {
                 Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
                       not in that of the peer".to_owned())
             }
+            Self::NoPki { .. } => Some(
+                "`etcd-ha deploy` makes them; on another controller, copy the PKI folder from the one that deployed".to_owned(),
+            ),
             Self::Member { .. } | Self::DidNotTake(_) | Self::TimedOut { .. } | Self::Local { .. } | Self::Blind { .. }
             | Self::Interrupted => None,
         }
@@ -135,7 +144,7 @@ impl Explain for TaskError {
             Self::TimedOut { exit, .. } => *exit,
             Self::Interrupted => ExitStatus::Interrupted,
             Self::Member { .. } | Self::Unfit { .. } | Self::Unreachable(_) | Self::Crashed { .. } | Self::DidNotTake(_)
-            | Self::Local { .. } | Self::Blind { .. } => ExitStatus::Failed,
+            | Self::Local { .. } | Self::Blind { .. } | Self::NoPki { .. } => ExitStatus::Failed,
         }
     }
 }

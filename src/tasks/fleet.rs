@@ -174,6 +174,21 @@ impl Fleet {
         Ok(health)
     }
 
+    /// What every member says, asked with the certificates that are in the PKI folder.
+    ///
+    /// # Errors
+    /// There are none.
+    pub async fn standing_cluster(&self) -> Result<Arc<ClusterHealth>, TaskError> {
+        let pki = self.pki().await?;
+        let missing = |change: &pki::Change| {
+            matches!(change, pki::Change::Issue { kind: pki::Kind::Authority | pki::Kind::Admin, .. })
+        };
+        if pki.changes().iter().any(missing) {
+            return Err(TaskError::NoPki { dir: self.inventory.pki.dir.clone() });
+        }
+        self.cluster(None).await
+    }
+
     async fn look(&self, host: &Host, access: &Access) -> Look {
         let report = match self.client(host, access).await {
             Ok(client) => client.report().await,

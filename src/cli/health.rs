@@ -1,0 +1,93 @@
+//! `etcd-ha health`: every member is asked, through its own SSH tunnel.
+
+use super::options::{OutputFormat, Target};
+use super::{Context, interrupt};
+use crate::error::{Error, ExitStatus};
+use crate::etcd::health::{ClusterHealth, Verdict};
+use crate::release;
+use crate::report::Reporter;
+use crate::tasks::{Fleet, FleetOptions};
+use clap::Args;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `etcd-ha health`
+#[derive(Debug, Args)]
+pub(super) struct Health {
+    #[command(flatten)]
+    target: Target,
+    /// Ask members straight from this machine instead of through SSH.
+    #[arg(long)]
+    direct: bool,
+    /// How long one call to a member may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+}
+
+impl Health {
+    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
+        let inventory = Arc::new(self.target.load()?);
+        let options = FleetOptions {
+            cache: release::default_cache_dir().unwrap_or_else(std::env::temp_dir),
+            direct: self.direct,
+            call_limit: Duration::from_secs(self.timeout),
+            health_timeout: Duration::from_secs(self.timeout),
+        };
+        let fleet = Fleet::new(inventory, Reporter::new(Vec::new()), options);
+        let ended = interrupt::run(None, |_| async {
+            let health = fleet.standing_cluster().await;
+            fleet.close().await;
+            health
+        });
+        let health = match ended.map_err(super::operation::CannotStart)? {
+            interrupt::Ended::Work(health) => health?,
+            interrupt::Ended::AtOnce(exit) => return Ok(exit),
+        };
+        context.output.out(&match context.global.output {
+            OutputFormat::Json => as_json(&health),
+            OutputFormat::Text => as_text(&health),
+        })?;
+        Ok(if health.verdict == Verdict::Healthy { ExitStatus::Done } else { ExitStatus::Unhealthy })
+    }
+}
+
+fn as_text(health: &ClusterHealth) -> String {
+    let lines = health.members.iter().map(|member| member.line()).chain([health.summary()]);
+    lines.map(|line| line + "\n").collect()
+}
+
+/// One line a member, then one for the cluster.
+fn as_json(health: &ClusterHealth) -> String {
+    let members = health.members.iter().map(|member| {
+        let status = member.look.report.as_ref().ok().map(|report| &report.status);
+        json!({
+            "v": 1,
+            "member": member.id.map(|id| id.to_string()),
+            "host": member.look.host,
+            "endpoint": member.look.endpoint,
+            "healthy": member.ailment.is_none(),
+            "cause": member.ailment.as_ref().map(ToString::to_string),
+            "leader": status.map(|status| status.leader == Some(status.member)),
+            "learner": status.map(|status| status.learner),
+            "version": status.map(|status| status.version.clone()),
+            "raft_term": status.map(|status| status.term),
+            "raft_index": status.map(|status| status.raft_index),
+            "raft_applied_index": status.map(|status| status.applied_index),
+            "db_size": status.map(|status| status.db_size),
+        })
+    });
+    let verdict = match health.verdict {
+        Verdict::Healthy => "healthy",
+        Verdict::Degraded => "degraded",
+        Verdict::Unhealthy => "unhealthy",
+    };
+    let cluster = json!({
+        "v": 1,
+        "cluster": verdict,
+        "healthy_members": health.healthy(),
+        "members": health.members.len(),
+        "problems": health.problems,
+    });
+    members.chain([cluster]).map(|line| format!("{line}\n")).collect()
+}

@@ -1,0 +1,45 @@
+//! Ctrl-C: the first one stops after the task in hand, the second at once.
+
+use crate::error::ExitStatus;
+use crate::report::{Event, Reporter};
+use std::future::Future;
+use tokio::sync::watch;
+
+/// What became of work that can be interrupted.
+pub(super) enum Ended<T> {
+    /// It came to its end, maybe early, since it was asked to stop.
+    Work(T),
+    /// The user would not wait for that.
+    AtOnce(ExitStatus),
+}
+
+/// Runs `work` on a runtime of its own; it is given a flag that a first Ctrl-C (or SIGTERM) sets.
+pub(super) fn run<T, F>(reporter: Option<Reporter>, work: impl FnOnce(watch::Receiver<bool>) -> F) -> std::io::Result<Ended<T>>
+where
+    F: Future<Output = T>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let work = work(stopped);
+        tokio::pin!(work);
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(Ended::Work(done)),
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.send_replace(true) {
+                return Ok(Ended::AtOnce(ExitStatus::Interrupted));
+            }
+            if let Some(reporter) = &reporter {
+                let message = "stopping after the task in hand; press Ctrl-C again to leave at once".to_owned();
+                reporter.emit(Event::Warning { host: None, message });
+            }
+        }
+    });
+    // A download or a resolver may still block a thread: nobody waits for it.
+    runtime.shutdown_background();
+    ended
+}

@@ -1,0 +1,111 @@
+//! Flags that several subcommands share.
+
+use super::Context;
+use crate::error::Error;
+use crate::etcd::lint::Rules;
+use crate::inventory::Inventory;
+use crate::release;
+use crate::report::{
+    Detail, Event, Format, Reporter, ReportError, RunLog, Screen, Sink, run_log_path, state_folder, Color,
+};
+use crate::tasks::FleetOptions;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Flags of every subcommand.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// How to tell what happens: `json` prints one JSON object a line on stdout.
+    #[arg(short, long, value_enum, global = true, default_value_t = OutputFormat::Text)]
+    pub output: OutputFormat,
+    /// Plain lines instead of bars, as when stderr is no terminal.
+    #[arg(long, global = true)]
+    pub plain: bool,
+    /// Also say what had nothing to do.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputFormat {
+    /// For people.
+    Text,
+    /// JSON lines.
+    Json,
+}
+
+/// Which cluster, and how to reach it.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Target {
+    /// The inventory file.
+    #[arg(short, long, value_name = "FILE", env = "ETCD_HA_INVENTORY")]
+    pub inventory: PathBuf,
+    /// Where the etcd binaries come from: a URL with {version} and {arch}, an archive, or a folder;
+    /// takes the place of the inventory's `release`.
+    #[arg(long, value_name = "URL-OR-PATH", env = "ETCD_HA_RELEASE")]
+    pub release: Option<String>,
+}
+
+impl Target {
+    /// Reads the inventory.
+    pub(super) fn load(&self) -> Result<Inventory, Error> {
+        let mut inventory = Inventory::load(&self.inventory, &Rules)?;
+        if let Some(source) = &self.release {
+            inventory.release = release::Source::parse(source);
+        }
+        Ok(inventory)
+    }
+}
+
+/// How long to wait for members.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Waits {
+    /// How long a member may take to become healthy.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub health_timeout: u64,
+    /// Ask members straight from this machine instead of through SSH.
+    #[arg(long)]
+    pub direct: bool,
+}
+
+impl Waits {
+    pub(super) fn fleet_options(&self) -> FleetOptions {
+        FleetOptions {
+            cache: release::default_cache_dir().unwrap_or_else(|| std::env::temp_dir().join("etcd-ha-cache")),
+            direct: self.direct,
+            call_limit: Duration::from_secs(5),
+            health_timeout: Duration::from_secs(self.health_timeout),
+        }
+    }
+}
+
+impl Context {
+    /// The display that the user asked for, and the run log.
+    pub(super) fn reporter(&self, command: &str, cluster: &str) -> Reporter {
+        let now = OffsetDateTime::now_utc();
+        let path = state_folder(|name| std::env::var_os(name))
+            .map(|state| run_log_path(&state, cluster, command, now, std::process::id()));
+        let (log, trouble): (Option<Box<dyn Sink>>, Option<ReportError>) = match &path {
+            None => (None, Some(ReportError::NoStateFolder)),
+            Some(path) => match RunLog::create(path.clone()) {
+                Ok(log) => (Some(Box::new(log)), None),
+                Err(error) => (None, Some(error)),
+            },
+        };
+        let format = match (self.global.output, self.global.plain) {
+            (OutputFormat::Json, _) => Format::Json,
+            (OutputFormat::Text, true) => Format::Plain,
+            (OutputFormat::Text, false) => Format::Auto,
+        };
+        let detail = Detail { verbose: self.global.verbose, run_log: log.as_ref().and(path) };
+        let screen = Screen::choose(format, &self.around).sink(self.around.terminal_look(Color::Auto), detail);
+        // The log first: should it fail, the screen still tells.
+        let reporter = Reporter::new(log.into_iter().chain([screen]).collect());
+        if let Some(error) = trouble {
+            reporter.emit(Event::from(error));
+        }
+        reporter
+    }
+}

@@ -1,0 +1,37 @@
+//! `etcd-ha playbook`: the embedded playbooks, to be copied.
+
+use super::Context;
+use crate::error::{Error, ExitStatus, Explain};
+use crate::playbook::{embedded, names};
+use clap::Args;
+
+/// `etcd-ha playbook`
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Its name; without one, the names of all.
+    name: Option<String>,
+}
+
+/// There is no such playbook.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no playbook `{name}`; there are: {}", names().collect::<Vec<_>>().join(", "))]
+struct Unknown {
+    name: String,
+}
+
+impl Explain for Unknown {
+    fn exit(&self) -> ExitStatus {
+        ExitStatus::Usage
+    }
+}
+
+impl Show {
+    pub(super) fn run(self, context: &Context) -> Result<ExitStatus, Error> {
+        let text = match self.name {
+            None => names().map(|name| format!("{name}\n")).collect(),
+            Some(name) => embedded(&name).ok_or(Unknown { name })?.to_owned(),
+        };
+        context.output.out(&text)?;
+        Ok(ExitStatus::Done)
+    }
+}
