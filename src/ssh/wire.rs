@@ -153,14 +153,14 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_write_that_is_stuck_fails_and_a_slow_one_does_not() {
         let (ours, mut theirs) = tokio::io::duplex(8);
-        let mut wire = Wire::new(ours, Arc::default(), Duration::from_secs(4));
+        let mut wire = Wire::new(ours, Arc::default(), Duration::from_millis(400));
         let slow = tokio::spawn(async move {
             let mut byte = [0; 8];
             for _ in 0..8 {
-                tokio::time::sleep(Duration::from_secs(3)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 theirs.read_exact(&mut byte).await.unwrap();
             }
             theirs
