@@ -1,5 +1,7 @@
 //! SSH against a server in this process, and against OpenSSH's own programs where they are installed.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
 mod agent;
 mod connect;
 mod exec;
@@ -45,7 +47,12 @@ impl Fixture {
             connect_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(15),
         };
-        Self { server, folder, target, credentials: Credentials::default() }
+        Self {
+            server,
+            folder,
+            target,
+            credentials: Credentials::default(),
+        }
     }
 
     async fn connect(&self) -> Result<Session, SshError> {
@@ -68,8 +75,9 @@ fn write_key(path: &Path, key: &PrivateKey) {
 
 /// Whether a program is installed; says so where a test is left out for want of it.
 fn installed(program: &str) -> bool {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()));
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+    });
     if !found {
         eprintln!("left out: no {program} here");
     }
