@@ -2,20 +2,21 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use russh::client::{self, ChannelOpenHandle, DisconnectReason, Handle};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{AlgorithmKind, Channel, Preferred, SshId, cipher};
-use tokio::sync::watch;
+use russh::client::{self, Handle};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::{AlgorithmKind, Preferred, SshId, cipher};
 use tokio::time::timeout;
 
 use super::auth::{Credentials, log_in};
+use super::client::{Client, ClientError, News};
 use super::dial::dial;
-use super::error::{ChangedHostKey, HostKeyFacts, Loss, Peer, SshError};
+use super::error::SshError;
+use super::facts::Peer;
 use super::keys::KeyFile;
-use super::known_hosts::{self, KnownHosts, Verdict, fingerprint, lookup_name};
+use super::known_hosts::KnownHosts;
 use super::wire::{Watch, Wire, printable};
 use super::{HostKeyChecking, Target};
 
@@ -29,36 +30,6 @@ const KEEPALIVES: u32 = 3;
 /// line of 1 Gbit/s and 100 ms.
 const WINDOW: u32 = 16 << 20;
 
-/// The receiving half of a connection: what the library tells us of its own accord.
-pub(super) struct Client {
-    peer: Peer,
-    checking: HostKeyChecking,
-    known: KnownHosts,
-    files: Vec<PathBuf>,
-    news: Arc<News>,
-}
-
-/// What a connection has said besides answers.
-#[derive(Debug)]
-pub(super) struct News {
-    /// How it ended, once it has.
-    pub(super) ended: watch::Sender<Option<Loss>>,
-    banner: Mutex<Option<String>>,
-}
-
-/// Either the library's error or one of ours, from within its callbacks.
-#[derive(Debug)]
-pub(super) enum ClientError {
-    Library(russh::Error),
-    HostKey(Box<SshError>),
-}
-
-impl From<russh::Error> for ClientError {
-    fn from(error: russh::Error) -> Self {
-        Self::Library(error)
-    }
-}
-
 /// A connection, logged in.
 pub(super) struct Connected {
     pub(super) peer: Peer,
@@ -68,7 +39,10 @@ pub(super) struct Connected {
 }
 
 /// Connects and logs in, again if the server closes the door at first.
-pub(super) async fn connect(target: &Target, credentials: &Credentials) -> Result<Connected, SshError> {
+pub(super) async fn connect(
+    target: &Target,
+    credentials: &Credentials,
+) -> Result<Connected, SshError> {
     let keys = credentials.key_files(&target.identity)?;
     let mut retries = 0;
     loop {
@@ -90,7 +64,11 @@ async fn connect_once(
     keys: &[KeyFile],
 ) -> Result<Connected, SshError> {
     let limit = target.connect_timeout;
-    let mut peer = Peer { host: target.address.as_str().into(), port: target.port, address: None };
+    let mut peer = Peer {
+        host: target.address.as_str().into(),
+        port: target.port,
+        address: None,
+    };
     let files = known_hosts_files(target, credentials);
     let known = match target.host_key_checking {
         HostKeyChecking::Off => KnownHosts::default(),
@@ -99,28 +77,52 @@ async fn connect_once(
     let config = config(target, &known.algorithms(&target.address, target.port));
     let stream = dial(&mut peer, limit).await?;
     let watch = Arc::new(Watch::default());
-    let news = Arc::new(News { ended: watch::Sender::new(None), banner: Mutex::new(None) });
-    let wire = Wire::new(stream, Arc::clone(&watch), target.keepalive * (KEEPALIVES + 1));
-    let client = Client {
-        peer: peer.clone(),
-        checking: target.host_key_checking,
+    let news = Arc::new(News::default());
+    let wire = Wire::new(
+        stream,
+        Arc::clone(&watch),
+        target.keepalive * (KEEPALIVES + 1),
+    );
+    let client = Client::new(
+        peer.clone(),
+        target.host_key_checking,
         known,
         files,
-        news: Arc::clone(&news),
-    };
+        Arc::clone(&news),
+    );
     let mut cutting = CutOnDrop(Some(Arc::clone(&watch)));
-    let mut handle = match timeout(limit, client::connect_stream(Arc::new(config), wire, client)).await {
+    let mut handle = match timeout(
+        limit,
+        client::connect_stream(Arc::new(config), wire, client),
+    )
+    .await
+    {
         Ok(Ok(handle)) => handle,
-        Ok(Err(error)) => return Err(refused_to_talk(error, peer, news.good_bye().or_else(|| watch.words()))),
+        Ok(Err(error)) => {
+            return Err(refused_to_talk(
+                error,
+                peer,
+                news.good_bye().or_else(|| watch.words()),
+            ));
+        }
         Err(_) if watch.speaks_ssh() => return Err(SshError::KexTimeout { peer, after: limit }),
         Err(_) => return Err(SshError::BannerTimeout { peer, after: limit }),
     };
     let named = !target.identity.is_empty();
-    let outcome = timeout(limit, log_in(&mut handle, &target.user, named, keys, credentials)).await;
+    let outcome = timeout(
+        limit,
+        log_in(&mut handle, &target.user, named, keys, credentials),
+    )
+    .await;
     match outcome {
         Ok(Ok(())) => {
             cutting.0 = None;
-            Ok(Connected { peer, handle, news, watch })
+            Ok(Connected {
+                peer,
+                handle,
+                news,
+                watch,
+            })
         }
         Ok(Err(refusal)) => {
             let words = news.words();
@@ -130,9 +132,16 @@ async fn connect_once(
                 return Err(SshError::ClosedEarly { peer, said: None });
             }
             failure.remark = words.or(failure.remark);
-            Err(SshError::AuthFailed { peer, failure: Box::new(failure) })
+            Err(SshError::AuthFailed {
+                peer,
+                failure: Box::new(failure),
+            })
         }
-        Err(_) => Err(SshError::AuthTimeout { peer, user: target.user.clone(), after: limit }),
+        Err(_) => Err(SshError::AuthTimeout {
+            peer,
+            user: target.user.clone(),
+            after: limit,
+        }),
     }
 }
 
@@ -151,13 +160,20 @@ fn known_hosts_files(target: &Target, credentials: &Credentials) -> Vec<PathBuf>
     if !target.known_hosts.is_empty() {
         return target.known_hosts.clone();
     }
-    let own = credentials.home.iter().map(|home| home.join(".ssh/known_hosts"));
-    own.chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
+    let own = credentials
+        .home
+        .iter()
+        .map(|home| home.join(".ssh/known_hosts"));
+    own.chain([PathBuf::from("/etc/ssh/ssh_known_hosts")])
+        .collect()
 }
 
 fn config(target: &Target, known: &[Algorithm]) -> client::Config {
     client::Config {
-        client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-etcdha_", env!("CARGO_PKG_VERSION")))),
+        client_id: SshId::Standard(Cow::Borrowed(concat!(
+            "SSH-2.0-etcdha_",
+            env!("CARGO_PKG_VERSION")
+        ))),
         window_size: WINDOW,
         keepalive_interval: Some(target.keepalive),
         keepalive_max: KEEPALIVES as usize,
@@ -191,7 +207,13 @@ fn host_key_order(known: &[Algorithm]) -> Vec<Algorithm> {
         rsa(HashAlg::Sha256),
     ];
     let is_known = |algorithm: &Algorithm| {
-        known.iter().any(|known| known == algorithm || matches!((known, algorithm), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. })))
+        known.iter().any(|known| {
+            known == algorithm
+                || matches!(
+                    (known, algorithm),
+                    (Algorithm::Rsa { .. }, Algorithm::Rsa { .. })
+                )
+        })
     };
     let (mut first, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(is_known);
     first.extend(rest);
@@ -218,180 +240,12 @@ fn refused_to_talk(error: ClientError, peer: Peer, said: Option<String>) -> SshE
             ours: ours.join(", "),
             theirs: printable(&theirs.join(", ")),
         },
-        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => SshError::ClosedEarly { peer, said },
-        error => SshError::Handshake { peer, source: Box::new(error) },
-    }
-}
-
-impl News {
-    /// The server's last words, if it said any.
-    fn good_bye(&self) -> Option<String> {
-        match &*self.ended.borrow() {
-            Some(Loss::Disconnected(words)) => Some(words.clone()),
-            _ => None,
+        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => {
+            SshError::ClosedEarly { peer, said }
         }
-    }
-
-    /// What the server gave as its reasons: its last words, or the banner shown at log-in.
-    fn words(&self) -> Option<String> {
-        if let Some(words) = self.good_bye() {
-            return Some(format!("it closed the connection, saying `{words}`"));
-        }
-        let banner = self.banner.lock().unwrap_or_else(PoisonError::into_inner);
-        banner.as_ref().map(|banner| format!("it says `{banner}`"))
-    }
-}
-
-impl Client {
-    fn judge(&self, key: &PublicKey) -> Result<bool, SshError> {
-        let (host, port) = (&*self.peer.host, self.peer.port);
-        let verdict = match self.checking {
-            HostKeyChecking::Off => return Ok(true),
-            HostKeyChecking::Strict => self.known.check(host, port, key),
-            HostKeyChecking::AcceptNew => match (self.known.check(host, port, key), self.files.first()) {
-                (Verdict::Unknown, Some(file)) => known_hosts::learn(file, host, port, key)?,
-                (verdict, _) => verdict,
-            },
-        };
-        let peer = self.peer.clone();
-        let presented = HostKeyFacts {
-            name: lookup_name(host, port),
-            algorithm: key.algorithm().to_string(),
-            fingerprint: fingerprint(key),
-        };
-        Err(match verdict {
-            Verdict::Trusted => return Ok(true),
-            Verdict::Unknown => {
-                SshError::HostKeyUnknown { peer, key: Box::new(presented), files: self.files.clone() }
-            }
-            Verdict::Revoked(known) => SshError::HostKeyRevoked {
-                peer,
-                key: Box::new(presented),
-                file: known.file,
-                line: known.line,
-            },
-            Verdict::Changed(known) => SshError::HostKeyChanged {
-                peer,
-                key: Box::new(ChangedHostKey {
-                    presented,
-                    known_algorithm: known.key.algorithm().to_string(),
-                    known_fingerprint: fingerprint(&known.key),
-                    file: known.file,
-                    line: known.line,
-                }),
-            },
-        })
-    }
-}
-
-/// How the library's reason reads in our words.
-fn loss(reason: &DisconnectReason<ClientError>) -> Loss {
-    let error = match reason {
-        DisconnectReason::ReceivedDisconnect(info) => return Loss::Disconnected(printable(&info.message)),
-        DisconnectReason::Error(ClientError::HostKey(error)) => return Loss::Broken(error.to_string()),
-        DisconnectReason::Error(ClientError::Library(error)) => error,
-    };
-    match error {
-        russh::Error::KeepaliveTimeout => Loss::Silent,
-        russh::Error::IO(error) if error.kind() == std::io::ErrorKind::TimedOut => Loss::Silent,
-        russh::Error::IO(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Loss::Closed,
-        russh::Error::Disconnect | russh::Error::HUP => Loss::Closed,
-        error => Loss::Broken(error.to_string()),
-    }
-}
-
-/// Only the checks and notes are ours; every channel that a server would open to us is declined, as
-/// dropping its handle does (the library's defaults would accept).
-impl client::Handler for Client {
-    type Error = ClientError;
-
-    async fn check_server_key(&mut self, presented: &PublicKeyOrCertificate) -> Result<bool, ClientError> {
-        self.judge(&presented.public_key()).map_err(|error| ClientError::HostKey(Box::new(error)))
-    }
-
-    async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), ClientError> {
-        *self.news.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(printable(banner));
-        Ok(())
-    }
-
-    async fn disconnected(&mut self, reason: DisconnectReason<ClientError>) -> Result<(), ClientError> {
-        let loss = loss(&reason);
-        self.news.ended.send_if_modified(|ended| ended.is_none().then(|| *ended = Some(loss)).is_some());
-        Ok(())
-    }
-
-    async fn server_channel_open_forwarded_tcpip(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), ClientError> {
-        Ok(())
-    }
-
-    async fn server_channel_open_forwarded_streamlocal(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), ClientError> {
-        Ok(())
-    }
-
-    async fn server_channel_open_agent_forward(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), ClientError> {
-        Ok(())
-    }
-
-    async fn server_channel_open_session(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), ClientError> {
-        Ok(())
-    }
-
-    async fn server_channel_open_direct_tcpip(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), ClientError> {
-        Ok(())
-    }
-
-    async fn server_channel_open_direct_streamlocal(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), ClientError> {
-        Ok(())
-    }
-
-    async fn server_channel_open_x11(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), ClientError> {
-        Ok(())
+        error => SshError::Handshake {
+            peer,
+            source: Box::new(error),
+        },
     }
 }

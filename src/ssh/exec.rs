@@ -1,62 +1,17 @@
 //! One command: input in, output and exit status out.
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelWriteHalf, Sig};
-use tokio::fs::File;
-use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, sleep_until};
 
 use super::channels::{Slot, open_in_turn};
 use super::error::SshError;
+use super::input::{Clock, Input, Pen, Source, Unread, feed};
 use super::session::Session;
-
-/// How much of a file is read at a time; what an upload holds in memory.
-const CHUNK: usize = 256 << 10;
-
-/// How much is handed over at a time: a packet of OpenSSH.
-const PACKET: usize = 32 << 10;
-
-/// Told how many bytes of a file have been handed over so far.
-pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
-
-/// What a command gets on its standard input. It always ends: a command that reads its input sees
-/// the end of it.
-#[derive(Clone, Default)]
-pub enum Input {
-    /// Nothing.
-    #[default]
-    None,
-    /// These bytes.
-    Bytes(Bytes),
-    /// First `head`, then the file, read while it is sent.
-    File {
-        /// What comes before the file, such as the script that reads it.
-        head: Bytes,
-        /// The file.
-        path: PathBuf,
-        /// Told about every packet; it should be quick.
-        progress: Option<Progress>,
-    },
-}
-
-impl fmt::Debug for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Scripts may carry keys.
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-            Self::File { head, path, .. } => write!(f, "File({} + {})", head.len(), path.display()),
-        }
-    }
-}
+use super::wire::printable;
 
 /// What a command may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +27,11 @@ pub struct Limits {
 impl Default for Limits {
     /// No time limits, 8 MiB of output. A dead connection is found out without any.
     fn default() -> Self {
-        Self { timeout: None, idle: None, max_output: 8 << 20 }
+        Self {
+            timeout: None,
+            idle: None,
+            max_output: 8 << 20,
+        }
     }
 }
 
@@ -119,26 +78,41 @@ impl Session {
     /// Four commands run at once on a session; others wait for their turn, which their time limit
     /// does not count. A command that does not read its input ends all the same. If the limits are
     /// overstepped, or the returned future is dropped, the command is sent SIGTERM and its channel is
-    /// closed.
+    /// closed. OpenSSH passes signals on for users other than root only: a root command that must not
+    /// outlive its time needs `timeout` on the machine.
     ///
     /// # Errors
     /// If the command could not be started, overstepped its limits, or its end is not known; never
     /// because of the exit status.
-    pub async fn exec(&self, command: &str, input: Input, limits: &Limits) -> Result<Output, SshError> {
+    pub async fn exec(
+        &self,
+        command: &str,
+        input: Input,
+        limits: &Limits,
+    ) -> Result<Output, SshError> {
         if command.contains('\0') {
-            return Err(SshError::NulInCommand { peer: self.0.peer.clone() });
+            return Err(SshError::NulInCommand {
+                peer: self.0.peer.clone(),
+            });
         }
-        let input = Source::open(input).await.map_err(|fault| self.fault(fault))?;
+        let input = Source::open(input)
+            .await
+            .map_err(|unread| self.fault(Fault::Read(unread)))?;
         let (channel, slot) = open_in_turn(&self.0).await?;
         let (mut reader, writer) = channel.split();
-        let mut running = Running { channel: Some((writer, slot)), done: false };
-        let Some((writer, _)) = &running.channel else { return Err(self.0.lost()) };
+        let mut running = Running {
+            channel: Some((writer, slot)),
+            done: false,
+        };
+        let Some((writer, _)) = &running.channel else {
+            return Err(self.0.lost());
+        };
         if writer.exec(true, command).await.is_err() {
             return Err(self.0.lost());
         }
 
         let clock = Clock::start();
-        let feeding = feed(writer, input, &clock);
+        let feeding = feed(Pen::new(writer, &self.0.watch, &clock), input);
         tokio::pin!(feeding);
         let mut fed = false;
         let mut heard = Heard::default();
@@ -157,7 +131,7 @@ impl Session {
                 }
                 outcome = &mut feeding, if !fed => {
                     fed = true;
-                    outcome.map_err(|fault| self.fault(fault))?;
+                    outcome.map_err(|unread| self.fault(Fault::Read(unread)))?;
                 }
                 () = until(deadline) => {
                     return Err(self.fault(Fault::Timeout(limits.timeout.unwrap_or_default())));
@@ -172,16 +146,22 @@ impl Session {
         }
         running.done = true;
         match heard.status {
-            Some(status) => Ok(Output { status, stdout: heard.stdout, stderr: heard.stderr }),
+            Some(status) => Ok(Output {
+                status,
+                stdout: heard.stdout,
+                stderr: heard.stderr,
+            }),
             None if self.0.is_closed() => Err(self.0.lost()),
-            None => Err(SshError::NoExitStatus { peer: self.0.peer.clone() }),
+            None => Err(SshError::NoExitStatus {
+                peer: self.0.peer.clone(),
+            }),
         }
     }
 
     fn fault(&self, fault: Fault) -> SshError {
         let peer = self.0.peer.clone();
         match fault {
-            Fault::Read(path, source) => SshError::Input { peer, path, source },
+            Fault::Read(Unread(path, source)) => SshError::Input { peer, path, source },
             Fault::Refused => SshError::ExecRefused { peer },
             Fault::TooLong(limit) => SshError::OutputTooLong { peer, limit },
             Fault::Timeout(after) => SshError::CommandTimeout { peer, after },
@@ -192,7 +172,7 @@ impl Session {
 
 /// What ends a command before its time, without the host's name.
 enum Fault {
-    Read(PathBuf, io::Error),
+    Read(Unread),
     Refused,
     TooLong(usize),
     Timeout(Duration),
@@ -207,7 +187,9 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some((writer, slot)) = self.channel.take() else { return };
+        let Some((writer, slot)) = self.channel.take() else {
+            return;
+        };
         if self.done || slot.inner().is_closed() {
             return;
         }
@@ -218,27 +200,6 @@ impl Drop for Running {
                 drop(slot);
             });
         }
-    }
-}
-
-/// When the last byte moved.
-struct Clock {
-    start: Instant,
-    millis: AtomicU64,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self { start: Instant::now(), millis: AtomicU64::new(0) }
-    }
-
-    fn touch(&self) {
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.millis.store(millis, Ordering::Relaxed);
-    }
-
-    fn moved(&self) -> Instant {
-        self.start + Duration::from_millis(self.millis.load(Ordering::Relaxed))
     }
 }
 
@@ -269,7 +230,9 @@ impl Heard {
                 self.make_room(data.len(), limits)?;
                 self.stderr.extend_from_slice(&data);
             }
-            ChannelMsg::ExitStatus { exit_status } => self.status = Some(Status::Exited(exit_status)),
+            ChannelMsg::ExitStatus { exit_status } => {
+                self.status = Some(Status::Exited(exit_status))
+            }
             ChannelMsg::ExitSignal { signal_name, .. } => {
                 self.status = Some(Status::Signaled(signal_text(signal_name)));
             }
@@ -282,84 +245,18 @@ impl Heard {
 
     fn make_room(&self, more: usize, limits: &Limits) -> Result<(), Fault> {
         let total = self.stdout.len() + self.stderr.len() + more;
-        if total > limits.max_output { Err(Fault::TooLong(limits.max_output)) } else { Ok(()) }
+        if total > limits.max_output {
+            Err(Fault::TooLong(limits.max_output))
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// The names of RFC 4254, 6.10.
 fn signal_text(signal: Sig) -> String {
     match signal {
-        Sig::Custom(name) => super::wire::printable(&name),
+        Sig::Custom(name) => printable(&name),
         signal => format!("{signal:?}"),
     }
-}
-
-/// The input, opened, so that a file that is not there is found out before anything runs.
-struct Source {
-    head: Bytes,
-    file: Option<(File, PathBuf)>,
-    progress: Option<Progress>,
-}
-
-impl Source {
-    async fn open(input: Input) -> Result<Self, Fault> {
-        Ok(match input {
-            Input::None => Self { head: Bytes::new(), file: None, progress: None },
-            Input::Bytes(head) => Self { head, file: None, progress: None },
-            Input::File { head, path, progress } => match File::open(&path).await {
-                Ok(mut file) => {
-                    file.set_max_buf_size(CHUNK);
-                    Self { head, file: Some((file, path)), progress }
-                }
-                Err(error) => return Err(Fault::Read(path, error)),
-            },
-        })
-    }
-}
-
-/// Sends the input and its end. That the other side does not take it is no fault: the command has
-/// ended, and its reader learns how. A file that cannot be read to its end is one, and then the
-/// command must not see an end either.
-async fn feed(writer: &ChannelWriteHalf<Msg>, input: Source, clock: &Clock) -> Result<(), Fault> {
-    let Source { mut head, file, progress } = input;
-    while !head.is_empty() {
-        if send_packet(writer, &mut head, clock).await.is_none() {
-            return Ok(());
-        }
-    }
-    let mut sent = 0;
-    if let Some((mut file, path)) = file {
-        loop {
-            let mut buffer = BytesMut::with_capacity(CHUNK);
-            while buffer.len() < buffer.capacity() {
-                match file.read_buf(&mut buffer).await {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(error) => return Err(Fault::Read(path, error)),
-                }
-            }
-            let mut chunk = buffer.freeze();
-            if chunk.is_empty() {
-                break;
-            }
-            while !chunk.is_empty() {
-                let Some(length) = send_packet(writer, &mut chunk, clock).await else { return Ok(()) };
-                sent += length;
-                if let Some(progress) = &progress {
-                    progress(sent);
-                }
-            }
-        }
-    }
-    let _ = writer.eof().await;
-    Ok(())
-}
-
-/// Sends the first packet of `bytes`; none if nobody takes it any more.
-async fn send_packet(writer: &ChannelWriteHalf<Msg>, bytes: &mut Bytes, clock: &Clock) -> Option<u64> {
-    let packet = bytes.split_to(bytes.len().min(PACKET));
-    let length = packet.len() as u64;
-    writer.data_bytes(packet).await.ok()?;
-    clock.touch();
-    Some(length)
 }

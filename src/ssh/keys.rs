@@ -35,7 +35,9 @@ impl fmt::Display for Unusable {
         match self {
             Self::Encrypted => f.write_str("it has a passphrase and is not in the agent"),
             Self::Permissions(mode) => write!(f, "its mode {mode:04o} lets others read it"),
-            Self::PublicOnly => f.write_str("it is only a public key, and the agent has no private one for it"),
+            Self::PublicOnly => {
+                f.write_str("it is only a public key, and the agent has no private one for it")
+            }
             Self::Unreadable(why) => f.write_str(why),
             Self::Malformed(why) => write!(f, "no private key that can be read: {why}"),
         }
@@ -61,16 +63,26 @@ impl KeyFile {
     pub(super) fn load(path: &Path) -> io::Result<Self> {
         let beside = public_beside(path);
         let private = match fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && beside.is_none() => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && beside.is_none() => {
+                return Err(error);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Unusable::PublicOnly),
             Err(error) => Err(Unusable::Unreadable(error.to_string())),
             Ok(metadata) => return Ok(Self::read(path, &metadata, beside)),
         };
-        Ok(Self { path: path.to_path_buf(), public: beside, private })
+        Ok(Self {
+            path: path.to_path_buf(),
+            public: beside,
+            private,
+        })
     }
 
     fn read(path: &Path, metadata: &fs::Metadata, beside: Option<PublicKey>) -> Self {
-        let unusable = |public, why| Self { path: path.to_path_buf(), public, private: Err(why) };
+        let unusable = |public, why| Self {
+            path: path.to_path_buf(),
+            public,
+            private: Err(why),
+        };
         let text = match read_text(path) {
             Ok(text) => text,
             Err(error) => return unusable(beside, Unusable::Unreadable(error.to_string())),
@@ -89,7 +101,11 @@ impl KeyFile {
         match keys::decode_secret_key(&text, None) {
             Ok(private) => {
                 let public = Some(private.public_key().clone());
-                Self { path: path.to_path_buf(), public, private: Ok(private) }
+                Self {
+                    path: path.to_path_buf(),
+                    public,
+                    private: Ok(private),
+                }
             }
             Err(keys::Error::KeyIsEncrypted) => {
                 let public = PrivateKey::from_openssh(text.as_bytes())
@@ -104,7 +120,9 @@ impl KeyFile {
 
 fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
-    fs::File::open(path)?.take(MAX_SIZE).read_to_string(&mut text)?;
+    fs::File::open(path)?
+        .take(MAX_SIZE)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -122,7 +140,8 @@ fn parse_public(text: &str) -> Option<PublicKey> {
 /// PEM says so in a label or a header; OpenSSH's own format does not.
 fn is_encrypted(text: &str) -> bool {
     text.lines().any(|line| {
-        line.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY") || line.starts_with("Proc-Type: 4,ENCRYPTED")
+        line.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY")
+            || line.starts_with("Proc-Type: 4,ENCRYPTED")
     })
 }
 
@@ -142,7 +161,11 @@ mod tests {
 
     /// Makes a key with `ssh-keygen`; false where that is not installed.
     fn keygen(path: &Path, options: &[&str]) -> bool {
-        let made = Command::new("ssh-keygen").args(["-q", "-f"]).arg(path).args(options).output();
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-f"])
+            .arg(path)
+            .args(options)
+            .output();
         made.is_ok_and(|made| made.status.success())
     }
 
@@ -159,7 +182,10 @@ mod tests {
             (&["-t", "rsa", "-b", "2048", "-m", "PKCS8", "-N", ""], true),
             (&["-t", "ecdsa", "-m", "PKCS8", "-N", ""], true),
             (&["-t", "ed25519", "-N", "secret"], false),
-            (&["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret"], false),
+            (
+                &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret"],
+                false,
+            ),
             (&["-t", "ecdsa", "-m", "PKCS8", "-N", "secret"], false),
         ];
         for (index, (options, readable)) in table.iter().enumerate() {
@@ -199,7 +225,13 @@ mod tests {
             eprintln!("left out: no ssh-keygen here");
             return;
         }
-        for (mode, usable) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o666, false)] {
+        for (mode, usable) in [
+            (0o600, true),
+            (0o400, true),
+            (0o640, false),
+            (0o604, false),
+            (0o666, false),
+        ] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let key = KeyFile::load(&path).unwrap();
             assert_eq!(key.private.is_ok(), usable, "{mode:o}");
@@ -217,17 +249,33 @@ mod tests {
         let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ me@here\n";
         let load = |path: &PathBuf| KeyFile::load(path).unwrap();
 
-        assert_eq!(KeyFile::load(&path).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(
+            KeyFile::load(&path).unwrap_err().kind(),
+            std::io::ErrorKind::NotFound
+        );
         fs::write(path.with_extension("pub"), public).unwrap();
         assert_eq!(load(&path).private.unwrap_err(), Unusable::PublicOnly);
         assert!(load(&path).public.is_some());
-        assert_eq!(load(&path.with_extension("pub")).private.unwrap_err(), Unusable::PublicOnly);
+        assert_eq!(
+            load(&path.with_extension("pub")).private.unwrap_err(),
+            Unusable::PublicOnly
+        );
 
-        for text in ["", "hello", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"] {
+        for text in [
+            "",
+            "hello",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+        ] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            assert!(matches!(load(&path).private, Err(Unusable::Malformed(_))), "{text:?}");
+            assert!(
+                matches!(load(&path).private, Err(Unusable::Malformed(_))),
+                "{text:?}"
+            );
         }
-        assert!(matches!(load(&folder.path().to_path_buf()).private, Err(Unusable::Unreadable(_))));
+        assert!(matches!(
+            load(&folder.path().to_path_buf()).private,
+            Err(Unusable::Unreadable(_))
+        ));
     }
 }

@@ -15,10 +15,13 @@ use std::time::Duration;
 
 mod auth;
 mod channels;
+mod client;
 mod connect;
 mod dial;
 mod error;
 mod exec;
+mod facts;
+mod input;
 mod keys;
 mod known_hosts;
 mod quote;
@@ -27,10 +30,12 @@ mod stream;
 mod wire;
 
 pub use auth::Credentials;
-pub use error::{
-    Attempt, AuthFailure, ChangedHostKey, HostKeyFacts, KeyOrigin, Loss, Outcome, Peer, SshError,
+pub use error::SshError;
+pub use exec::{Limits, Output, Status};
+pub use facts::{
+    Attempt, AuthFailure, ChangedHostKey, HostKeyFacts, KeyOrigin, Loss, Outcome, Peer,
 };
-pub use exec::{Input, Limits, Output, Progress, Status};
+pub use input::{Input, Progress};
 pub use keys::Unusable;
 pub use quote::quote;
 pub use session::Session;
@@ -45,7 +50,8 @@ pub struct Target {
     pub port: u16,
     /// The user to log in as.
     pub user: String,
-    /// Private key files, tried in order after the agent's keys; empty: OpenSSH's default names in `~/.ssh`.
+    /// Private key files, each asked of the agent first; the agent's other keys come last. Empty: the
+    /// agent's keys, then OpenSSH's default names in `~/.ssh`.
     pub identity: Vec<PathBuf>,
     /// Files with host keys; empty: `~/.ssh/known_hosts` and `/etc/ssh/ssh_known_hosts`.
     /// New keys (`accept-new`) are written to the first.

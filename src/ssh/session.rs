@@ -8,13 +8,15 @@ use russh::client::Handle;
 use russh::{ChannelOpenFailure, Disconnect};
 use tokio::time::timeout;
 
+use super::Target;
 use super::auth::Credentials;
 use super::channels::{Slots, open, reason};
-use super::connect::{Client, News, connect};
-use super::error::{Loss, Peer, SshError};
+use super::client::{Client, News};
+use super::connect::connect;
+use super::error::SshError;
+use super::facts::{Loss, Peer};
 use super::stream::{Pipe, Tunnel};
 use super::wire::Watch;
-use super::Target;
 
 /// How long a good-bye may take.
 const GOOD_BYE: Duration = Duration::from_secs(1);
@@ -31,12 +33,14 @@ pub(super) struct Inner {
     /// How long the machine may take to open a channel.
     pub(super) limit: Duration,
     news: Arc<News>,
-    watch: Arc<Watch>,
+    pub(super) watch: Arc<Watch>,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Session").field(&self.0.peer.to_string()).finish()
+        f.debug_tuple("Session")
+            .field(&self.0.peer.to_string())
+            .finish()
     }
 }
 
@@ -44,7 +48,10 @@ impl Inner {
     /// The error of something that the end of the connection interrupted.
     pub(super) fn lost(&self) -> SshError {
         let loss = self.news.ended.borrow().clone().unwrap_or(Loss::Closed);
-        SshError::ConnectionLost { peer: self.peer.clone(), loss }
+        SshError::ConnectionLost {
+            peer: self.peer.clone(),
+            loss,
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -75,7 +82,10 @@ impl Session {
     ///
     /// # Errors
     /// Names the machine and the one step that failed; see [`SshError`].
-    pub async fn connect_with(target: &Target, credentials: &Credentials) -> Result<Self, SshError> {
+    pub async fn connect_with(
+        target: &Target,
+        credentials: &Credentials,
+    ) -> Result<Self, SshError> {
         let connected = connect(target, credentials).await?;
         Ok(Self(Arc::new(Inner {
             peer: connected.peer,
@@ -106,8 +116,16 @@ impl Session {
     /// [`SshError::TunnelRefused`] where nothing listens there or sshd's settings forbid it.
     pub async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, SshError> {
         let inner = &self.0;
-        let to = || if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let opening = inner.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+        let to = || {
+            if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            }
+        };
+        let opening = inner
+            .handle
+            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
         match timeout(inner.limit, opening).await {
             Ok(Ok(channel)) => Ok(Tunnel::new(channel, Arc::clone(inner))),
             Ok(Err(russh::Error::ChannelOpenFailure(failure))) => Err(SshError::TunnelRefused {
@@ -117,7 +135,11 @@ impl Session {
                 reason: reason(&failure),
             }),
             Ok(Err(_)) => Err(inner.lost()),
-            Err(_) => Err(SshError::TunnelTimeout { peer: inner.peer.clone(), to: to(), after: inner.limit }),
+            Err(_) => Err(SshError::TunnelTimeout {
+                peer: inner.peer.clone(),
+                to: to(),
+                after: inner.limit,
+            }),
         }
     }
 
@@ -132,7 +154,12 @@ impl Session {
         let inner = &self.0;
         let channel = match open(inner).await? {
             Ok(channel) => channel,
-            Err(reason) => return Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason }),
+            Err(reason) => {
+                return Err(SshError::ChannelRefused {
+                    peer: inner.peer.clone(),
+                    reason,
+                });
+            }
         };
         match channel.exec(false, command).await {
             Ok(()) => Ok(Pipe::new(channel, Arc::clone(inner))),
@@ -144,7 +171,13 @@ impl Session {
     pub async fn close(&self) {
         let mut ended = self.0.news.ended.subscribe();
         let good_bye = async {
-            if self.0.handle.disconnect(Disconnect::ByApplication, "", "").await.is_ok() {
+            if self
+                .0
+                .handle
+                .disconnect(Disconnect::ByApplication, "", "")
+                .await
+                .is_ok()
+            {
                 let _ = ended.wait_for(Option::is_some).await;
             }
         };

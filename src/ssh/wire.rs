@@ -3,17 +3,19 @@
 //! The SSH library sends keepalives only while it is not sending anything else, so that an upload
 //! over a link that was cut would hang until TCP itself gives up, a quarter of an hour later. And it
 //! leaves a connection in the middle of a key exchange to itself when nobody waits for it any more.
-//! This layer ends both.
+//! This layer ends both. It also tells how much has left, so that an upload can keep its pace instead
+//! of piling up in memory.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 /// How much of the other side's first words is kept.
@@ -26,6 +28,8 @@ pub(super) struct Watch {
     reader: AtomicWaker,
     writer: AtomicWaker,
     opening: Mutex<Vec<u8>>,
+    written: AtomicU64,
+    wrote: Notify,
 }
 
 impl Watch {
@@ -36,6 +40,24 @@ impl Watch {
         self.writer.wake();
     }
 
+    /// How many bytes TCP has taken from us.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::SeqCst)
+    }
+
+    /// Waits until TCP has taken `count` bytes from us.
+    pub(super) async fn until_written(&self, count: u64) {
+        loop {
+            let wrote = self.wrote.notified();
+            tokio::pin!(wrote);
+            wrote.as_mut().enable();
+            if self.written() >= count {
+                return;
+            }
+            wrote.await;
+        }
+    }
+
     /// Whether the other side has introduced itself as SSH (RFC 4253, 4.2).
     pub(super) fn speaks_ssh(&self) -> bool {
         self.lines().iter().any(|line| line.starts_with("SSH-"))
@@ -43,21 +65,29 @@ impl Watch {
 
     /// What the other side said that was not SSH: its first line, made fit for a terminal.
     pub(super) fn words(&self) -> Option<String> {
-        self.lines().into_iter().find(|line| !line.starts_with("SSH-") && !line.is_empty())
+        self.lines()
+            .into_iter()
+            .find(|line| !line.starts_with("SSH-") && !line.is_empty())
     }
 
     fn lines(&self) -> Vec<String> {
         let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&opening);
         // What follows the identification line is binary.
-        let end = text.find("SSH-").map_or(text.len(), |at| text[at..].find('\n').map_or(text.len(), |n| at + n));
+        let end = text.find("SSH-").map_or(text.len(), |at| {
+            text[at..].find('\n').map_or(text.len(), |n| at + n)
+        });
         text[..end].lines().map(printable).collect()
     }
 }
 
 /// `text` without control characters and not longer than a line.
 pub(super) fn printable(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+    text.trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(200)
+        .collect()
 }
 
 /// A stream under watch.
@@ -72,11 +102,21 @@ pub(super) struct Wire<S> {
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, watch: Arc<Watch>, patience: Duration) -> Self {
-        Self { stream, watch, patience, stuck: None, listening: true }
+        Self {
+            stream,
+            watch,
+            patience,
+            stuck: None,
+            listening: true,
+        }
     }
 
     fn note_opening(&mut self, read: &[u8]) {
-        let mut opening = self.watch.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opening = self
+            .watch
+            .opening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let room = OPENING - opening.len();
         opening.extend_from_slice(&read[..read.len().min(room)]);
         self.listening = opening.len() < OPENING;
@@ -84,7 +124,11 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.watch.reader.register(cx.waker());
         if self.watch.cut.load(Ordering::SeqCst) {
             return Poll::Ready(Ok(()));
@@ -99,7 +143,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.watch.writer.register(cx.waker());
         if self.watch.cut.load(Ordering::SeqCst) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -107,10 +155,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         if polled.is_ready() {
             self.stuck = None;
+            if let Poll::Ready(Ok(count)) = polled {
+                self.watch.written.fetch_add(count as u64, Ordering::SeqCst);
+                self.watch.wrote.notify_waiters();
+            }
             return polled;
         }
         let patience = self.patience;
-        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
+        let stuck = self
+            .stuck
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
         if stuck.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -139,8 +193,16 @@ mod tests {
     async fn tells_what_was_said_before_ssh() {
         for (said, ssh, words) in [
             (&b"SSH-2.0-OpenSSH_9.2\r\n\x00\x00\x01\xff"[..], true, None),
-            (b"Exceeded MaxStartups\r\n", false, Some("Exceeded MaxStartups")),
-            (b"welcome\x1b[2J\r\nSSH-2.0-x\r\nabc\n", true, Some("welcome [2J")),
+            (
+                b"Exceeded MaxStartups\r\n",
+                false,
+                Some("Exceeded MaxStartups"),
+            ),
+            (
+                b"welcome\x1b[2J\r\nSSH-2.0-x\r\nabc\n",
+                true,
+                Some("welcome [2J"),
+            ),
             (b"", false, None),
         ] {
             let watch = Arc::new(Watch::default());
@@ -149,18 +211,22 @@ mod tests {
             theirs.write_all(said).await.unwrap();
             drop(theirs);
             wire.read_to_end(&mut Vec::new()).await.unwrap();
-            assert_eq!((watch.speaks_ssh(), watch.words().as_deref()), (ssh, words), "{said:?}");
+            assert_eq!(
+                (watch.speaks_ssh(), watch.words().as_deref()),
+                (ssh, words),
+                "{said:?}"
+            );
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_write_that_is_stuck_fails_and_a_slow_one_does_not() {
         let (ours, mut theirs) = tokio::io::duplex(8);
-        let mut wire = Wire::new(ours, Arc::default(), Duration::from_secs(4));
+        let mut wire = Wire::new(ours, Arc::default(), Duration::from_millis(400));
         let slow = tokio::spawn(async move {
             let mut byte = [0; 8];
             for _ in 0..8 {
-                tokio::time::sleep(Duration::from_secs(3)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 theirs.read_exact(&mut byte).await.unwrap();
             }
             theirs
@@ -169,6 +235,21 @@ mod tests {
         let _theirs = slow.await.unwrap();
         let error = wire.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn what_has_left_is_counted() {
+        let (ours, mut theirs) = tokio::io::duplex(8);
+        let watch = Arc::new(Watch::default());
+        let mut wire = Wire::new(ours, Arc::clone(&watch), Duration::from_secs(5));
+        let writing = tokio::spawn(async move { wire.write_all(&[0; 20]).await });
+        watch.until_written(8).await;
+        let more = tokio::time::timeout(Duration::from_millis(50), watch.until_written(9)).await;
+        assert!(more.is_err(), "{}", watch.written());
+        theirs.read_exact(&mut [0; 20]).await.unwrap();
+        watch.until_written(20).await;
+        writing.await.unwrap().unwrap();
+        assert_eq!(watch.written(), 20);
     }
 
     #[tokio::test]

@@ -1,1 +1,85 @@
-//! SSH.
+//! SSH against a server in this process, and against OpenSSH's own programs where they are installed.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod agent;
+mod connect;
+mod exec;
+mod known_hosts;
+mod server;
+mod tunnel;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use etcd_ha::ssh::{Credentials, HostKeyChecking, Session, SshError, Target};
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::LineEnding;
+use tempfile::TempDir;
+
+use server::{Behaviour, Server, new_key};
+
+/// A server, and a folder with what is needed to log in there.
+struct Fixture {
+    server: Server,
+    folder: TempDir,
+    target: Target,
+    credentials: Credentials,
+}
+
+impl Fixture {
+    async fn new(behaviour: Behaviour) -> Self {
+        let server = Server::start(behaviour).await;
+        let folder = tempfile::tempdir().unwrap();
+        let identity = folder.path().join("id");
+        write_key(&identity, &new_key());
+        let known_hosts = folder.path().join("known_hosts");
+        fs::write(&known_hosts, server.known_hosts_line()).unwrap();
+        let target = Target {
+            address: "127.0.0.1".to_owned(),
+            port: server.address.port(),
+            user: "ops".to_owned(),
+            identity: vec![identity],
+            known_hosts: vec![known_hosts],
+            host_key_checking: HostKeyChecking::Strict,
+            connect_timeout: Duration::from_secs(10),
+            keepalive: Duration::from_secs(15),
+        };
+        Self {
+            server,
+            folder,
+            target,
+            credentials: Credentials::default(),
+        }
+    }
+
+    async fn connect(&self) -> Result<Session, SshError> {
+        Session::connect_with(&self.target, &self.credentials).await
+    }
+
+    async fn session(&self) -> Session {
+        self.connect().await.unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn write_key(path: &Path, key: &PrivateKey) {
+    fs::write(path, key.to_openssh(LineEnding::LF).unwrap()).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Whether a program is installed; says so where a test is left out for want of it.
+fn installed(program: &str) -> bool {
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+    });
+    if !found {
+        eprintln!("left out: no {program} here");
+    }
+    found
+}

@@ -1,0 +1,197 @@
+//! What errors know: the machine, its keys, our keys, and how a connection ended.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::keys::Unusable;
+
+/// The machine that an error is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Name or address as the target has it.
+    pub host: Arc<str>,
+    /// Port of sshd.
+    pub port: u16,
+    /// The address that the name stood for, once connected.
+    pub address: Option<IpAddr>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)?;
+        } else {
+            write!(f, "{}:{}", self.host, self.port)?;
+        }
+        match self.address {
+            Some(address) if self.host.parse() != Ok(address) => write!(f, " ({address})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A host key as it was presented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyFacts {
+    /// The name that known_hosts files are searched for: `host`, or `[host]:port`.
+    pub name: String,
+    /// Type of the key, such as `ssh-ed25519`.
+    pub algorithm: String,
+    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+}
+
+/// A host key that is not the one written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedHostKey {
+    /// The key that the host presented.
+    pub presented: HostKeyFacts,
+    /// Type of the key on file.
+    pub known_algorithm: String,
+    /// Fingerprint of the key on file.
+    pub known_fingerprint: String,
+    /// The known_hosts file.
+    pub file: PathBuf,
+    /// Its line, from 1.
+    pub line: usize,
+}
+
+/// Where a key for logging in came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// The agent; with the key's comment.
+    Agent(String),
+    /// A file.
+    File(PathBuf),
+}
+
+/// What became of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server did not take it.
+    Refused,
+    /// The server took it and asks for another method on top.
+    Partial,
+    /// The agent would not sign with it.
+    NotSigned(String),
+    /// It could not be used at all.
+    Unusable(Unusable),
+}
+
+/// One key and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where the key came from.
+    pub origin: KeyOrigin,
+    /// Its type and fingerprint, if it could be read that far.
+    pub key: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            KeyOrigin::Agent(comment) => write!(f, "agent key `{comment}`")?,
+            KeyOrigin::File(path) => write!(f, "`{}`", path.display())?,
+        }
+        if let Some(key) = &self.key {
+            write!(f, " ({key})")?;
+        }
+        match &self.outcome {
+            Outcome::Refused => f.write_str(" refused"),
+            Outcome::Partial => f.write_str(" accepted, but not enough by itself"),
+            Outcome::NotSigned(why) => write!(f, " not signed by the agent: {why}"),
+            Outcome::Unusable(why) => write!(f, " not used: {why}"),
+        }
+    }
+}
+
+/// A log-in that no key achieved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthFailure {
+    /// The user that we wanted to be.
+    pub user: String,
+    /// Every key, in the order in which its turn came.
+    pub tried: Vec<Attempt>,
+    /// How many keys had no turn, since servers cut off a client after six refusals.
+    pub untried: usize,
+    /// The methods that the server would take, such as `publickey`, `password`.
+    pub accepted: Vec<String>,
+    /// What server or agent had to say about it.
+    pub remark: Option<String>,
+}
+
+impl fmt::Display for AuthFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tried.is_empty() {
+            f.write_str("there is no key to try")?;
+        } else {
+            for (index, attempt) in self.tried.iter().enumerate() {
+                write!(f, "{}{attempt}", if index == 0 { "" } else { "; " })?;
+            }
+        }
+        if self.untried > 0 {
+            write!(f, "; {} more not tried", self.untried)?;
+        }
+        if !self.accepted.is_empty() {
+            write!(f, "; the server accepts {}", self.accepted.join(", "))?;
+        }
+        if let Some(remark) = &self.remark {
+            write!(f, "; {remark}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How a connection that was once good came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// The other side closed it without a word.
+    Closed,
+    /// The other side said good-bye; with its words.
+    Disconnected(String),
+    /// Nothing came back, neither data nor answers to keepalives.
+    Silent,
+    /// The network or the protocol broke; with the cause.
+    Broken(String),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed by the other side"),
+            Self::Disconnected(words) => write!(f, "closed by the other side, saying `{words}`"),
+            Self::Silent => f.write_str("no sign of life any more"),
+            Self::Broken(cause) => f.write_str(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Peer;
+
+    #[test]
+    fn a_peer_names_host_port_and_the_address_behind_a_name() {
+        for (host, port, address, text) in [
+            ("10.0.0.1", 22, None, "10.0.0.1:22"),
+            ("10.0.0.1", 22, Some("10.0.0.1"), "10.0.0.1:22"),
+            ("node01", 2222, Some("10.0.0.1"), "node01:2222 (10.0.0.1)"),
+            ("fd00::1", 22, Some("fd00::1"), "[fd00::1]:22"),
+        ] {
+            let address = address.map(|address| address.parse().unwrap());
+            assert_eq!(
+                Peer {
+                    host: host.into(),
+                    port,
+                    address
+                }
+                .to_string(),
+                text
+            );
+        }
+    }
+}
