@@ -35,7 +35,10 @@ impl Certs {
         let text = match context.global.output {
             OutputFormat::Json => as_json(&certificates),
             OutputFormat::Text if certificates.is_empty() => {
-                format!("there are no certificates in {} yet; `etcd-ha deploy` makes them\n", inventory.pki.dir.display())
+                format!(
+                    "there are no certificates in {} yet; `etcd-ha deploy` makes them\n",
+                    inventory.pki.dir.display()
+                )
             }
             OutputFormat::Text => as_table(&certificates),
         };

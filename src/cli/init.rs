@@ -4,7 +4,7 @@ use super::Context;
 use crate::error::{Error, ExitStatus, Explain};
 use crate::etcd::lint::Rules;
 use crate::etcd::version;
-use crate::inventory::{Inventory, json_schema, SCHEMA_FILE, starter};
+use crate::inventory::{Inventory, SCHEMA_FILE, json_schema, starter};
 use clap::Args;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,10 @@ pub(super) enum Ended<T> {
 }
 
 /// Runs `work` on a runtime of its own; it is given a flag that a first Ctrl-C (or SIGTERM) sets.
-pub(super) fn run<T, F>(reporter: Option<Reporter>, work: impl FnOnce(watch::Receiver<bool>) -> F) -> std::io::Result<Ended<T>>
+pub(super) fn run<T, F>(
+    reporter: Option<Reporter>,
+    work: impl FnOnce(watch::Receiver<bool>) -> F,
+) -> std::io::Result<Ended<T>>
 where
     F: Future<Output = T>,
 {

@@ -21,9 +21,11 @@ use std::process::ExitCode;
 /// Stands up, changes and rescues etcd clusters on plain Linux machines over SSH.
 #[derive(Debug, Parser)]
 #[command(name = "etcd-ha", version, propagate_version = true, disable_help_subcommand = false)]
-#[command(after_help = "Exit codes: 0 done or nothing to do · 1 a host or a task failed · 2 usage, inventory or playbook is wrong ·\n\
+#[command(
+    after_help = "Exit codes: 0 done or nothing to do · 1 a host or a task failed · 2 usage, inventory or playbook is wrong ·\n\
 3 the cluster is not healthy · 4 refused: it would cost quorum or data · 10 changes are pending\n\
-(`plan --detailed-exitcode`) · 130 interrupted")]
+(`plan --detailed-exitcode`) · 130 interrupted"
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -70,7 +72,11 @@ pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
         Err(error) => {
             let text = error.render();
             let stderr = error.use_stderr();
-            let text = if std::io::IsTerminal::is_terminal(&std::io::stderr()) { text.ansi().to_string() } else { text.to_string() };
+            let text = if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            };
             if stderr {
                 output.err(&text);
                 return ExitStatus::Usage;

@@ -70,7 +70,11 @@ pub(super) struct RunArgs {
 impl Deploy {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let playbook = own_or("deploy", self.playbook)?;
-        let how = How { command: if self.dry_run { "plan" } else { "deploy" }, dry: self.dry_run, detailed: self.detailed_exitcode };
+        let how = How {
+            command: if self.dry_run { "plan" } else { "deploy" },
+            dry: self.dry_run,
+            detailed: self.detailed_exitcode,
+        };
         self.operation.run(&context, &playbook, how)
     }
 }
@@ -202,7 +206,11 @@ fn message(run: &Run, how: &How, exit: ExitStatus, inventory: &Inventory, health
             format!("cluster {cluster}: no changes")
         } else {
             let hosts = run.plan.hosts().len();
-            format!("cluster {cluster}: {} pending in {}, nothing was touched", count(run.plan.pending.len(), "change"), count(hosts, "place"))
+            format!(
+                "cluster {cluster}: {} pending in {}, nothing was touched",
+                count(run.plan.pending.len(), "change"),
+                count(hosts, "place")
+            )
         };
     }
     let changes = if run.changes == 0 { "nothing to do".to_owned() } else { count(run.changes, "change") };

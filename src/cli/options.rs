@@ -6,7 +6,7 @@ use crate::etcd::lint::Rules;
 use crate::inventory::Inventory;
 use crate::release;
 use crate::report::{
-    Detail, Event, Format, Reporter, ReportError, RunLog, Screen, Sink, run_log_path, state_folder, Color,
+    Color, Detail, Event, Format, ReportError, Reporter, RunLog, Screen, Sink, run_log_path, state_folder,
 };
 use crate::tasks::FleetOptions;
 use clap::{Args, ValueEnum};

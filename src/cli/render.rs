@@ -12,7 +12,8 @@ pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
     }
     let mut text = format!("cluster {}: what `deploy` would change\n", style.bold(&inventory.cluster));
     for host in plan.hosts() {
-        let address = inventory.hosts.iter().find(|other| other.name == host).map(|host| format!(" ({})", host.address));
+        let address =
+            inventory.hosts.iter().find(|other| other.name == host).map(|host| format!(" ({})", host.address));
         let _ = writeln!(text, "\n{}{}", style.bold(host), address.unwrap_or_default());
         for pending in plan.pending.iter().filter(|pending| pending.host == host) {
             let _ = writeln!(text, "  {} {}", style.warn("~"), pending.change.summary);
@@ -25,12 +26,18 @@ pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
         }
     }
     if !plan.rolling.is_empty() {
-        let _ = writeln!(text, "\n{}", style.bold("members that would be taken in turn, and what the quorum gate says now"));
+        let _ = writeln!(
+            text,
+            "\n{}",
+            style.bold("members that would be taken in turn, and what the quorum gate says now")
+        );
         for (index, member) in plan.rolling.iter().enumerate() {
             let reasons: Vec<&str> = plan
                 .pending
                 .iter()
-                .filter(|pending| pending.host == member.host && matches!(pending.task.as_str(), "restart" | "hand_over_leadership"))
+                .filter(|pending| {
+                    pending.host == member.host && matches!(pending.task.as_str(), "restart" | "hand_over_leadership")
+                })
                 .map(|pending| pending.change.summary.as_str())
                 .collect();
             let reasons = if reasons.is_empty() { "no restart".to_owned() } else { reasons.join(", ") };
@@ -38,11 +45,7 @@ pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
         }
     }
     let hosts = plan.hosts().into_iter().filter(|host| *host != "controller").count();
-    let _ = writeln!(
-        text,
-        "\n{} on {}; nothing was touched",
-        count(plan.pending.len(), "change"),
-        count(hosts, "host")
-    );
+    let _ =
+        writeln!(text, "\n{} on {}; nothing was touched", count(plan.pending.len(), "change"), count(hosts, "host"));
     text
 }

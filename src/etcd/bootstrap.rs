@@ -6,7 +6,7 @@
 
 use super::config::{CLUSTER_ID, Membership, value_of};
 use super::identity::{ClusterId, MemberId, WalHead};
-use crate::error::{Explain, ExitStatus};
+use crate::error::{ExitStatus, Explain};
 
 /// What a host holds of a member.
 #[derive(Debug, Clone, Default)]
@@ -170,7 +170,8 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
             });
         }
     }
-    let stood = members.iter().any(|(_, wal)| wal.had_leader) || own.iter().flatten().any(|own| own.established.is_some());
+    let stood =
+        members.iter().any(|(_, wal)| wal.had_leader) || own.iter().flatten().any(|own| own.established.is_some());
     if stood {
         for host in found.iter().filter(|host| !host.data) {
             problems.push(BootstrapError::Lost {
@@ -282,11 +283,17 @@ mod tests {
     fn data_that_we_did_not_set_up_is_refused() {
         let mut foreign = member(1, "t1", true, false);
         foreign.environment = None;
-        assert!(matches!(&membership(&[foreign, empty(2), empty(3)], fresh()).unwrap_err()[0], BootstrapError::Foreign { .. }));
+        assert!(matches!(
+            &membership(&[foreign, empty(2), empty(3)], fresh()).unwrap_err()[0],
+            BootstrapError::Foreign { .. }
+        ));
         // Our own file of a later bootstrap does not make old data ours.
         let mut stale = member(1, "t1", true, false);
         stale.environment = member(1, "t2", true, false).environment;
-        assert!(matches!(&membership(&[stale, empty(2), empty(3)], fresh()).unwrap_err()[0], BootstrapError::Foreign { .. }));
+        assert!(matches!(
+            &membership(&[stale, empty(2), empty(3)], fresh()).unwrap_err()[0],
+            BootstrapError::Foreign { .. }
+        ));
     }
 
     #[test]
@@ -300,6 +307,9 @@ mod tests {
     #[test]
     fn something_that_is_no_data_dir_is_refused() {
         let odd = Found { data: true, ..empty(2) };
-        assert!(matches!(&membership(&[empty(1), odd, empty(3)], fresh()).unwrap_err()[..], [BootstrapError::NotEtcd { .. }]));
+        assert!(matches!(
+            &membership(&[empty(1), odd, empty(3)], fresh()).unwrap_err()[..],
+            [BootstrapError::NotEtcd { .. }]
+        ));
     }
 }

@@ -272,7 +272,11 @@ fn transport_error(error: &tonic::transport::Error) -> CallError {
     let mut last = error.to_string();
     while let Some(inner) = cause {
         if let Some(ssh) = inner.downcast_ref::<SshError>() {
-            return if ssh.is_tunnel_refused() { CallError::Tcp(ssh.to_string()) } else { CallError::Ssh(ssh.to_string()) };
+            return if ssh.is_tunnel_refused() {
+                CallError::Tcp(ssh.to_string())
+            } else {
+                CallError::Ssh(ssh.to_string())
+            };
         }
         if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
             return CallError::Tls(tls.to_string());

@@ -45,7 +45,8 @@ impl fmt::Display for Margin {
 /// it is repaired. Where the only voter is touched there is no quorum to keep; it is let through.
 #[must_use]
 pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
-    let known: Vec<_> = health.members.iter().filter_map(|m| m.look.report.as_ref().ok()?.members.as_ref().ok()).collect();
+    let known: Vec<_> =
+        health.members.iter().filter_map(|m| m.look.report.as_ref().ok()?.members.as_ref().ok()).collect();
     let voters = known.first().map_or(health.members.len(), |list| list.iter().filter(|m| !m.learner).count());
     let healthy = health.healthy();
     let margin = Margin { voters, healthy };
@@ -68,7 +69,9 @@ pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
                 // The quorum stands without this member and the broken target alike.
                 let _ = ailment;
             }
-            Some(ailment @ (Ailment::NoLeader | Ailment::Call(_))) => return Gate::Wait(format!("member `{name}`: {ailment}")),
+            Some(ailment @ (Ailment::NoLeader | Ailment::Call(_))) => {
+                return Gate::Wait(format!("member `{name}`: {ailment}"));
+            }
             Some(ailment @ Ailment::Unreachable(_)) => {
                 return Gate::Refuse(format!("member `{name}` is down: {ailment} ({margin})"));
             }
@@ -78,9 +81,11 @@ pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
     if left < quorum(voters) {
         return Gate::Refuse(format!("without `{host}` {left} of {voters} voters would be left ({margin})"));
     }
-    let statuses = health.members.iter().filter(|m| m.look.host != host).filter_map(|m| Some((m, m.look.report.as_ref().ok()?)));
+    let statuses =
+        health.members.iter().filter(|m| m.look.host != host).filter_map(|m| Some((m, m.look.report.as_ref().ok()?)));
     let statuses: Vec<_> = statuses.map(|(member, report)| (&member.look.host, &report.status)).collect();
-    let front = health.members.iter().filter_map(|m| Some(m.look.report.as_ref().ok()?.status.raft_index)).max().unwrap_or(0);
+    let front =
+        health.members.iter().filter_map(|m| Some(m.look.report.as_ref().ok()?.status.raft_index)).max().unwrap_or(0);
     for (name, status) in statuses {
         // 3.4 tells no applied index before its first entries; the committed one is the floor.
         let lag = front.saturating_sub(status.applied_index.min(status.raft_index));

@@ -27,11 +27,7 @@ impl Lint for Rules {
         options::canonical_value(version, name, value)
     }
 
-    fn contradictions(
-        &self,
-        version: &Version,
-        settings: &BTreeMap<String, String>,
-    ) -> Vec<Contradiction> {
+    fn contradictions(&self, version: &Version, settings: &BTreeMap<String, String>) -> Vec<Contradiction> {
         options::contradictions(version, settings)
     }
 

@@ -8,9 +8,7 @@ mod table;
 mod together;
 mod values;
 
-pub use together::{
-    ADVISED_QUOTA_BYTES, DEFAULT_ELECTION_MS, DEFAULT_HEARTBEAT_MS, advice, contradictions,
-};
+pub use together::{ADVISED_QUOTA_BYTES, DEFAULT_ELECTION_MS, DEFAULT_HEARTBEAT_MS, advice, contradictions};
 
 use crate::inventory::{Finding, nearest, quoted};
 use semver::Version;
@@ -44,11 +42,8 @@ pub fn canonical_value(version: &Version, option: &str, value: &str) -> Result<S
         return Err(elsewhere(version, known));
     }
     if let Some(control) = value.chars().find(|c| c.is_control()) {
-        return Err(Finding::new(format!(
-            "the value of `{option}` contains {}",
-            quoted(&control.to_string())
-        ))
-        .help("a value is one line of text"));
+        return Err(Finding::new(format!("the value of `{option}` contains {}", quoted(&control.to_string())))
+            .help("a value is one line of text"));
     }
     values::canonical(version, known, value)
 }
@@ -67,23 +62,15 @@ fn unknown(version: &Version, option: &str) -> Finding {
     let finding = Finding::new(format!("etcd has no option {}", quoted(option)));
     // People copy options from command lines and environment files.
     let lower = option.to_ascii_lowercase();
-    let bare = lower
-        .trim_start_matches('-')
-        .trim_start_matches("etcd_")
-        .replace('_', "-");
+    let bare = lower.trim_start_matches('-').trim_start_matches("etcd_").replace('_', "-");
     let settable = || {
-        let candidates = OPTIONS
-            .iter()
-            .filter(|known| known.owned.is_none() && is_known(&known.known, version));
+        let candidates = OPTIONS.iter().filter(|known| known.owned.is_none() && is_known(&known.known, version));
         candidates.map(|known| known.name)
     };
-    let meant =
-        settable().find(|name| *name == bare || bare.strip_prefix("experimental-") == Some(*name));
+    let meant = settable().find(|name| *name == bare || bare.strip_prefix("experimental-") == Some(*name));
     match meant.or_else(|| nearest(&bare, settable())) {
         Some(name) => finding.help(format!("did you mean `{name}`?")),
-        None => finding.help(format!(
-            "`etcd --help` of {version} lists them; write them without dashes in front"
-        )),
+        None => finding.help(format!("`etcd --help` of {version} lists them; write them without dashes in front")),
     }
 }
 
@@ -96,9 +83,7 @@ fn elsewhere(version: &Version, option: &EtcdOption) -> Finding {
     ));
     match &option.successor {
         Some(Successor::Option(name)) => match OPTIONS.iter().find(|known| known.name == *name) {
-            Some(successor) if is_known(&successor.known, version) => {
-                finding.help(format!("use `{name}`"))
-            }
+            Some(successor) if is_known(&successor.known, version) => finding.help(format!("use `{name}`")),
             _ => finding,
         },
         Some(Successor::Gate(gate)) if gates_known(version) => {
@@ -121,23 +106,15 @@ fn elsewhere(version: &Version, option: &EtcdOption) -> Finding {
 }
 
 fn gates_known(version: &Version) -> bool {
-    OPTIONS
-        .iter()
-        .any(|option| option.name == "feature-gates" && is_known(&option.known, version))
+    OPTIONS.iter().any(|option| option.name == "feature-gates" && is_known(&option.known, version))
 }
 
 /// The versions that know something, in words.
 fn range(known: &Availability) -> String {
-    let minors: Vec<(u64, u64)> = (FIRST_MINOR..)
-        .zip(known)
-        .filter_map(|(minor, patch)| Some((minor, (*patch)?)))
-        .collect();
+    let minors: Vec<(u64, u64)> =
+        (FIRST_MINOR..).zip(known).filter_map(|(minor, patch)| Some((minor, (*patch)?))).collect();
     let series = |minor: u64, patch: u64| {
-        if patch == 0 {
-            format!("3.{minor}")
-        } else {
-            format!("3.{minor}.{patch}")
-        }
+        if patch == 0 { format!("3.{minor}") } else { format!("3.{minor}.{patch}") }
     };
     let newest = FIRST_MINOR + known.len() as u64 - 1;
     match minors.as_slice() {
@@ -162,10 +139,7 @@ fn range(known: &Availability) -> String {
 
 /// The names of all options that a version knows, those that users cannot set included.
 pub fn names(version: &Version) -> impl Iterator<Item = &'static str> {
-    OPTIONS
-        .iter()
-        .filter(|option| is_known(&option.known, version))
-        .map(|option| option.name)
+    OPTIONS.iter().filter(|option| is_known(&option.known, version)).map(|option| option.name)
 }
 
 #[cfg(test)]

@@ -15,22 +15,10 @@ pub struct Series {
 
 /// The series that can be run, oldest first.
 pub const SERIES: &[Series] = &[
-    Series {
-        minor: 4,
-        newest_patch: 45,
-    },
-    Series {
-        minor: 5,
-        newest_patch: 33,
-    },
-    Series {
-        minor: 6,
-        newest_patch: 14,
-    },
-    Series {
-        minor: 7,
-        newest_patch: 1,
-    },
+    Series { minor: 4, newest_patch: 45 },
+    Series { minor: 5, newest_patch: 33 },
+    Series { minor: 6, newest_patch: 14 },
+    Series { minor: 7, newest_patch: 1 },
 ];
 
 /// The version for an inventory that names none: the newest patch of the newest series that this
@@ -97,25 +85,13 @@ impl Unsupported {
     pub fn help(&self) -> String {
         match self {
             Self::NotARelease { version } => {
-                format!(
-                    "write a release, for example `{}.{}.{}`",
-                    version.major, version.minor, version.patch
-                )
+                format!("write a release, for example `{}.{}.{}`", version.major, version.minor, version.patch)
             }
             Self::UnknownSeries { .. } => {
-                let known: Vec<String> = SERIES
-                    .iter()
-                    .map(|series| format!("3.{}", series.minor))
-                    .collect();
-                format!(
-                    "supported are {}; newest known: {}",
-                    known.join(", "),
-                    newest_known().join(", ")
-                )
+                let known: Vec<String> = SERIES.iter().map(|series| format!("3.{}", series.minor)).collect();
+                format!("supported are {}; newest known: {}", known.join(", "), newest_known().join(", "))
             }
-            Self::Withdrawn {
-                reason, instead, ..
-            } => format!("{reason}; use {instead}"),
+            Self::Withdrawn { reason, instead, .. } => format!("{reason}; use {instead}"),
         }
     }
 }
@@ -123,18 +99,13 @@ impl Unsupported {
 impl std::error::Error for Unsupported {}
 
 fn newest_known() -> Vec<String> {
-    SERIES
-        .iter()
-        .map(|series| format!("3.{}.{}", series.minor, series.newest_patch))
-        .collect()
+    SERIES.iter().map(|series| format!("3.{}.{}", series.minor, series.newest_patch)).collect()
 }
 
 /// The series that a version belongs to, if it is known.
 #[must_use]
 pub fn series(version: &Version) -> Option<&'static Series> {
-    SERIES
-        .iter()
-        .find(|series| version.major == 3 && version.minor == series.minor)
+    SERIES.iter().find(|series| version.major == 3 && version.minor == series.minor)
 }
 
 /// Whether a version can be run. A patch release newer than the known ones can.
@@ -150,10 +121,7 @@ pub fn supported(version: &Version) -> Result<(), Unsupported> {
     let Some(series) = series(&version) else {
         return Err(Unsupported::UnknownSeries { version });
     };
-    match WITHDRAWN
-        .iter()
-        .find(|bad| bad.minor == version.minor && bad.patches.contains(&version.patch))
-    {
+    match WITHDRAWN.iter().find(|bad| bad.minor == version.minor && bad.patches.contains(&version.patch)) {
         Some(bad) => Err(Unsupported::Withdrawn {
             version,
             reason: bad.reason,
@@ -176,10 +144,8 @@ mod tests {
 
     #[test]
     fn versions() {
-        let unknown =
-            "supported are 3.4, 3.5, 3.6, 3.7; newest known: 3.4.45, 3.5.33, 3.6.14, 3.7.1";
-        let withdrawn =
-            "3.5.0 to 3.5.2 can corrupt data when a member is killed under load; use 3.5.33";
+        let unknown = "supported are 3.4, 3.5, 3.6, 3.7; newest known: 3.4.45, 3.5.33, 3.6.14, 3.7.1";
+        let withdrawn = "3.5.0 to 3.5.2 can corrupt data when a member is killed under load; use 3.5.33";
         for (version, want) in [
             ("3.4.0", "ok".to_owned()),
             ("3.4.23", "ok".to_owned()),
@@ -194,15 +160,8 @@ mod tests {
             ("3.8.0", format!("etcd 3.8.0 is not supported: {unknown}")),
             ("2.4.0", format!("etcd 2.4.0 is not supported: {unknown}")),
             ("4.4.0", format!("etcd 4.4.0 is not supported: {unknown}")),
-            (
-                "3.6.0-rc.1",
-                "etcd 3.6.0-rc.1 is not a release: write a release, for example `3.6.0`".to_owned(),
-            ),
-            (
-                "3.5.16+deb",
-                "etcd 3.5.16+deb is not a release: write a release, for example `3.5.16`"
-                    .to_owned(),
-            ),
+            ("3.6.0-rc.1", "etcd 3.6.0-rc.1 is not a release: write a release, for example `3.6.0`".to_owned()),
+            ("3.5.16+deb", "etcd 3.5.16+deb is not a release: write a release, for example `3.5.16`".to_owned()),
         ] {
             assert_eq!(verdict(version), want, "{version}");
         }

@@ -124,8 +124,14 @@ impl Connection {
                 Err(HostError::Script { host: self.host.to_string(), what: script.what.to_owned(), status, stderr })
             }
             Reply::Cut => Err(garbled("it ends early")),
-            Reply::NeverRan if self.r#become && (stderr.contains("sudo") || stderr.contains("a password is required")) => {
-                Err(HostError::Sudo { host: self.host.to_string(), user: self.user.to_string(), message: last_line(&stderr) })
+            Reply::NeverRan
+                if self.r#become && (stderr.contains("sudo") || stderr.contains("a password is required")) =>
+            {
+                Err(HostError::Sudo {
+                    host: self.host.to_string(),
+                    user: self.user.to_string(),
+                    message: last_line(&stderr),
+                })
             }
             Reply::NeverRan => {
                 let said = format!("{} {stderr}", String::from_utf8_lossy(&output.stdout));

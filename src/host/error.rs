@@ -1,6 +1,6 @@
 //! What can go wrong on a host.
 
-use crate::error::{Explain, ExitStatus};
+use crate::error::{ExitStatus, Explain};
 use crate::ssh::SshError;
 
 /// Something went wrong on a host; every variant names the host.
@@ -71,12 +71,12 @@ impl Explain for HostError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Ssh { source, .. } => source.hint(),
-            Self::NoShell { user, .. } => {
-                Some(format!("`{user}` needs a login shell that runs `sh`; look at /etc/passwd and sshd's ForceCommand"))
-            }
-            Self::Sudo { user, .. } => {
-                Some(format!("give `{user}` a NOPASSWD rule in /etc/sudoers.d, or log in as root (`ssh.user: root`, `become: false`)"))
-            }
+            Self::NoShell { user, .. } => Some(format!(
+                "`{user}` needs a login shell that runs `sh`; look at /etc/passwd and sshd's ForceCommand"
+            )),
+            Self::Sudo { user, .. } => Some(format!(
+                "give `{user}` a NOPASSWD rule in /etc/sudoers.d, or log in as root (`ssh.user: root`, `become: false`)"
+            )),
             Self::Script { stderr, .. } if stderr.contains("No space left on device") => {
                 Some("free space or inodes on that host (`df -h`, `df -i`) and run again".to_owned())
             }

@@ -16,10 +16,7 @@ impl Finding {
     /// A finding without help.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            help: None,
-        }
+        Self { message: message.into(), help: None }
     }
 
     /// With what to do instead.
@@ -59,11 +56,7 @@ pub trait Lint {
     fn option(&self, version: &Version, name: &str, value: &str) -> Result<String, Finding>;
 
     /// What contradicts itself among one member's options, in etcd's own spelling.
-    fn contradictions(
-        &self,
-        version: &Version,
-        settings: &BTreeMap<String, String>,
-    ) -> Vec<Contradiction>;
+    fn contradictions(&self, version: &Version, settings: &BTreeMap<String, String>) -> Vec<Contradiction>;
 
     /// What is allowed but should be known, a sentence each.
     fn advice(&self, version: &Version, settings: &BTreeMap<String, String>) -> Vec<String>;

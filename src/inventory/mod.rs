@@ -37,20 +37,12 @@ impl Inventory {
     ///
     /// The file cannot be read, or breaks rules: all of those that it breaks.
     pub fn load(path: &Path, lint: &dyn Lint) -> Result<Self, InventoryError> {
-        let unreadable = |source| InventoryError::Read {
-            path: path.to_path_buf(),
-            source,
-        };
+        let unreadable = |source| InventoryError::Read { path: path.to_path_buf(), source };
         let file = std::fs::File::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
-        file.take(LARGEST + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > LARGEST {
-            return Err(InventoryError::TooLarge {
-                path: path.to_path_buf(),
-                limit: LARGEST,
-            });
+            return Err(InventoryError::TooLarge { path: path.to_path_buf(), limit: LARGEST });
         }
         match String::from_utf8(bytes) {
             Ok(text) => Self::parse(path, &text, lint),
@@ -58,11 +50,7 @@ impl Inventory {
                 let offset = error.utf8_error().valid_up_to();
                 let before = error.as_bytes().get(..offset).unwrap_or_default();
                 let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-                Err(InventoryError::NotText {
-                    path: path.to_path_buf(),
-                    offset,
-                    line,
-                })
+                Err(InventoryError::NotText { path: path.to_path_buf(), offset, line })
             }
         }
     }
@@ -74,10 +62,7 @@ impl Inventory {
     /// Every rule that it breaks.
     pub fn parse(path: &Path, text: &str, lint: &dyn Lint) -> Result<Self, InventoryError> {
         if text.len() as u64 > LARGEST {
-            return Err(InventoryError::TooLarge {
-                path: path.to_path_buf(),
-                limit: LARGEST,
-            });
+            return Err(InventoryError::TooLarge { path: path.to_path_buf(), limit: LARGEST });
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut problems = Vec::new();
@@ -87,20 +72,11 @@ impl Inventory {
             return Ok(inventory);
         }
         problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(span, _)| span.start));
-        Err(InventoryError::Invalid {
-            path: path.to_path_buf(),
-            text: text.to_owned(),
-            problems,
-        })
+        Err(InventoryError::Invalid { path: path.to_path_buf(), text: text.to_owned(), problems })
     }
 }
 
-fn read(
-    path: &Path,
-    text: &str,
-    lint: &dyn Lint,
-    problems: &mut Vec<Problem>,
-) -> Option<Inventory> {
+fn read(path: &Path, text: &str, lint: &dyn Lint, problems: &mut Vec<Problem>) -> Option<Inventory> {
     let root = match tree::read(text) {
         Ok(root) => root,
         Err(problem) => {
@@ -110,16 +86,11 @@ fn read(
     };
     if root.value == tree::Node::Null {
         let problem = Problem::new("the inventory is empty", 0..0);
-        problems.push(
-            problem
-                .help("`etcd-ha init --cluster NAME --host ADDRESS …` writes a starter inventory"),
-        );
+        problems.push(problem.help("`etcd-ha init --cluster NAME --host ADDRESS …` writes a starter inventory"));
         return None;
     }
     let written = schema::Inventory::read(&root, problems)?;
-    Some(validate::inventory(
-        path, written, root.span, lint, problems,
-    ))
+    Some(validate::inventory(path, written, root.span, lint, problems))
 }
 
 /// A cluster and its hosts, as meant: every default filled in, every rule held.

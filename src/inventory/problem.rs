@@ -1,9 +1,7 @@
 //! What can be wrong with an inventory, and how it is shown.
 
 use crate::error::{ExitStatus, Explain};
-use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
-};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -23,11 +21,7 @@ impl Problem {
     /// A problem at a place.
     #[must_use]
     pub fn new(message: impl Into<String>, span: Range<usize>) -> Self {
-        Self {
-            message: message.into(),
-            help: None,
-            labels: vec![(span, String::new())],
-        }
+        Self { message: message.into(), help: None, labels: vec![(span, String::new())] }
     }
 
     /// With words at its place.
@@ -59,10 +53,7 @@ impl Problem {
         let at = self.labels.first().map_or(0, |(span, _)| span.start);
         let before = text.get(..at).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 }
 
@@ -114,13 +105,10 @@ const MOST_SHOWN: usize = 50;
 impl Explain for InventoryError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(
-                "`etcd-ha init --cluster NAME --host ADDRESS …` writes a starter inventory"
-                    .to_owned(),
-            ),
-            Self::NotText { .. } => {
-                Some("save the file as UTF-8, for example with `iconv -t UTF-8`".to_owned())
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some("`etcd-ha init --cluster NAME --host ADDRESS …` writes a starter inventory".to_owned())
             }
+            Self::NotText { .. } => Some("save the file as UTF-8, for example with `iconv -t UTF-8`".to_owned()),
             Self::Read { .. } | Self::TooLarge { .. } | Self::Invalid { .. } => None,
         }
     }
@@ -131,11 +119,7 @@ impl Explain for InventoryError {
 
     fn excerpt(&self) -> Option<String> {
         match self {
-            Self::Invalid {
-                path,
-                text,
-                problems,
-            } => {
+            Self::Invalid { path, text, problems } => {
                 let mut excerpt = format!("error: {self}\n");
                 let name = printable(&path.display().to_string());
                 let text = printable(text);
@@ -154,11 +138,7 @@ impl Explain for InventoryError {
 }
 
 fn count(problems: usize) -> String {
-    if problems == 1 {
-        "1 problem".to_owned()
-    } else {
-        format!("{problems} problems")
-    }
+    if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") }
 }
 
 /// Adds one problem with the lines around it, in plain characters without colour.
@@ -167,10 +147,7 @@ fn render(excerpt: &mut String, problem: &Problem, name: &str, text: &str) {
         .with_context_lines(1)
         .with_width(100)
         .with_links(false);
-    let shown = Shown {
-        problem,
-        source: NamedSource::new(name, text.to_owned()),
-    };
+    let shown = Shown { problem, source: NamedSource::new(name, text.to_owned()) };
     let mut report = String::new();
     if handler.render_report(&mut report, &shown).is_err() {
         let (line, column) = problem.position(text);
@@ -205,11 +182,7 @@ pub(crate) fn quoted(value: &str) -> String {
 }
 
 fn escape(c: char) -> Vec<char> {
-    if c.is_control() {
-        c.escape_default().collect()
-    } else {
-        vec![c]
-    }
+    if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }
 
 /// The known word that is nearest to `word`, if one is near enough to be meant.
@@ -254,16 +227,14 @@ impl Diagnostic for Shown<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.problem.labels.iter().enumerate().map(
-            |(index, (span, words))| {
-                let words = (!words.is_empty()).then(|| words.clone());
-                // The first label is primary, so the header shows its line even if another place comes earlier.
-                if index == 0 {
-                    LabeledSpan::new_primary_with_span(words, span.clone())
-                } else {
-                    LabeledSpan::new_with_span(words, span.clone())
-                }
-            },
-        )))
+        Some(Box::new(self.problem.labels.iter().enumerate().map(|(index, (span, words))| {
+            let words = (!words.is_empty()).then(|| words.clone());
+            // The first label is primary, so the header shows its line even if another place comes earlier.
+            if index == 0 {
+                LabeledSpan::new_primary_with_span(words, span.clone())
+            } else {
+                LabeledSpan::new_with_span(words, span.clone())
+            }
+        })))
     }
 }

@@ -18,9 +18,7 @@ fn refuse(message: String, help: &str) -> Verdict {
 /// `--initial-cluster`, and a slash or a space breaks a path.
 pub(super) fn name(what: &str, name: &str) -> Verdict {
     let mut bytes = name.bytes();
-    let first = bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     if first && rest && name.len() <= 63 {
         return Ok(());
@@ -35,16 +33,10 @@ pub(super) fn name(what: &str, name: &str) -> Verdict {
 pub(super) fn address(address: &str) -> Verdict {
     let shown = quoted(address);
     if address.contains("://") {
-        return refuse(
-            format!("address {shown} is a URL"),
-            "give the host alone: an IP address or a DNS name",
-        );
+        return refuse(format!("address {shown} is a URL"), "give the host alone: an IP address or a DNS name");
     }
     if address.starts_with('[') {
-        return refuse(
-            format!("address {shown} has brackets"),
-            "write IPv6 addresses without brackets: `fd00::1`",
-        );
+        return refuse(format!("address {shown} has brackets"), "write IPv6 addresses without brackets: `fd00::1`");
     }
     if address.contains('%') {
         return refuse(
@@ -64,21 +56,11 @@ pub(super) fn address(address: &str) -> Verdict {
             "the address stands alone; ports are `etcd.client_port`, `etcd.peer_port` and `ssh.port`",
         );
     }
-    if !address.is_empty()
-        && address
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
-        return refuse(
-            format!("{shown} is not an IPv4 address"),
-            "four numbers from 0 to 255: `10.19.0.55`",
-        );
+    if !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return refuse(format!("{shown} is not an IPv4 address"), "four numbers from 0 to 255: `10.19.0.55`");
     }
     if address.contains(':') {
-        return refuse(
-            format!("{shown} is not an IPv6 address"),
-            "for example `fd00::1`",
-        );
+        return refuse(format!("{shown} is not an IPv6 address"), "for example `fd00::1`");
     }
     dns_name(address, &shown)
 }
@@ -88,10 +70,7 @@ fn ip_address(ip: IpAddr, shown: &str) -> Verdict {
     let ip = ip.to_canonical();
     let link_local = match ip {
         IpAddr::V4(v4) if v4.is_broadcast() => {
-            return refuse(
-                format!("address {shown} is the broadcast address"),
-                "give the host's own address",
-            );
+            return refuse(format!("address {shown} is the broadcast address"), "give the host's own address");
         }
         IpAddr::V4(v4) => v4.octets()[0] == 0 && !v4.is_unspecified(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -103,10 +82,7 @@ fn ip_address(ip: IpAddr, shown: &str) -> Verdict {
         );
     }
     if ip.is_multicast() {
-        return refuse(
-            format!("address {shown} is a multicast address"),
-            "give the host's own address",
-        );
+        return refuse(format!("address {shown} is a multicast address"), "give the host's own address");
     }
     if link_local {
         return refuse(
@@ -121,17 +97,12 @@ fn ip_address(ip: IpAddr, shown: &str) -> Verdict {
 fn dns_name(name: &str, shown: &str) -> Verdict {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     let number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
-    if name.len() <= 253
-        && name.split('.').all(label)
-        && !name.rsplit('.').next().is_some_and(number)
-    {
+    if name.len() <= 253 && name.split('.').all(label) && !name.rsplit('.').next().is_some_and(number) {
         return Ok(());
     }
     refuse(
@@ -144,10 +115,7 @@ fn dns_name(name: &str, shown: &str) -> Verdict {
 pub(super) fn is_loopback(address: &str) -> bool {
     match address.parse::<IpAddr>() {
         Ok(ip) => ip.to_canonical().is_loopback(),
-        Err(_) => {
-            address.eq_ignore_ascii_case("localhost")
-                || address.to_ascii_lowercase().ends_with(".localhost")
-        }
+        Err(_) => address.eq_ignore_ascii_case("localhost") || address.to_ascii_lowercase().ends_with(".localhost"),
     }
 }
 
@@ -162,13 +130,8 @@ pub(super) fn canonical_address(address: &str) -> String {
 /// A login name. Wider than useradd's own rule, since names from directories carry dots, capitals and `@`.
 pub(super) fn user(user: &str) -> Verdict {
     let mut bytes = user.bytes();
-    let first = bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if first
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte))
-        && user.len() <= 64
-    {
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if first && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte)) && user.len() <= 64 {
         return Ok(());
     }
     refuse(
@@ -218,43 +181,28 @@ const SYSTEM: &[&str] = &[
 ];
 
 /// Where nothing outlives a reboot, or a cleaner.
-const PASSING: &[&str] = &[
-    "/dev", "/proc", "/run", "/sys", "/tmp", "/var/run", "/var/tmp",
-];
+const PASSING: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp", "/var/run", "/var/tmp"];
 
 /// A path on a host.
 pub(super) fn remote_path(path: &str) -> Verdict {
     let shown = quoted(path);
     if !path.starts_with('/') {
-        return refuse(
-            format!("path {shown} is not absolute"),
-            "paths on the hosts begin with `/`",
-        );
+        return refuse(format!("path {shown} is not absolute"), "paths on the hosts begin with `/`");
     }
-    if let Some(odd) = path
-        .chars()
-        .find(|c| !c.is_ascii_alphanumeric() && !"._/@+-".contains(*c))
-    {
+    if let Some(odd) = path.chars().find(|c| !c.is_ascii_alphanumeric() && !"._/@+-".contains(*c)) {
         return refuse(
             format!("path {shown} contains {}", quoted(&odd.to_string())),
             "letters, digits and `.`, `_`, `/`, `@`, `+`, `-` are what paths on the hosts are made of",
         );
     }
-    if path
-        .split('/')
-        .skip(1)
-        .any(|part| matches!(part, "" | "." | ".."))
-    {
+    if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
         return refuse(
             format!("path {shown} is not in its shortest form"),
             "no `..`, no `.`, no `//`, no `/` at the end",
         );
     }
     if path.len() > 200 {
-        return refuse(
-            format!("path {shown} is too long"),
-            "200 characters at most",
-        );
+        return refuse(format!("path {shown} is too long"), "200 characters at most");
     }
     Ok(())
 }
@@ -271,41 +219,26 @@ pub(super) fn places(
     data: &str,
     bin: &str,
 ) -> Vec<(&'static str, Option<&'static str>, Finding)> {
-    let all = [
-        ("install", install),
-        ("config", config),
-        ("data", data),
-        ("bin", bin),
-    ];
+    let all = [("install", install), ("config", config), ("data", data), ("bin", bin)];
     let mut findings = Vec::new();
     for (key, path) in all {
         if key != "bin" && SYSTEM.contains(&path) {
-            let help = format!(
-                "a folder of etcd's own, for example `{}/etcd`",
-                path.trim_end_matches('/')
-            );
+            let help = format!("a folder of etcd's own, for example `{}/etcd`", path.trim_end_matches('/'));
             findings.push((
                 key,
                 None,
                 Finding::new(format!("`paths.{key}` is the system's folder `{path}`")).help(help),
             ));
         } else if PASSING.iter().any(|passing| is_within(path, passing)) {
-            let finding = Finding::new(format!(
-                "`paths.{key}` is `{path}`, which does not outlast a reboot or a clean-up"
-            ));
-            findings.push((
-                key,
-                None,
-                finding.help("a folder that stays, for example under `/var/lib` or `/opt`"),
-            ));
+            let finding =
+                Finding::new(format!("`paths.{key}` is `{path}`, which does not outlast a reboot or a clean-up"));
+            findings.push((key, None, finding.help("a folder that stays, for example under `/var/lib` or `/opt`")));
         }
     }
     for (index, (key, path)) in all.iter().enumerate() {
         for (other, at) in all.iter().skip(index + 1) {
             if path == at {
-                let finding = Finding::new(format!(
-                    "`paths.{key}` and `paths.{other}` are one folder, `{path}`"
-                ));
+                let finding = Finding::new(format!("`paths.{key}` and `paths.{other}` are one folder, `{path}`"));
                 findings.push((other, Some(*key), finding.help("give each its own folder")));
             }
         }
@@ -314,23 +247,16 @@ pub(super) fn places(
     let swapped = ["ssl", ".next", ".previous"].map(|folder| format!("{config}/{folder}"));
     for (key, path) in all {
         if path != data && is_within(path, data) {
-            let finding = Finding::new(format!(
-                "`paths.{key}` (`{path}`) lies in etcd's data folder `{data}`"
-            ));
+            let finding = Finding::new(format!("`paths.{key}` (`{path}`) lies in etcd's data folder `{data}`"));
             findings.push((
                 key,
                 Some("data"),
-                finding
-                    .help("the data folder is etcd's alone: choose another place for one of them"),
+                finding.help("the data folder is etcd's alone: choose another place for one of them"),
             ));
         }
         if is_within(path, &releases) {
             let finding = Finding::new(format!("`paths.{key}` (`{path}`) lies in `{releases}`"));
-            findings.push((
-                key,
-                Some("install"),
-                finding.help("old folders there are removed: choose another place"),
-            ));
+            findings.push((key, Some("install"), finding.help("old folders there are removed: choose another place")));
         }
         if swapped.iter().any(|folder| is_within(path, folder)) {
             let finding = Finding::new(format!(
@@ -344,8 +270,7 @@ pub(super) fn places(
 
 /// Whether `path` is `folder` or lies in it.
 fn is_within(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A field of a certificate's subject, with its upper bound from RFC 5280, appendix A.1.
@@ -370,10 +295,7 @@ pub(super) fn country(value: &str) -> Verdict {
     if value.len() == 2 && value.bytes().all(|byte| byte.is_ascii_uppercase()) {
         return Ok(());
     }
-    refuse(
-        format!("{} is not a country's code", quoted(value)),
-        "two capital letters (ISO 3166), for example `DE`",
-    )
+    refuse(format!("{} is not a country's code", quoted(value)), "two capital letters (ISO 3166), for example `DE`")
 }
 
 /// Where an archive comes from: a URL with placeholders.
@@ -386,19 +308,13 @@ pub(super) fn release_url(url: &str) -> Verdict {
         );
     };
     if !["https", "http", "file"].contains(&scheme) {
-        return refuse(
-            format!("{shown} cannot be fetched"),
-            "`https://…`, `http://…` or `file:///…`",
-        );
+        return refuse(format!("{shown} cannot be fetched"), "`https://…`, `http://…` or `file:///…`");
     }
     if rest.is_empty()
         || url.chars().any(|c| c.is_control() || c.is_whitespace())
         || (scheme == "file" && !rest.starts_with('/'))
     {
-        return refuse(
-            format!("{shown} is not a URL"),
-            "no spaces; three slashes after `file:`",
-        );
+        return refuse(format!("{shown} is not a URL"), "no spaces; three slashes after `file:`");
     }
     placeholders(url)
 }

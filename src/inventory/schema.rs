@@ -249,33 +249,23 @@ fn entries<'a>(
         other @ (Node::Scalar(_) | Node::List(_)) => {
             let message = format!("expected a mapping, found {}", other.describe());
             let help = format!("its keys are {}", list(known));
-            problems.push(
-                Problem::new(message, node.span.clone())
-                    .label("here")
-                    .help(help),
-            );
+            problems.push(Problem::new(message, node.span.clone()).label("here").help(help));
             return None;
         }
     };
-    let (known_entries, unknown): (Vec<_>, Vec<_>) = unique(all, problems)
-        .into_iter()
-        .partition(|(key, _)| known.contains(&key.value.as_str()));
+    let (known_entries, unknown): (Vec<_>, Vec<_>) =
+        unique(all, problems).into_iter().partition(|(key, _)| known.contains(&key.value.as_str()));
     let is_there = |name: &&&str| all.iter().any(|(key, _)| key.value == **name);
     let (mut given, missing): (Vec<&str>, Vec<&str>) = known.iter().partition(is_there);
     for (key, _) in unknown {
-        let problem = Problem::new(
-            format!("unknown key {}", quoted(&key.value)),
-            key.span.clone(),
-        );
+        let problem = Problem::new(format!("unknown key {}", quoted(&key.value)), key.span.clone());
         // A key that is there already was hardly meant a second time.
         problems.push(match nearest(&key.value, missing.iter().copied()) {
             Some(name) => {
                 given.push(name);
                 problem.label(format!("did you mean `{name}`?"))
             }
-            None => problem
-                .label("not a key here")
-                .help(format!("the keys here are {}", list(known))),
+            None => problem.label("not a key here").help(format!("the keys here are {}", list(known))),
         });
     }
     Some((known_entries, given))
@@ -289,12 +279,9 @@ pub(super) fn unique<'a>(entries: &'a [Entry], problems: &mut Vec<Problem>) -> V
         let key = &entry.0;
         match first_places.entry(&key.value) {
             hash_map::Entry::Occupied(first) => problems.push(
-                Problem::new(
-                    format!("key {} is given twice", quoted(&key.value)),
-                    key.span.clone(),
-                )
-                .label("and again here")
-                .and(first.get().span.clone(), "first given here"),
+                Problem::new(format!("key {} is given twice", quoted(&key.value)), key.span.clone())
+                    .label("and again here")
+                    .and(first.get().span.clone(), "first given here"),
             ),
             hash_map::Entry::Vacant(vacant) => {
                 vacant.insert(key);
@@ -310,20 +297,13 @@ fn list(words: &[&str]) -> String {
     words.join(", ")
 }
 
-fn read_value<T: Read>(
-    key: &At<String>,
-    value: &At<Node>,
-    problems: &mut Vec<Problem>,
-) -> Option<At<T>> {
+fn read_value<T: Read>(key: &At<String>, value: &At<Node>, problems: &mut Vec<Problem>) -> Option<At<T>> {
     if value.value == Node::Null {
         if !T::MAY_BE_EMPTY {
             problems.push(
-                Problem::new(
-                    format!("key `{}` has no value", key.value),
-                    key.span.clone(),
-                )
-                .label("nothing after this")
-                .help("give it a value, or leave the key out"),
+                Problem::new(format!("key `{}` has no value", key.value), key.span.clone())
+                    .label("nothing after this")
+                    .help("give it a value, or leave the key out"),
             );
         }
         return None;
@@ -352,9 +332,7 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 /// The JSON Schema (draft 2020-12) of an inventory, for editors that complete and check YAML by it.
 #[must_use]
 pub fn json_schema() -> String {
-    let mut schema = SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<Inventory>();
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Inventory>();
     schema.insert("title".to_owned(), "etcd-ha inventory".into());
     let mut value = schema.to_value();
     refuse_null(&mut value);

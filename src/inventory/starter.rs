@@ -67,12 +67,7 @@ hosts:
         word(cluster)
     );
     for (name, address) in hosts {
-        let _ = writeln!(
-            text,
-            "  - {{ name: {}, address: {} }}",
-            word(name),
-            word(address)
-        );
+        let _ = writeln!(text, "  - {{ name: {}, address: {} }}", word(name), word(address));
     }
     if hosts.is_empty() {
         text.push_str("  # - { name: node01, address: 10.0.0.1 }\n");
@@ -84,9 +79,7 @@ hosts:
 fn word(text: &str) -> String {
     const TAKEN: &[&str] = &["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
     let bare = text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         && !TAKEN.contains(&text.to_ascii_lowercase().as_str());
     if bare {
         return text.to_owned();

@@ -70,9 +70,7 @@ pub(super) fn read(text: &str) -> Result<At<Node>, Problem> {
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
         Ok(raw) => Ok(resolve(raw, text)),
         Err(error) => {
-            let place = error
-                .location()
-                .map_or(0..0, |location| error_span(&location, text));
+            let place = error.location().map_or(0..0, |location| error_span(&location, text));
             Err(Problem::new(message(&error), place).label("here"))
         }
     }
@@ -202,9 +200,7 @@ fn resolve(raw: Spanned<Raw>, text: &str) -> At<Node> {
 fn span(location: &Location, text: &str) -> Range<usize> {
     let place = location.span();
     let offset = place.byte_offset().and_then(|at| usize::try_from(at).ok());
-    let length = place
-        .byte_len()
-        .and_then(|length| usize::try_from(length).ok());
+    let length = place.byte_len().and_then(|length| usize::try_from(length).ok());
     let start = floor(offset.unwrap_or_default(), text);
     let end = floor(start.saturating_add(length.unwrap_or_default()), text);
     start..end
@@ -215,19 +211,10 @@ fn error_span(location: &Location, text: &str) -> Range<usize> {
     if location.span().byte_offset().is_some_and(|at| at > 0) {
         return span(location, text);
     }
-    let line = usize::try_from(location.line())
-        .unwrap_or(1)
-        .saturating_sub(1);
-    let column = usize::try_from(location.column())
-        .unwrap_or(1)
-        .saturating_sub(1);
+    let line = usize::try_from(location.line()).unwrap_or(1).saturating_sub(1);
+    let column = usize::try_from(location.column()).unwrap_or(1).saturating_sub(1);
     let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
-    let within: usize = text[start..]
-        .chars()
-        .take_while(|c| *c != '\n')
-        .take(column)
-        .map(char::len_utf8)
-        .sum();
+    let within: usize = text[start..].chars().take_while(|c| *c != '\n').take(column).map(char::len_utf8).sum();
     start + within..start + within
 }
 
@@ -252,14 +239,7 @@ mod tests {
             Node::Map(entries) => {
                 let entries: Vec<String> = entries
                     .iter()
-                    .map(|(key, value)| {
-                        format!(
-                            "{}<{}>={}",
-                            key.value,
-                            &text[key.span.clone()],
-                            show(value, text)
-                        )
-                    })
+                    .map(|(key, value)| format!("{}<{}>={}", key.value, &text[key.span.clone()], show(value, text)))
                     .collect();
                 format!("{{{}}}", entries.join(" "))
             }
@@ -274,10 +254,7 @@ mod tests {
             ("a: 'x y'", "{a<a>=x y<'x y'>}"),
             ("a: 0x1F", "{a<a>=0x1F<0x1F>}"),
             ("a: 0755", "{a<a>=0755<0755>}"),
-            (
-                "a: 99999999999999999999",
-                "{a<a>=99999999999999999999<99999999999999999999>}",
-            ),
+            ("a: 99999999999999999999", "{a<a>=99999999999999999999<99999999999999999999>}"),
             ("a: off", "{a<a>=off<off>}"),
             ("a: true", "{a<a>=true<true>}"),
             ("a:\nb: ~", "{a<a>=null<> b<b>=null<~>}"),
@@ -286,10 +263,7 @@ mod tests {
             ("a: 1\na: 2", "{a<a>=1<1> a<a>=2<2>}"),
             ("1: 2", "{1<1>=2<2>}"),
             ("a: &x 3.10\nb: *x", "{a<a>=3.10<3.10> b<b>=3.10<*x>}"),
-            (
-                "a: &x {u: 1}\nb: {<<: *x, v: 2}",
-                "{a<a>={u<u>=1<1>} b<b>={v<v>=2<2> u<*x>=1<*x>}}",
-            ),
+            ("a: &x {u: 1}\nb: {<<: *x, v: 2}", "{a<a>={u<u>=1<1>} b<b>={v<v>=2<2> u<*x>=1<*x>}}"),
             ("a: !!str 5", "{a<a>=5<5>}"),
         ] {
             match read(text) {

@@ -38,9 +38,7 @@ pub(super) fn inventory(
     let mut validation = Validation {
         lint,
         folder: path.parent().map(Path::to_path_buf).unwrap_or_default(),
-        home: std::env::var_os("HOME")
-            .filter(|home| !home.is_empty())
-            .map(PathBuf::from),
+        home: std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from),
         problems,
         warnings: Vec::new(),
     };
@@ -66,10 +64,7 @@ pub(super) fn inventory(
         Some(hosts) => hosts.value.is_empty,
         None => !written.given.contains(&"hosts"),
     };
-    let hosts_span = written
-        .hosts
-        .as_ref()
-        .map_or(whole.start..whole.start, |hosts| hosts.span.clone());
+    let hosts_span = written.hosts.as_ref().map_or(whole.start..whole.start, |hosts| hosts.span.clone());
     let written_hosts = written.hosts.map(|at| at.value.hosts).unwrap_or_default();
     if none {
         validation.add(
@@ -80,28 +75,16 @@ pub(super) fn inventory(
     }
     validation.distinct(&written_hosts, &defaults);
     let many = written_hosts.len() > 1;
-    let hosts: Vec<Host> = written_hosts
-        .iter()
-        .map(|host| validation.host(host, &defaults, settings_by.as_ref(), many))
-        .collect();
-    validation
-        .warnings
-        .extend(members::member_count(hosts.len()));
+    let hosts: Vec<Host> =
+        written_hosts.iter().map(|host| validation.host(host, &defaults, settings_by.as_ref(), many)).collect();
+    validation.warnings.extend(members::member_count(hosts.len()));
     let mut warnings = Vec::new();
     for warning in validation.warnings {
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }
     }
-    Inventory {
-        path: path.to_path_buf(),
-        cluster: cluster.value,
-        version,
-        release,
-        pki,
-        hosts,
-        warnings,
-    }
+    Inventory { path: path.to_path_buf(), cluster: cluster.value, version, release, pki, hosts, warnings }
 }
 
 /// What holds for every host that does not say otherwise.
@@ -166,13 +149,8 @@ impl Validation<'_> {
                 None => return (version.clone(), Some(version.clone())),
                 Some(finding) => finding,
             },
-            Err(_)
-                if text
-                    .strip_prefix('v')
-                    .is_some_and(|rest| Version::parse(rest).is_ok()) =>
-            {
-                Finding::new(format!("version `{text}` begins with `v`"))
-                    .help(format!("write `{}`", &text[1..]))
+            Err(_) if text.strip_prefix('v').is_some_and(|rest| Version::parse(rest).is_ok()) => {
+                Finding::new(format!("version `{text}` begins with `v`")).help(format!("write `{}`", &text[1..]))
             }
             Err(_) if Version::parse(&format!("{text}.0")).is_ok() => {
                 Finding::new(format!("version `{text}` names no patch release"))
@@ -182,9 +160,6 @@ impl Validation<'_> {
                 .help(format!("three numbers, for example `{default}`")),
         };
         self.add_finding(finding, written.span.clone());
-        (
-            default,
-            parsed.ok().filter(|version| self.lint.knows(version)),
-        )
+        (default, parsed.ok().filter(|version| self.lint.knows(version)))
     }
 }

@@ -9,17 +9,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 /// Adds a problem about a value and gives nothing.
-fn refuse<T>(
-    node: &At<Node>,
-    message: String,
-    help: &str,
-    problems: &mut Vec<Problem>,
-) -> Option<T> {
-    problems.push(
-        Problem::new(message, node.span.clone())
-            .label("here")
-            .help(help),
-    );
+fn refuse<T>(node: &At<Node>, message: String, help: &str, problems: &mut Vec<Problem>) -> Option<T> {
+    problems.push(Problem::new(message, node.span.clone()).label("here").help(help));
     None
 }
 
@@ -72,12 +63,7 @@ impl Read for Port {
         let text = scalar(node, "a port", problems)?;
         match text.parse() {
             Ok(port) if port > 0 => Some(Self(port)),
-            _ => refuse(
-                node,
-                format!("{} is not a port", quoted(text)),
-                "ports are numbers from 1 to 65535",
-                problems,
-            ),
+            _ => refuse(node, format!("{} is not a port", quoted(text)), "ports are numbers from 1 to 65535", problems),
         }
     }
 }
@@ -136,10 +122,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, after) = rest.split_at_checked(digits)?;
-        let letters = after.len()
-            - after
-                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
-                .len();
+        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
         let (unit, after) = after.split_at_checked(letters)?;
         let milliseconds: u64 = match unit {
             "ms" => 1,
@@ -176,20 +159,12 @@ impl Read for Texts {
             Node::List(items) => Some(Self(
                 items
                     .iter()
-                    .filter_map(|item| {
-                        Some(At::new(String::read(item, problems)?, item.span.clone()))
-                    })
+                    .filter_map(|item| Some(At::new(String::read(item, problems)?, item.span.clone())))
                     .collect(),
             )),
-            Node::Scalar(_) => Some(Self(vec![At::new(
-                String::read(node, problems)?,
-                node.span.clone(),
-            )])),
+            Node::Scalar(_) => Some(Self(vec![At::new(String::read(node, problems)?, node.span.clone())])),
             other @ (Node::Null | Node::Map(_)) => {
-                let message = format!(
-                    "expected a value or a list of values, found {}",
-                    other.describe()
-                );
+                let message = format!("expected a value or a list of values, found {}", other.describe());
                 problems.push(Problem::new(message, node.span.clone()).label("here"));
                 None
             }
@@ -222,42 +197,23 @@ impl Read for Settings {
         let entries = match &node.value {
             Node::Map(entries) => unique(entries, problems),
             other @ (Node::Null | Node::Scalar(_) | Node::List(_)) => {
-                let message = format!(
-                    "expected options and their values, found {}",
-                    other.describe()
-                );
-                return refuse(
-                    node,
-                    message,
-                    "one line each, for example `heartbeat-interval: 100`",
-                    problems,
-                );
+                let message = format!("expected options and their values, found {}", other.describe());
+                return refuse(node, message, "one line each, for example `heartbeat-interval: 100`", problems);
             }
         };
         let mut settings = Vec::new();
         for (name, value) in entries {
             match &value.value {
-                Node::Scalar(text) => {
-                    settings.push((name.clone(), At::new(text.clone(), value.span.clone())))
-                }
+                Node::Scalar(text) => settings.push((name.clone(), At::new(text.clone(), value.span.clone()))),
                 Node::Null => problems.push(
-                    Problem::new(
-                        format!("option {} has no value", quoted(&name.value)),
-                        name.span.clone(),
-                    )
-                    .label("nothing after this")
-                    .help("give it a value, or leave the option out to have etcd's default"),
+                    Problem::new(format!("option {} has no value", quoted(&name.value)), name.span.clone())
+                        .label("nothing after this")
+                        .help("give it a value, or leave the option out to have etcd's default"),
                 ),
                 other @ (Node::List(_) | Node::Map(_)) => {
-                    let message = format!(
-                        "option {} wants one value, found {}",
-                        quoted(&name.value),
-                        other.describe()
-                    );
+                    let message = format!("option {} wants one value, found {}", quoted(&name.value), other.describe());
                     let problem = Problem::new(message, value.span.clone()).label("here");
-                    problems.push(
-                        problem.help("where etcd takes several, write them as etcd does: `a,b`"),
-                    );
+                    problems.push(problem.help("where etcd takes several, write them as etcd does: `a,b`"));
                 }
             }
         }
@@ -296,20 +252,13 @@ impl Read for Hosts {
             Node::List(items) => Some(Self {
                 hosts: items
                     .iter()
-                    .filter_map(|item| {
-                        Some(At::new(Host::read(item, problems)?, item.span.clone()))
-                    })
+                    .filter_map(|item| Some(At::new(Host::read(item, problems)?, item.span.clone())))
                     .collect(),
                 is_empty: items.is_empty(),
             }),
             other @ (Node::Null | Node::Scalar(_) | Node::Map(_)) => {
                 let message = format!("expected a list of hosts, found {}", other.describe());
-                refuse(
-                    node,
-                    message,
-                    "one entry each: `- { name: node01, address: 10.0.0.1 }`",
-                    problems,
-                )
+                refuse(node, message, "one entry each: `- { name: node01, address: 10.0.0.1 }`", problems)
             }
         }
     }
@@ -419,12 +368,7 @@ mod tests {
 
     #[test]
     fn durations_are_shown_in_whole_units() {
-        for (time, want) in [
-            (90_000, "90s"),
-            (120_000, "2m"),
-            (7_200_000, "2h"),
-            (1_500, "1500ms"),
-        ] {
+        for (time, want) in [(90_000, "90s"), (120_000, "2m"), (7_200_000, "2h"), (1_500, "1500ms")] {
             assert_eq!(show_duration(Duration::from_millis(time)), want);
         }
     }

@@ -57,15 +57,12 @@ impl Authority {
     /// Puts the certificates in `text` and `key` together, if they make a CA whose leaves etcd,
     /// OpenSSL and this program accept at `now`.
     pub(super) fn new(text: &str, key: KeyPair, now: OffsetDateTime) -> Result<Self, Refusal> {
-        let bundle =
-            pem::certificates(text).map_err(|e| CertificateFlaw::Damaged(e.to_string()))?;
+        let bundle = pem::certificates(text).map_err(|e| CertificateFlaw::Damaged(e.to_string()))?;
         if bundle.is_empty() {
             return Err(CertificateFlaw::None.into());
         }
-        let parsed = bundle
-            .iter()
-            .map(|der| parse(der).map_err(CertificateFlaw::Damaged))
-            .collect::<Result<Vec<_>, _>>()?;
+        let parsed =
+            bundle.iter().map(|der| parse(der).map_err(CertificateFlaw::Damaged)).collect::<Result<Vec<_>, _>>()?;
         for certificate in &parsed {
             check_is_authority(certificate)?;
         }
@@ -80,10 +77,7 @@ impl Authority {
                     return Ok(Self {
                         // Encoded anew, so that nothing but certificates goes to the hosts: the
                         // user's file may hold the key as well.
-                        pem: bundle
-                            .iter()
-                            .map(|der| pem::encode(pem::CERTIFICATE, der).to_string())
-                            .collect(),
+                        pem: bundle.iter().map(|der| pem::encode(pem::CERTIFICATE, der).to_string()).collect(),
                         certificate: der.clone(),
                         bundle: bundle.clone(),
                         key,
@@ -131,18 +125,13 @@ pub(super) fn belongs_to(key: &KeyPair, certificate: &X509Certificate<'_>) -> bo
 
 /// Whether `certificate` names `issuer` as its issuer and carries its signature; an error says
 /// that the signature's algorithm cannot be checked.
-fn signed_by(
-    certificate: &X509Certificate<'_>,
-    issuer: &X509Certificate<'_>,
-) -> Result<bool, X509Error> {
+fn signed_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Result<bool, X509Error> {
     if certificate.issuer().as_raw() != issuer.subject().as_raw() {
         return Ok(false);
     }
     match certificate.verify_signature(Some(issuer.public_key())) {
         Ok(()) => Ok(true),
-        Err(X509Error::SignatureUnsupportedAlgorithm) => {
-            Err(X509Error::SignatureUnsupportedAlgorithm)
-        }
+        Err(X509Error::SignatureUnsupportedAlgorithm) => Err(X509Error::SignatureUnsupportedAlgorithm),
         Err(_) => Ok(false),
     }
 }
@@ -152,9 +141,7 @@ fn check_is_authority(certificate: &X509Certificate<'_>) -> Result<(), Certifica
     if constraints.is_some_and(|constraints| constraints.value.ca) {
         Ok(())
     } else {
-        Err(CertificateFlaw::NotAuthority {
-            subject: certificate.subject().to_string(),
-        })
+        Err(CertificateFlaw::NotAuthority { subject: certificate.subject().to_string() })
     }
 }
 
@@ -179,32 +166,18 @@ fn check_chain(
             // Verifiers trust a root because it is there, whatever its signature's algorithm is.
             return match signed_by(current, current) {
                 Ok(true) | Err(_) => Ok((not_before, not_after)),
-                Ok(false) => Err(CertificateFlaw::Signature {
-                    subject: subject(),
-                    issuer: issuer(),
-                }),
+                Ok(false) => Err(CertificateFlaw::Signature { subject: subject(), issuer: issuer() }),
             };
         }
-        let mut above = bundle
-            .iter()
-            .filter(|above| above.subject().as_raw() == current.issuer().as_raw())
-            .peekable();
+        let mut above = bundle.iter().filter(|above| above.subject().as_raw() == current.issuer().as_raw()).peekable();
         if above.peek().is_none() {
-            return Err(CertificateFlaw::Incomplete {
-                subject: subject(),
-                issuer: issuer(),
-            });
+            return Err(CertificateFlaw::Incomplete { subject: subject(), issuer: issuer() });
         }
         current = above
             .find(|above| signed_by(current, above).is_ok_and(|signed| signed))
-            .ok_or_else(|| CertificateFlaw::Signature {
-                subject: subject(),
-                issuer: issuer(),
-            })?;
+            .ok_or_else(|| CertificateFlaw::Signature { subject: subject(), issuer: issuer() })?;
     }
-    Err(CertificateFlaw::PathLength {
-        subject: current.subject().to_string(),
-    })
+    Err(CertificateFlaw::PathLength { subject: current.subject().to_string() })
 }
 
 /// Checks one CA of a chain with `below` CAs beneath it; returns its validity.
@@ -217,16 +190,10 @@ fn check_link(
     let not_before = certificate.validity().not_before.to_datetime();
     let not_after = certificate.validity().not_after.to_datetime();
     if now < not_before {
-        return Err(CertificateFlaw::NotYetValid {
-            subject: subject(),
-            at: not_before,
-        });
+        return Err(CertificateFlaw::NotYetValid { subject: subject(), at: not_before });
     }
     if now >= not_after {
-        return Err(CertificateFlaw::Expired {
-            subject: subject(),
-            at: not_after,
-        });
+        return Err(CertificateFlaw::Expired { subject: subject(), at: not_after });
     }
     let usage = certificate.key_usage().map_err(damaged)?;
     if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
@@ -234,9 +201,7 @@ fn check_link(
     }
     // Go holds leaves to the extended key usages of the CAs above them.
     let extended = certificate.extended_key_usage().map_err(damaged)?;
-    if extended.is_some_and(|usage| {
-        !(usage.value.any || usage.value.server_auth && usage.value.client_auth)
-    }) {
+    if extended.is_some_and(|usage| !(usage.value.any || usage.value.server_auth && usage.value.client_auth)) {
         return Err(CertificateFlaw::Restricted { subject: subject() });
     }
     let constraints = certificate.basic_constraints().map_err(damaged)?;

@@ -164,9 +164,7 @@ pub enum CertificateFlaw {
         subject: String,
     },
     /// Its extended key usage forbids what etcd needs.
-    #[error(
-        "may not issue what etcd needs: the extended key usage of `{subject}` lacks serverAuth or clientAuth"
-    )]
+    #[error("may not issue what etcd needs: the extended key usage of `{subject}` lacks serverAuth or clientAuth")]
     Restricted {
         /// Whose certificate.
         subject: String,
@@ -215,14 +213,13 @@ pub enum KeyFlaw {
 impl Explain for PkiError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::HalfGiven { .. } => Some(
-                "name both `pki.ca_cert` and `pki.ca_key`, or neither to have a CA made".to_owned(),
-            ),
+            Self::HalfGiven { .. } => {
+                Some("name both `pki.ca_cert` and `pki.ca_key`, or neither to have a CA made".to_owned())
+            }
             Self::AuthorityCertificate { path, given, flaw } => Some(certificate_hint(path, *given, flaw)),
             Self::AuthorityKey { path, given, flaw } => Some(key_hint(path, *given, flaw)),
             Self::AuthorityMismatch { given: true, .. } => Some(
-                "compare `openssl x509 -pubkey -noout -in CERTIFICATE` with `openssl pkey -pubout -in KEY`"
-                    .to_owned(),
+                "compare `openssl x509 -pubkey -noout -in CERTIFICATE` with `openssl pkey -pubout -in KEY`".to_owned(),
             ),
             Self::AuthorityMismatch { given: false, .. } => Some(RESTORE.to_owned()),
             Self::AuthorityLost { missing, remaining } => Some(lost_hint(missing, remaining)),
@@ -243,9 +240,7 @@ impl Explain for PkiError {
 
     fn exit(&self) -> ExitStatus {
         match self {
-            Self::HalfGiven { .. } | Self::Member { .. } | Self::Subject { .. } => {
-                ExitStatus::Usage
-            }
+            Self::HalfGiven { .. } | Self::Member { .. } | Self::Subject { .. } => ExitStatus::Usage,
             Self::Read { given: true, .. }
             | Self::AuthorityCertificate { given: true, .. }
             | Self::AuthorityKey { given: true, .. }
@@ -272,10 +267,7 @@ const RESTORE: &str = "restore the CA's files from a backup; a new CA is never m
 
 fn lost_hint(missing: &Path, remaining: &Path) -> String {
     if missing.file_name().is_some_and(|name| name == "ca.pem") {
-        format!(
-            "every member has a copy, `ca.pem` beside its certificates: put it back at `{}`",
-            missing.display()
-        )
+        format!("every member has a copy, `ca.pem` beside its certificates: put it back at `{}`", missing.display())
     } else {
         format!(
             "restore it from a backup; if no cluster uses these certificates yet, delete the folder `{}` \
@@ -289,14 +281,10 @@ fn certificate_hint(path: &Path, given: bool, flaw: &CertificateFlaw) -> String 
     match flaw {
         CertificateFlaw::NotYetValid { .. } => "check this machine's clock".to_owned(),
         CertificateFlaw::Incomplete { issuer, .. } => {
-            format!(
-                "append the certificate of `{issuer}` to `{}`",
-                path.display()
-            )
+            format!("append the certificate of `{issuer}` to `{}`", path.display())
         }
         CertificateFlaw::Expired { .. } if !given => {
-            "with an expired CA no member accepts another any more: they all need a new one at once"
-                .to_owned()
+            "with an expired CA no member accepts another any more: they all need a new one at once".to_owned()
         }
         _ if !given => RESTORE.to_owned(),
         CertificateFlaw::None
@@ -307,10 +295,7 @@ fn certificate_hint(path: &Path, given: bool, flaw: &CertificateFlaw) -> String 
         | CertificateFlaw::Restricted { .. }
         | CertificateFlaw::PathLength { .. }
         | CertificateFlaw::Signature { .. } => {
-            format!(
-                "look at it with `openssl x509 -text -noout -in {}`",
-                path.display()
-            )
+            format!("look at it with `openssl x509 -text -noout -in {}`", path.display())
         }
     }
 }
@@ -336,8 +321,6 @@ fn key_hint(path: &Path, given: bool, flaw: &KeyFlaw) -> String {
 /// `at` to the minute, in UTC, for people.
 pub(super) fn date(at: OffsetDateTime) -> String {
     at.to_offset(time::UtcOffset::UTC)
-        .format(format_description!(
-            "[year]-[month]-[day] [hour]:[minute] UTC"
-        ))
+        .format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"))
         .unwrap_or_else(|_| at.to_string())
 }

@@ -53,9 +53,7 @@ impl Content {
 
 impl Folder {
     pub(super) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-        }
+        Self { path: path.to_owned() }
     }
 
     /// Where the file `name` is or would be.
@@ -69,21 +67,13 @@ impl Folder {
         match read(&path) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(PkiError::Read {
-                path,
-                given: false,
-                source,
-            }),
+            Err(source) => Err(PkiError::Read { path, given: false, source }),
         }
     }
 
     /// The names of all PEM files, sorted; none if there is no folder.
     pub(super) fn pem_files(&self) -> Result<Vec<String>, PkiError> {
-        let failed = |source| PkiError::Read {
-            path: self.path.clone(),
-            given: false,
-            source,
-        };
+        let failed = |source| PkiError::Read { path: self.path.clone(), given: false, source };
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -106,10 +96,7 @@ impl Folder {
     /// their modes.
     pub(super) fn too_open(&self) -> Result<Vec<(PathBuf, u32)>, PkiError> {
         let mut paths = vec![self.path.clone()];
-        let keys = self
-            .pem_files()?
-            .into_iter()
-            .filter(|name| name.ends_with(KEY_SUFFIX));
+        let keys = self.pem_files()?.into_iter().filter(|name| name.ends_with(KEY_SUFFIX));
         paths.extend(keys.map(|name| self.file(&name)));
         let mut open = Vec::new();
         for path in paths {
@@ -118,11 +105,7 @@ impl Folder {
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {
-                    return Err(PkiError::Read {
-                        path,
-                        given: false,
-                        source,
-                    });
+                    return Err(PkiError::Read { path, given: false, source });
                 }
             }
         }
@@ -133,12 +116,7 @@ impl Folder {
     /// file safe on disk before the next, then `leaves`.
     ///
     /// A file of the CA is never written over another.
-    pub(super) fn write(
-        &self,
-        paths: &[PathBuf],
-        authority: &[NewFile],
-        leaves: &[NewFile],
-    ) -> Result<(), PkiError> {
+    pub(super) fn write(&self, paths: &[PathBuf], authority: &[NewFile], leaves: &[NewFile]) -> Result<(), PkiError> {
         self.create().map_err(|e| self.failed(e))?;
         let folder = File::open(&self.path).map_err(|e| self.failed(e))?;
         // Freed when `folder` is closed, also by a kill. Two runs that both make a CA would
@@ -146,12 +124,8 @@ impl Folder {
         folder.lock().map_err(|e| self.failed(e))?;
         for path in paths {
             let mode = if *path == self.path { 0o700 } else { 0o600 };
-            fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|source| {
-                PkiError::Write {
-                    path: path.clone(),
-                    source,
-                }
-            })?;
+            fs::set_permissions(path, Permissions::from_mode(mode))
+                .map_err(|source| PkiError::Write { path: path.clone(), source })?;
         }
         self.sweep().map_err(|e| self.failed(e))?;
         for file in authority {
@@ -171,23 +145,13 @@ impl Folder {
     }
 
     fn failed(&self, source: io::Error) -> PkiError {
-        PkiError::Write {
-            path: self.path.clone(),
-            source,
-        }
+        PkiError::Write { path: self.path.clone(), source }
     }
 
     fn create(&self) -> io::Result<()> {
         if !self.path.is_dir() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.path)?;
-            if let Some(parent) = self
-                .path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty())
-            {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+            if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 File::open(parent)?.sync_all()?;
             }
         }
@@ -217,11 +181,7 @@ impl Folder {
         let path = self.file(&file.name);
         let beside = self.file(&format!(".{}.new", file.name));
         let write = || {
-            let mut new = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(file.content.mode())
-                .open(&beside)?;
+            let mut new = OpenOptions::new().write(true).create_new(true).mode(file.content.mode()).open(&beside)?;
             new.write_all(file.content.bytes())?;
             new.sync_all()?;
             fs::rename(&beside, &path)
@@ -229,10 +189,7 @@ impl Folder {
         write().map_err(|source| {
             // Should that fail as well, the next run sweeps.
             let _ = fs::remove_file(&beside);
-            PkiError::Write {
-                path: path.clone(),
-                source,
-            }
+            PkiError::Write { path: path.clone(), source }
         })
     }
 }

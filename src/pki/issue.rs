@@ -7,9 +7,8 @@ use super::names::{LONGEST_COMMON_NAME, Name};
 use super::verify::Verifier;
 use super::{Kind, Subject, key, pem};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SanType, SerialNumber, SignatureAlgorithm, SigningKey,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey,
 };
 use std::time::Duration as StdDuration;
 use time::macros::datetime;
@@ -41,19 +40,14 @@ pub(super) fn authority(
     now: OffsetDateTime,
 ) -> Result<String, PkiError> {
     const SUFFIX: &str = " etcd CA";
-    let cluster: String = cluster
-        .chars()
-        .take(LONGEST_COMMON_NAME - SUFFIX.len())
-        .collect();
+    let cluster: String = cluster.chars().take(LONGEST_COMMON_NAME - SUFFIX.len()).collect();
     let mut params = params(subject, &format!("{cluster}{SUFFIX}"))?;
     params.not_before = now - SKEW;
     params.not_after = end_of(now, lifetime);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params.self_signed(key).map_err(|e| PkiError::Issue {
-        kind: Kind::Authority,
-        reason: e.to_string(),
-    })?;
+    let certificate =
+        params.self_signed(key).map_err(|e| PkiError::Issue { kind: Kind::Authority, reason: e.to_string() })?;
     Ok(pem::encode(pem::CERTIFICATE, certificate.der()).to_string())
 }
 
@@ -77,33 +71,23 @@ pub(super) fn leaf(
         params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
     }
     if wanted.serves() {
-        params
-            .extended_key_usages
-            .push(ExtendedKeyUsagePurpose::ServerAuth);
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     }
-    params
-        .extended_key_usages
-        .push(ExtendedKeyUsagePurpose::ClientAuth);
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
     for name in &wanted.names {
         params.subject_alt_names.push(match name {
             Name::Ip(ip) => SanType::IpAddress(*ip),
-            Name::Dns(name) | Name::Other(name) => SanType::DnsName(
-                name.as_str()
-                    .try_into()
-                    .map_err(|e: rcgen::Error| LeafError::Reason(e.to_string()))?,
-            ),
+            Name::Dns(name) | Name::Other(name) => {
+                SanType::DnsName(name.as_str().try_into().map_err(|e: rcgen::Error| LeafError::Reason(e.to_string()))?)
+            }
         });
     }
     let der = sign(&params, key, authority).map_err(LeafError::Reason)?;
     let issued = parse(&der).is_ok_and(|leaf| authority.issued(&leaf));
     if !issued {
-        return Err(LeafError::Unverifiable(
-            "its issuer or signature is not the CA's".to_owned(),
-        ));
+        return Err(LeafError::Unverifiable("its issuer or signature is not the CA's".to_owned()));
     }
-    verifier
-        .check(&der, wanted.serves(), now)
-        .map_err(LeafError::Unverifiable)?;
+    verifier.check(&der, wanted.serves(), now).map_err(LeafError::Unverifiable)?;
     Ok(pem::encode(pem::CERTIFICATE, &der).to_string())
 }
 
@@ -150,12 +134,7 @@ fn distinguished_name(subject: &Subject, common_name: &str) -> Result<Distinguis
     for (field, kind, value, longest) in [
         ("state", DnType::StateOrProvinceName, &subject.state, 128),
         ("locality", DnType::LocalityName, &subject.locality, 128),
-        (
-            "organization",
-            DnType::OrganizationName,
-            &subject.organization,
-            64,
-        ),
+        ("organization", DnType::OrganizationName, &subject.organization, 64),
     ] {
         let Some(value) = value else { continue };
         if value.trim().is_empty() || value.chars().count() > longest {
@@ -175,9 +154,7 @@ fn distinguished_name(subject: &Subject, common_name: &str) -> Result<Distinguis
 /// one although nobody keeps count; by default rcgen derives it from the key.
 fn serial() -> Result<SerialNumber, PkiError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|e| PkiError::Generate {
-        reason: e.to_string(),
-    })?;
+    getrandom::fill(&mut bytes).map_err(|e| PkiError::Generate { reason: e.to_string() })?;
     bytes[0] = bytes[0] & 0x3f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
 }
@@ -206,18 +183,12 @@ impl SigningKey for Unsigned<'_> {
 /// rcgen keeps a name as a map from attribute to value: it would lose one of two equal attributes
 /// of the CA's subject (`DC=com, DC=example`, usual in Active Directory) and with it the chain. So
 /// the CA's subject is put in byte for byte, and the whole is signed afterwards.
-fn sign(
-    params: &CertificateParams,
-    key: &KeyPair,
-    authority: &Authority,
-) -> Result<Vec<u8>, String> {
+fn sign(params: &CertificateParams, key: &KeyPair, authority: &Authority) -> Result<Vec<u8>, String> {
     let ca = parse(&authority.certificate)?;
     let mut issuer = CertificateParams::default();
     issuer.distinguished_name = DistinguishedName::new();
     issuer.key_identifier_method = key_identifier(&ca);
-    let draft = params
-        .signed_by(key, &Issuer::new(issuer, Unsigned(&authority.key)))
-        .map_err(|e| e.to_string())?;
+    let draft = params.signed_by(key, &Issuer::new(issuer, Unsigned(&authority.key))).map_err(|e| e.to_string())?;
     replace_issuer_and_sign(draft.der(), ca.subject().as_raw(), &authority.key)
 }
 
@@ -225,9 +196,7 @@ fn sign(
 fn key_identifier(ca: &X509Certificate<'_>) -> KeyIdMethod {
     ca.iter_extensions()
         .find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::SubjectKeyIdentifier(id) => {
-                Some(KeyIdMethod::PreSpecified(id.0.to_vec()))
-            }
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(KeyIdMethod::PreSpecified(id.0.to_vec())),
             _ => None,
         })
         .unwrap_or(KeyIdMethod::Sha256)
@@ -295,11 +264,7 @@ mod tests {
             (24 * 366 * 8000, LAST_MOMENT),
             (u64::MAX / 3600, LAST_MOMENT),
         ] {
-            assert_eq!(
-                end_of(now, StdDuration::from_secs(hours * 3600)),
-                end,
-                "{hours}"
-            );
+            assert_eq!(end_of(now, StdDuration::from_secs(hours * 3600)), end, "{hours}");
         }
     }
 
@@ -314,48 +279,12 @@ mod tests {
         assert!(distinguished_name(&ok, "x").is_ok());
         let some = |text: &str| Some(text.to_owned());
         for (bad, field) in [
-            (
-                Subject {
-                    country: some("DEU"),
-                    ..ok.clone()
-                },
-                "country",
-            ),
-            (
-                Subject {
-                    country: some("ß"),
-                    ..ok.clone()
-                },
-                "country",
-            ),
-            (
-                Subject {
-                    country: some("D1"),
-                    ..ok.clone()
-                },
-                "country",
-            ),
-            (
-                Subject {
-                    state: some(" "),
-                    ..ok.clone()
-                },
-                "state",
-            ),
-            (
-                Subject {
-                    locality: some(&"x".repeat(129)),
-                    ..ok.clone()
-                },
-                "locality",
-            ),
-            (
-                Subject {
-                    organization: some(&"ü".repeat(65)),
-                    ..ok.clone()
-                },
-                "organization",
-            ),
+            (Subject { country: some("DEU"), ..ok.clone() }, "country"),
+            (Subject { country: some("ß"), ..ok.clone() }, "country"),
+            (Subject { country: some("D1"), ..ok.clone() }, "country"),
+            (Subject { state: some(" "), ..ok.clone() }, "state"),
+            (Subject { locality: some(&"x".repeat(129)), ..ok.clone() }, "locality"),
+            (Subject { organization: some(&"ü".repeat(65)), ..ok.clone() }, "organization"),
         ] {
             let error = distinguished_name(&bad, "x").unwrap_err().to_string();
             assert!(error.contains(&format!("`{field}`")), "{error}");

@@ -60,11 +60,7 @@ impl fmt::Display for Change {
         match self {
             Self::Issue { kind, reason, .. } => write!(f, "issue {kind}: {reason}"),
             Self::Restrict { path, mode } => {
-                write!(
-                    f,
-                    "restrict `{}` to its owner: its mode is {mode:04o}",
-                    path.display()
-                )
+                write!(f, "restrict `{}` to its owner: its mode is {mode:04o}", path.display())
             }
         }
     }
@@ -102,21 +98,15 @@ impl Pki {
         let now = now.to_offset(UtcOffset::UTC).truncate_to_second();
         let wanted = wanted(members)?;
         let folder = Folder::new(&settings.dir);
-        let mut changes: Vec<_> = folder
-            .too_open()?
-            .into_iter()
-            .map(|(path, mode)| Change::Restrict { path, mode })
-            .collect();
+        let mut changes: Vec<_> =
+            folder.too_open()?.into_iter().map(|(path, mode)| Change::Restrict { path, mode }).collect();
         let source = Source::find(settings, &folder)?;
         let (authority, new_authority) = match source.load(&folder, now)? {
             Start::Ready(authority) => (authority, Vec::new()),
             Start::Key(key) => make_authority(settings, cluster, &source, key, Vec::new(), now)?,
             Start::Nothing => {
                 let key = generate_one(settings)?;
-                let file = NewFile {
-                    name: AUTHORITY_KEY.to_owned(),
-                    content: Content::Key(SecretPem::of(&key)),
-                };
+                let file = NewFile { name: AUTHORITY_KEY.to_owned(), content: Content::Key(SecretPem::of(&key)) };
                 make_authority(settings, cluster, &source, key, vec![file], now)?
             }
         };
@@ -130,10 +120,7 @@ impl Pki {
         let mut warnings = source.warnings();
         let renew_before = Duration::try_from(settings.renew_before).unwrap_or(Duration::MAX);
         if authority.not_after - now < renew_before && new_authority.is_empty() {
-            warnings.push(format!(
-                "the CA expires on {}, and all certificates with it",
-                date(authority.not_after)
-            ));
+            warnings.push(format!("the CA expires on {}, and all certificates with it", date(authority.not_after)));
         }
         let mut issuer = Issuing {
             settings,
@@ -150,11 +137,7 @@ impl Pki {
             new_leaves: Vec::new(),
         };
         let pairs = issuer.pairs(&wanted)?;
-        let Issuing {
-            changes,
-            new_leaves,
-            ..
-        } = issuer;
+        let Issuing { changes, new_leaves, .. } = issuer;
 
         let mut pairs = pairs.into_iter();
         let mut next = || {
@@ -167,22 +150,10 @@ impl Pki {
         let admin = next()?;
         let mut by_name = BTreeMap::new();
         for member in members {
-            let certificates = MemberCertificates {
-                server: next()?,
-                peer: next()?,
-            };
+            let certificates = MemberCertificates { server: next()?, peer: next()? };
             by_name.insert(member.name.clone(), certificates);
         }
-        Ok(Self {
-            folder,
-            authority,
-            members: by_name,
-            admin,
-            changes,
-            warnings,
-            new_authority,
-            new_leaves,
-        })
+        Ok(Self { folder, authority, members: by_name, admin, changes, warnings, new_authority, new_leaves })
     }
 
     /// What [`persist`](Self::persist) will do, in its order.
@@ -216,8 +187,7 @@ impl Pki {
                 Change::Issue { .. } => None,
             })
             .collect();
-        self.folder
-            .write(&open, &self.new_authority, &self.new_leaves)
+        self.folder.write(&open, &self.new_authority, &self.new_leaves)
     }
 
     /// The CA bundle for the hosts: the CA's certificate and those above it, nothing else.
@@ -254,40 +224,24 @@ impl Pki {
 /// Every leaf that should be there: the administrator's, then for each member its server's and
 /// its peer's.
 fn wanted(members: &[Member]) -> Result<Vec<Wanted>, PkiError> {
-    let mut wanted = vec![Wanted {
-        kind: Kind::Admin,
-        names: Vec::new(),
-    }];
+    let mut wanted = vec![Wanted { kind: Kind::Admin, names: Vec::new() }];
     for (index, member) in members.iter().enumerate() {
-        if members[..index]
-            .iter()
-            .any(|other| other.name == member.name)
-        {
+        if members[..index].iter().any(|other| other.name == member.name) {
             return Err(PkiError::Member {
                 member: member.name.clone(),
                 problem: "the name is there twice".to_owned(),
             });
         }
         let names = names::of_member(member)?;
-        for kind in [
-            Kind::Server(member.name.clone()),
-            Kind::Peer(member.name.clone()),
-        ] {
-            wanted.push(Wanted {
-                kind,
-                names: names.clone(),
-            });
+        for kind in [Kind::Server(member.name.clone()), Kind::Peer(member.name.clone())] {
+            wanted.push(Wanted { kind, names: names.clone() });
         }
     }
     Ok(wanted)
 }
 
 fn generate_one(settings: &Settings) -> Result<KeyPair, PkiError> {
-    key::generate(settings.key, 1)?
-        .pop()
-        .ok_or_else(|| PkiError::Generate {
-            reason: "there is no key".to_owned(),
-        })
+    key::generate(settings.key, 1)?.pop().ok_or_else(|| PkiError::Generate { reason: "there is no key".to_owned() })
 }
 
 /// A CA for `key`, whose certificate is added to `files`.
@@ -301,10 +255,7 @@ fn make_authority(
 ) -> Result<(Authority, Vec<NewFile>), PkiError> {
     let pem = issue::authority(cluster, &settings.subject, &key, settings.ca_lifetime, now)?;
     let authority = Authority::new(&pem, key, now).map_err(|refusal| source.refused(refusal))?;
-    files.push(NewFile {
-        name: AUTHORITY.to_owned(),
-        content: Content::Certificate(pem),
-    });
+    files.push(NewFile { name: AUTHORITY.to_owned(), content: Content::Certificate(pem) });
     Ok((authority, files))
 }
 
@@ -323,10 +274,7 @@ struct Issuing<'a> {
 impl Issuing<'_> {
     /// A pair for each of `wanted`, in their order.
     fn pairs(&mut self, wanted: &[Wanted]) -> Result<Vec<Pair>, PkiError> {
-        let found = wanted
-            .iter()
-            .map(|wanted| self.find(wanted))
-            .collect::<Result<Vec<_>, _>>()?;
+        let found = wanted.iter().map(|wanted| self.find(wanted)).collect::<Result<Vec<_>, _>>()?;
         let missing = found.iter().filter(|found| found.is_err()).count();
         let mut keys = key::generate(self.settings.key, missing)?.into_iter();
         let mut pairs = Vec::with_capacity(wanted.len());
@@ -334,9 +282,9 @@ impl Issuing<'_> {
             pairs.push(match found {
                 Ok(pair) => pair,
                 Err(reason) => {
-                    let key = keys.next().ok_or_else(|| PkiError::Generate {
-                        reason: "fewer keys than asked for".to_owned(),
-                    })?;
+                    let key = keys
+                        .next()
+                        .ok_or_else(|| PkiError::Generate { reason: "fewer keys than asked for".to_owned() })?;
                     self.issue(wanted, &key, reason)?
                 }
             });
@@ -355,25 +303,13 @@ impl Issuing<'_> {
         };
         let found = read_pair(&certificate, &key).and_then(|(der, key_matches)| {
             let now = self.renewal.now;
-            Found::read(
-                &der,
-                key_matches,
-                wanted,
-                self.authority,
-                &self.verifier,
-                now,
-            )
+            Found::read(&der, key_matches, wanted, self.authority, &self.verifier, now)
         });
-        Ok(
-            match found.map(|found| judge(&found, wanted, self.renewal)) {
-                Ok(None) => Ok(Pair {
-                    certificate: certificate.to_string(),
-                    key: SecretPem::new(key),
-                }),
-                Ok(Some(reason)) => Err(reason),
-                Err(what) => Err(Reason::Damaged(what)),
-            },
-        )
+        Ok(match found.map(|found| judge(&found, wanted, self.renewal)) {
+            Ok(None) => Ok(Pair { certificate: certificate.to_string(), key: SecretPem::new(key) }),
+            Ok(Some(reason)) => Err(reason),
+            Err(what) => Err(Reason::Damaged(what)),
+        })
     }
 
     fn issue(&mut self, wanted: &Wanted, key: &KeyPair, reason: Reason) -> Result<Pair, PkiError> {
@@ -389,10 +325,7 @@ impl Issuing<'_> {
         )
         .map_err(|error| match error {
             LeafError::Subject(error) => error,
-            LeafError::Reason(reason) => PkiError::Issue {
-                kind: kind.clone(),
-                reason,
-            },
+            LeafError::Reason(reason) => PkiError::Issue { kind: kind.clone(), reason },
             LeafError::Unverifiable(reason) => PkiError::Unverifiable {
                 kind: kind.clone(),
                 authority: self.source.certificate.clone(),
@@ -400,25 +333,12 @@ impl Issuing<'_> {
                 reason,
             },
         })?;
-        let pair = Pair {
-            certificate,
-            key: SecretPem::of(key),
-        };
+        let pair = Pair { certificate, key: SecretPem::of(key) };
         let stem = wanted.stem();
         let name = format!("{stem}.pem");
-        self.changes.push(Change::Issue {
-            kind,
-            file: self.folder.file(&name),
-            reason,
-        });
-        self.new_leaves.push(NewFile {
-            name: format!("{stem}{KEY_SUFFIX}"),
-            content: Content::Key(pair.key.clone()),
-        });
-        self.new_leaves.push(NewFile {
-            name,
-            content: Content::Certificate(pair.certificate.clone()),
-        });
+        self.changes.push(Change::Issue { kind, file: self.folder.file(&name), reason });
+        self.new_leaves.push(NewFile { name: format!("{stem}{KEY_SUFFIX}"), content: Content::Key(pair.key.clone()) });
+        self.new_leaves.push(NewFile { name, content: Content::Certificate(pair.certificate.clone()) });
         Ok(pair)
     }
 }

@@ -52,18 +52,14 @@ pub(super) fn generate(algorithm: KeyAlgorithm, count: usize) -> Result<Vec<KeyP
             .step_by(share)
             .map(|start| {
                 let share = share.min(count - start);
-                scope.spawn(move || {
-                    (0..share)
-                        .map(|_| generate_one(algorithm))
-                        .collect::<Vec<_>>()
-                })
+                scope.spawn(move || (0..share).map(|_| generate_one(algorithm)).collect::<Vec<_>>())
             })
             .collect();
         let mut keys = Vec::with_capacity(count);
         for worker in workers {
-            let made = worker.join().map_err(|_| PkiError::Generate {
-                reason: "the system has no randomness to give".to_owned(),
-            })?;
+            let made = worker
+                .join()
+                .map_err(|_| PkiError::Generate { reason: "the system has no randomness to give".to_owned() })?;
             for key in made {
                 keys.push(key.map_err(|reason| PkiError::Generate { reason })?);
             }
@@ -109,10 +105,7 @@ pub(super) fn load(text: &str) -> Result<KeyPair, KeyFlaw> {
     let converted = match block.label.as_str() {
         "PRIVATE KEY" => None,
         "RSA PRIVATE KEY" => Some(
-            RsaPrivateKey::from_pkcs1_der(&block.der)
-                .map_err(|_| damaged())?
-                .to_pkcs8_der()
-                .map_err(|_| damaged())?,
+            RsaPrivateKey::from_pkcs1_der(&block.der).map_err(|_| damaged())?.to_pkcs8_der().map_err(|_| damaged())?,
         ),
         "EC PRIVATE KEY" => Some(
             p256::SecretKey::from_sec1_der(&block.der)
@@ -123,9 +116,7 @@ pub(super) fn load(text: &str) -> Result<KeyPair, KeyFlaw> {
         "ENCRYPTED PRIVATE KEY" => return Err(KeyFlaw::Encrypted),
         _ => return Err(KeyFlaw::Unsupported(block.label)),
     };
-    let der = converted
-        .as_ref()
-        .map_or(block.der.as_slice(), |der| der.as_bytes());
+    let der = converted.as_ref().map_or(block.der.as_slice(), |der| der.as_bytes());
     KeyPair::try_from(der).map_err(|_| {
         if pkcs8::PrivateKeyInfoRef::try_from(der).is_ok() {
             KeyFlaw::Unsupported(block.label.clone())
@@ -150,11 +141,8 @@ mod tests {
     #[test]
     fn makes_as_many_keys_as_asked_all_different() {
         for count in [0, 1, 2, 3, 7] {
-            let mut keys: Vec<_> = generate(KeyAlgorithm::EcdsaP256, count)
-                .unwrap()
-                .iter()
-                .map(KeyPair::serialize_der)
-                .collect();
+            let mut keys: Vec<_> =
+                generate(KeyAlgorithm::EcdsaP256, count).unwrap().iter().map(KeyPair::serialize_der).collect();
             keys.sort();
             keys.dedup();
             assert_eq!(keys.len(), count);
@@ -181,14 +169,8 @@ mod tests {
                     .to_owned(),
                 KeyFlaw::Encrypted,
             ),
-            (
-                block("OPENSSH PRIVATE KEY"),
-                KeyFlaw::Unsupported("OPENSSH PRIVATE KEY".to_owned()),
-            ),
-            (
-                block("PRIVATE KEY"),
-                KeyFlaw::Damaged("its `PRIVATE KEY` block cannot be read".to_owned()),
-            ),
+            (block("OPENSSH PRIVATE KEY"), KeyFlaw::Unsupported("OPENSSH PRIVATE KEY".to_owned())),
+            (block("PRIVATE KEY"), KeyFlaw::Damaged("its `PRIVATE KEY` block cannot be read".to_owned())),
             ("-----BEGIN PRIVATE KEY-----\nAA".to_owned(), KeyFlaw::Damaged("its PEM text is cut off".to_owned())),
         ];
         for (text, flaw) in cases {

@@ -75,9 +75,7 @@ impl Found {
         now: OffsetDateTime,
     ) -> Result<Self, String> {
         let certificate = parse(der)?;
-        let usage = certificate
-            .extended_key_usage()
-            .map_err(|e| e.to_string())?;
+        let usage = certificate.extended_key_usage().map_err(|e| e.to_string())?;
         Ok(Self {
             common_name: common_name(&certificate),
             names: names(&certificate)?,
@@ -94,21 +92,12 @@ impl Found {
 
 /// The first common name in the subject, or nothing.
 fn common_name(certificate: &X509Certificate<'_>) -> String {
-    certificate
-        .subject()
-        .iter_common_name()
-        .next()
-        .and_then(|name| name.as_str().ok())
-        .unwrap_or_default()
-        .to_owned()
+    certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned()
 }
 
 /// The subject alternative names.
 pub(super) fn names(certificate: &X509Certificate<'_>) -> Result<Vec<Name>, String> {
-    let Some(extension) = certificate
-        .subject_alternative_name()
-        .map_err(|e| e.to_string())?
-    else {
+    let Some(extension) = certificate.subject_alternative_name().map_err(|e| e.to_string())? else {
         return Ok(Vec::new());
     };
     let name = |general: &GeneralName<'_>| match general {
@@ -213,13 +202,10 @@ pub(super) fn judge(found: &Found, wanted: &Wanted, renewal: Renewal) -> Option<
     if found.common_name != wanted.common_name() {
         return Some(Reason::CommonName(found.common_name.clone()));
     }
-    let lacking: Vec<_> = [
-        ("serverAuth", wanted.serves() && !found.server_auth),
-        ("clientAuth", !found.client_auth),
-    ]
-    .into_iter()
-    .filter_map(|(usage, lacks)| lacks.then_some(usage))
-    .collect();
+    let lacking: Vec<_> = [("serverAuth", wanted.serves() && !found.server_auth), ("clientAuth", !found.client_auth)]
+        .into_iter()
+        .filter_map(|(usage, lacks)| lacks.then_some(usage))
+        .collect();
     if !lacking.is_empty() {
         return Some(Reason::Usages(lacking));
     }
@@ -227,10 +213,7 @@ pub(super) fn judge(found: &Found, wanted: &Wanted, renewal: Renewal) -> Option<
     let wants: BTreeSet<_> = wanted.names.iter().collect();
     if has != wants {
         let minus = |a: &BTreeSet<&Name>, b| a.difference(b).map(ToString::to_string).collect();
-        return Some(Reason::Names {
-            added: minus(&wants, &has),
-            removed: minus(&has, &wants),
-        });
+        return Some(Reason::Names { added: minus(&wants, &has), removed: minus(&has, &wants) });
     }
     if renewal.now >= found.not_after {
         return Some(Reason::Expired(found.not_after));
@@ -253,20 +236,11 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-11-10 12:00 UTC);
 
     fn names(names: &[&str]) -> Vec<Name> {
-        names
-            .iter()
-            .map(|name| {
-                name.parse()
-                    .map_or_else(|_| Name::Dns((*name).to_owned()), Name::Ip)
-            })
-            .collect()
+        names.iter().map(|name| name.parse().map_or_else(|_| Name::Dns((*name).to_owned()), Name::Ip)).collect()
     }
 
     fn wanted() -> Wanted {
-        Wanted {
-            kind: Kind::Peer("node01".to_owned()),
-            names: names(&["10.19.0.55", "localhost"]),
-        }
+        Wanted { kind: Kind::Peer("node01".to_owned()), names: names(&["10.19.0.55", "localhost"]) }
     }
 
     fn found() -> Found {
@@ -284,11 +258,7 @@ mod tests {
     }
 
     fn renewal() -> Renewal {
-        Renewal {
-            now: NOW,
-            before: Duration::days(30),
-            not_after: NOW + Duration::days(365),
-        }
+        Renewal { now: NOW, before: Duration::days(30), not_after: NOW + Duration::days(365) }
     }
 
     #[test]
@@ -297,27 +267,11 @@ mod tests {
         let cases: &[(&str, Change, Option<&str>)] = &[
             ("right", |_| {}, None),
             ("other order", |f| f.names.reverse(), None),
-            (
-                "key",
-                |f| f.key_matches = false,
-                Some("its key belongs to another certificate"),
-            ),
+            ("key", |f| f.key_matches = false, Some("its key belongs to another certificate")),
             ("CA", |f| f.ours = false, Some("another CA issued it")),
-            (
-                "CN",
-                |f| f.common_name = "node02".into(),
-                Some("its common name is `node02`"),
-            ),
-            (
-                "server",
-                |f| f.server_auth = false,
-                Some("it lacks the usage serverAuth"),
-            ),
-            (
-                "client",
-                |f| f.client_auth = false,
-                Some("it lacks the usage clientAuth"),
-            ),
+            ("CN", |f| f.common_name = "node02".into(), Some("its common name is `node02`")),
+            ("server", |f| f.server_auth = false, Some("it lacks the usage serverAuth")),
+            ("client", |f| f.client_auth = false, Some("it lacks the usage clientAuth")),
             (
                 "both",
                 |f| (f.server_auth, f.client_auth) = (false, false),
@@ -330,12 +284,7 @@ mod tests {
             ),
             (
                 "an address written as a name",
-                |f| {
-                    f.names = vec![
-                        Name::Dns("10.19.0.55".into()),
-                        Name::Dns("localhost".into()),
-                    ]
-                },
+                |f| f.names = vec![Name::Dns("10.19.0.55".into()), Name::Dns("localhost".into())],
                 Some("names differ (+10.19.0.55, -10.19.0.55)"),
             ),
             ("31 days", |f| f.not_after = NOW + Duration::days(31), None),
@@ -345,31 +294,15 @@ mod tests {
                 |f| f.not_after = NOW + Duration::days(30) - Duration::SECOND,
                 Some("it expires on 2026-12-10 11:59 UTC"),
             ),
-            (
-                "expired",
-                |f| f.not_after = NOW,
-                Some("it expired on 2026-11-10 12:00 UTC"),
-            ),
-            (
-                "future",
-                |f| f.not_before = NOW + Duration::HOUR,
-                Some("it is not valid before 2026-11-10 13:00 UTC"),
-            ),
-            (
-                "short-lived, fresh",
-                |f| (f.not_before, f.not_after) = (NOW - Duration::HOUR, NOW + Duration::DAY),
-                None,
-            ),
+            ("expired", |f| f.not_after = NOW, Some("it expired on 2026-11-10 12:00 UTC")),
+            ("future", |f| f.not_before = NOW + Duration::HOUR, Some("it is not valid before 2026-11-10 13:00 UTC")),
+            ("short-lived, fresh", |f| (f.not_before, f.not_after) = (NOW - Duration::HOUR, NOW + Duration::DAY), None),
             (
                 "short-lived, old",
                 |f| (f.not_before, f.not_after) = (NOW - Duration::DAY, NOW + Duration::HOUR),
                 Some("it expires on 2026-11-10 13:00 UTC"),
             ),
-            (
-                "objection",
-                |f| f.objection = Some("no".into()),
-                Some("it would not verify: no"),
-            ),
+            ("objection", |f| f.objection = Some("no".into()), Some("it would not verify: no")),
         ];
         for (case, change, reason) in cases {
             let mut found = found();
@@ -383,25 +316,14 @@ mod tests {
     fn a_leaf_that_ends_with_its_authority_is_kept() {
         let mut found = found();
         found.not_after = NOW + Duration::days(3);
-        let renewal = Renewal {
-            not_after: found.not_after,
-            ..renewal()
-        };
+        let renewal = Renewal { not_after: found.not_after, ..renewal() };
         assert_eq!(judge(&found, &wanted(), renewal), None);
     }
 
     #[test]
     fn an_admin_needs_no_server_usage() {
-        let wanted = Wanted {
-            kind: Kind::Admin,
-            names: vec![],
-        };
-        let found = Found {
-            common_name: "root".to_owned(),
-            names: vec![],
-            server_auth: false,
-            ..found()
-        };
+        let wanted = Wanted { kind: Kind::Admin, names: vec![] };
+        let found = Found { common_name: "root".to_owned(), names: vec![], server_auth: false, ..found() };
         assert_eq!(judge(&found, &wanted, renewal()), None);
     }
 

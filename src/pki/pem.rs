@@ -53,29 +53,18 @@ pub(super) fn blocks(text: &str) -> Result<Vec<Block>, PemFlaw> {
             }
         }
         let der = BASE64.decode(base64.as_bytes()).or(Err(PemFlaw::Base64))?;
-        blocks.push(Block {
-            label: label.to_owned(),
-            encrypted,
-            der: Zeroizing::new(der),
-        });
+        blocks.push(Block { label: label.to_owned(), encrypted, der: Zeroizing::new(der) });
     }
     Ok(blocks)
 }
 
 fn boundary<'a>(line: &'a str, word: &str) -> Option<&'a str> {
-    line.strip_prefix("-----")?
-        .strip_prefix(word)?
-        .strip_prefix(' ')?
-        .strip_suffix("-----")
+    line.strip_prefix("-----")?.strip_prefix(word)?.strip_prefix(' ')?.strip_suffix("-----")
 }
 
 /// The DER bytes of every certificate in `text`, in order.
 pub(super) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, PemFlaw> {
-    Ok(blocks(text)?
-        .into_iter()
-        .filter(|block| block.label == CERTIFICATE)
-        .map(|block| block.der.to_vec())
-        .collect())
+    Ok(blocks(text)?.into_iter().filter(|block| block.label == CERTIFICATE).map(|block| block.der.to_vec()).collect())
 }
 
 /// `der` as a block, with lines of 64 characters as OpenSSL writes them.
@@ -104,14 +93,8 @@ mod tests {
         let text = "subject=CN = x\r\n-----BEGIN EC PARAMETERS-----\r\nBggqhkjOPQMBBw==\r\n-----END EC PARAMETERS-----\r\n\
             text\n-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAEC\n-----END RSA PRIVATE KEY-----\n";
         let blocks = blocks(text).unwrap();
-        let seen: Vec<_> = blocks
-            .iter()
-            .map(|b| (b.label.as_str(), b.encrypted, b.der.len()))
-            .collect();
-        assert_eq!(
-            seen,
-            [("EC PARAMETERS", false, 10), ("RSA PRIVATE KEY", true, 3)]
-        );
+        let seen: Vec<_> = blocks.iter().map(|b| (b.label.as_str(), b.encrypted, b.der.len())).collect();
+        assert_eq!(seen, [("EC PARAMETERS", false, 10), ("RSA PRIVATE KEY", true, 3)]);
     }
 
     #[test]
@@ -119,10 +102,7 @@ mod tests {
         for (text, flaw) in [
             ("-----BEGIN X-----\nAAEC\n", PemFlaw::Cut),
             ("-----BEGIN X-----\nAAEC\n-----END Y-----\n", PemFlaw::Cut),
-            (
-                "-----BEGIN X-----\nA!EC\n-----END X-----\n",
-                PemFlaw::Base64,
-            ),
+            ("-----BEGIN X-----\nA!EC\n-----END X-----\n", PemFlaw::Base64),
             ("-----BEGIN X-----\nAAE\n-----END X-----\n", PemFlaw::Base64),
         ] {
             assert_eq!(blocks(text).err(), Some(flaw), "{text}");

@@ -104,15 +104,9 @@ pub fn show(settings: &Settings, now: OffsetDateTime) -> Result<Vec<CertificateI
         let mut infos = of_text(&folder.file(&name), kind_of(&name), &text, now);
         if let Some(leaf) = infos.first_mut() {
             if name == AUTHORITY {
-                leaf.problems
-                    .push("not in use: the inventory names another CA".to_owned());
+                leaf.problems.push("not in use: the inventory names another CA".to_owned());
             } else {
-                leaf.problems.append(&mut problems_of_leaf(
-                    &name,
-                    &text,
-                    &folder,
-                    authority.as_ref(),
-                ));
+                leaf.problems.append(&mut problems_of_leaf(&name, &text, &folder, authority.as_ref()));
             }
         }
         shown.append(&mut infos);
@@ -130,30 +124,15 @@ fn kind_of(name: &str) -> Option<Kind> {
         return Some(Kind::Admin);
     }
     let member = |suffix| stem.strip_suffix(suffix).map(str::to_owned);
-    member("-server")
-        .map(Kind::Server)
-        .or_else(|| member("-peer").map(Kind::Peer))
+    member("-server").map(Kind::Server).or_else(|| member("-peer").map(Kind::Peer))
 }
 
 /// One entry for each certificate in a file; one with a problem if there is none.
-fn of_text(
-    file: &std::path::Path,
-    kind: Option<Kind>,
-    text: &str,
-    now: OffsetDateTime,
-) -> Vec<CertificateInfo> {
-    let info = |details, problems| CertificateInfo {
-        file: file.to_owned(),
-        kind: kind.clone(),
-        details,
-        problems,
-    };
+fn of_text(file: &std::path::Path, kind: Option<Kind>, text: &str, now: OffsetDateTime) -> Vec<CertificateInfo> {
+    let info = |details, problems| CertificateInfo { file: file.to_owned(), kind: kind.clone(), details, problems };
     let certificates = match pem::certificates(text) {
         Ok(certificates) if certificates.is_empty() => {
-            return vec![info(
-                None,
-                vec!["it holds no certificate in PEM form".to_owned()],
-            )];
+            return vec![info(None, vec!["it holds no certificate in PEM form".to_owned()])];
         }
         Ok(certificates) => certificates,
         Err(flaw) => return vec![info(None, vec![flaw.to_string()])],
@@ -178,10 +157,7 @@ fn details(certificate: &X509Certificate<'_>, now: OffsetDateTime) -> Result<Det
     let left = not_after - now;
     Ok(Details {
         subject: certificate.subject().to_string(),
-        names: leaf::names(certificate)?
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        names: leaf::names(certificate)?.iter().map(ToString::to_string).collect(),
         issuer: certificate.issuer().to_string(),
         serial: data_encoding::HEXUPPER.encode(certificate.raw_serial()),
         not_before: certificate.validity().not_before.to_datetime(),
@@ -194,25 +170,14 @@ fn problems_of_time(details: &Details, now: OffsetDateTime) -> Vec<String> {
     if now >= details.not_after {
         vec![format!("it expired on {}", date(details.not_after))]
     } else if now < details.not_before {
-        vec![format!(
-            "it is not valid before {}",
-            date(details.not_before)
-        )]
+        vec![format!("it is not valid before {}", date(details.not_before))]
     } else {
         Vec::new()
     }
 }
 
-fn problems_of_leaf(
-    name: &str,
-    text: &str,
-    folder: &Folder,
-    authority: Option<&Authority>,
-) -> Vec<String> {
-    let Some(der) = pem::certificates(text)
-        .ok()
-        .and_then(|all| all.into_iter().next())
-    else {
+fn problems_of_leaf(name: &str, text: &str, folder: &Folder, authority: Option<&Authority>) -> Vec<String> {
+    let Some(der) = pem::certificates(text).ok().and_then(|all| all.into_iter().next()) else {
         return Vec::new();
     };
     let Ok(certificate) = parse(&der) else {

@@ -35,16 +35,12 @@ impl Source {
     pub(super) fn find(settings: &Settings, folder: &Folder) -> Result<Self, PkiError> {
         let half = |present, missing| PkiError::HalfGiven { present, missing };
         match (&settings.ca_cert, &settings.ca_key) {
-            (None, None) => Ok(Self {
-                certificate: folder.file(AUTHORITY),
-                key: folder.file(AUTHORITY_KEY),
-                given: false,
-            }),
-            (Some(certificate), Some(key)) => Ok(Self {
-                certificate: certificate.clone(),
-                key: key.clone(),
-                given: true,
-            }),
+            (None, None) => {
+                Ok(Self { certificate: folder.file(AUTHORITY), key: folder.file(AUTHORITY_KEY), given: false })
+            }
+            (Some(certificate), Some(key)) => {
+                Ok(Self { certificate: certificate.clone(), key: key.clone(), given: true })
+            }
             (Some(_), None) => Err(half("pki.ca_cert", "pki.ca_key")),
             (None, Some(_)) => Err(half("pki.ca_key", "pki.ca_cert")),
         }
@@ -55,10 +51,8 @@ impl Source {
             let certificate = self.read(&self.certificate)?;
             return self.put_together(&certificate, &self.read(&self.key)?, now);
         }
-        let lost = |missing: &Path, remaining: PathBuf| PkiError::AuthorityLost {
-            missing: missing.to_owned(),
-            remaining,
-        };
+        let lost =
+            |missing: &Path, remaining: PathBuf| PkiError::AuthorityLost { missing: missing.to_owned(), remaining };
         let leaf = folder
             .pem_files()?
             .into_iter()
@@ -75,38 +69,19 @@ impl Source {
     }
 
     fn read(&self, path: &Path) -> Result<Zeroizing<String>, PkiError> {
-        read(path).map_err(|source| PkiError::Read {
-            path: path.to_owned(),
-            given: self.given,
-            source,
-        })
+        read(path).map_err(|source| PkiError::Read { path: path.to_owned(), given: self.given, source })
     }
 
     fn load_key(&self, text: &str) -> Result<KeyPair, PkiError> {
-        key::load(text).map_err(|flaw| PkiError::AuthorityKey {
-            path: self.key.clone(),
-            given: self.given,
-            flaw,
-        })
+        key::load(text).map_err(|flaw| PkiError::AuthorityKey { path: self.key.clone(), given: self.given, flaw })
     }
 
-    fn put_together(
-        &self,
-        certificate: &str,
-        key: &str,
-        now: OffsetDateTime,
-    ) -> Result<Start, PkiError> {
-        Authority::new(certificate, self.load_key(key)?, now)
-            .map(Start::Ready)
-            .map_err(|refusal| self.refused(refusal))
+    fn put_together(&self, certificate: &str, key: &str, now: OffsetDateTime) -> Result<Start, PkiError> {
+        Authority::new(certificate, self.load_key(key)?, now).map(Start::Ready).map_err(|refusal| self.refused(refusal))
     }
 
     /// The CA as it is at `now`, without anything being made.
-    pub(super) fn authority(
-        &self,
-        folder: &Folder,
-        now: OffsetDateTime,
-    ) -> Result<Option<Authority>, PkiError> {
+    pub(super) fn authority(&self, folder: &Folder, now: OffsetDateTime) -> Result<Option<Authority>, PkiError> {
         Ok(match self.load(folder, now)? {
             Start::Ready(authority) => Some(authority),
             Start::Key(_) | Start::Nothing => None,
@@ -115,11 +90,9 @@ impl Source {
 
     pub(super) fn refused(&self, refusal: Refusal) -> PkiError {
         match refusal {
-            Refusal::Certificate(flaw) => PkiError::AuthorityCertificate {
-                path: self.certificate.clone(),
-                given: self.given,
-                flaw,
-            },
+            Refusal::Certificate(flaw) => {
+                PkiError::AuthorityCertificate { path: self.certificate.clone(), given: self.given, flaw }
+            }
             Refusal::Mismatch => PkiError::AuthorityMismatch {
                 certificate: self.certificate.clone(),
                 key: self.key.clone(),

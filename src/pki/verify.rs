@@ -21,45 +21,28 @@ impl Verifier {
     pub(super) fn new(bundle: &[Vec<u8>]) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         for der in bundle {
-            roots
-                .add(CertificateDer::from_slice(der))
-                .map_err(|e| e.to_string())?;
+            roots.add(CertificateDer::from_slice(der)).map_err(|e| e.to_string())?;
         }
         let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         Ok(Self {
-            servers: WebPkiServerVerifier::builder_with_provider(
-                Arc::clone(&roots),
-                Arc::clone(&provider),
-            )
-            .build()
-            .map_err(|e| e.to_string())?,
-            clients: WebPkiClientVerifier::builder_with_provider(roots, provider)
+            servers: WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
                 .build()
                 .map_err(|e| e.to_string())?,
+            clients: WebPkiClientVerifier::builder_with_provider(roots, provider).build().map_err(|e| e.to_string())?,
         })
     }
 
     /// Verifies a leaf as a client's and, if it `serves`, as a server's: of `localhost`, a name
     /// that every member's certificates have.
-    pub(super) fn check(
-        &self,
-        leaf: &[u8],
-        serves: bool,
-        now: OffsetDateTime,
-    ) -> Result<(), String> {
+    pub(super) fn check(&self, leaf: &[u8], serves: bool, now: OffsetDateTime) -> Result<(), String> {
         let leaf = CertificateDer::from_slice(leaf);
-        let now =
-            u64::try_from(now.unix_timestamp()).map_err(|_| "the clock stands before 1970")?;
+        let now = u64::try_from(now.unix_timestamp()).map_err(|_| "the clock stands before 1970")?;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        self.clients
-            .verify_client_cert(&leaf, &[], now)
-            .map_err(|e| e.to_string())?;
+        self.clients.verify_client_cert(&leaf, &[], now).map_err(|e| e.to_string())?;
         if serves {
             let name = ServerName::try_from("localhost").map_err(|e| e.to_string())?;
-            self.servers
-                .verify_server_cert(&leaf, &[], &name, &[], now)
-                .map_err(|e| e.to_string())?;
+            self.servers.verify_server_cert(&leaf, &[], &name, &[], now).map_err(|e| e.to_string())?;
         }
         Ok(())
     }

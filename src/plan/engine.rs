@@ -48,7 +48,8 @@ impl Engine<'_> {
     /// The playbook does not fit the inventory; nothing was touched. What fails on hosts is in the
     /// [`Run`].
     pub async fn run(&self) -> Result<Run, PlanError> {
-        let hosts_of: Vec<Vec<&Host>> = self.playbook.plays.iter().map(|play| self.hosts(play)).collect::<Result<_, _>>()?;
+        let hosts_of: Vec<Vec<&Host>> =
+            self.playbook.plays.iter().map(|play| self.hosts(play)).collect::<Result<_, _>>()?;
         let steps = Steps {
             fleet: self.fleet,
             dry: self.dry,
@@ -68,7 +69,11 @@ impl Engine<'_> {
                 Tasks::Controller(_) => ("controller", vec!["controller".to_owned()]),
                 Tasks::Hosts { mode, .. } => (mode.name(), hosts.iter().map(|host| host.name.clone()).collect()),
             };
-            self.fleet.reporter.emit(Event::PlayStarted { play: play.name.clone(), mode: mode.to_owned(), hosts: names });
+            self.fleet.reporter.emit(Event::PlayStarted {
+                play: play.name.clone(),
+                mode: mode.to_owned(),
+                hosts: names,
+            });
             match &play.tasks {
                 Tasks::Controller(tasks) => {
                     for Titled { task, .. } in tasks {

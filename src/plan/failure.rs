@@ -1,6 +1,6 @@
 //! A task that failed, and playbooks that do not fit the inventory.
 
-use crate::error::{Explain, ExitStatus};
+use crate::error::{ExitStatus, Explain};
 use crate::tasks::TaskError;
 
 /// A task failed on a host.

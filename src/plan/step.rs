@@ -2,13 +2,13 @@
 
 use super::pending::Plan;
 use crate::error::ExitStatus;
+use crate::host::Observation;
 use crate::inventory::Host;
 use crate::report::{Event, Outcome, Recap};
 use crate::tasks::{
     Change, ControllerTaskKind, Decision, Fleet, Hands, HostTaskKind, Mode, Needs, Overview, SeenIn, TaskError, View,
     Wanted, probe,
 };
-use crate::host::Observation;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -111,7 +111,8 @@ impl Steps<'_> {
         since: Option<Instant>,
     ) -> Result<Looked<'_>, TaskError> {
         let seen = self.fleet.seen(host).await?;
-        let bare = Looked { overview: self.fleet.overview(&Needs::default(), None).await?, seen, wanted: None, probe: None };
+        let bare =
+            Looked { overview: self.fleet.overview(&Needs::default(), None).await?, seen, wanted: None, probe: None };
         let needs = task.needs(&bare.view(host, mode));
         let overview = self.fleet.overview(&needs, since).await?;
         let wanted = if needs.wanted { Some(self.fleet.wanted(host).await?) } else { None };

@@ -1,7 +1,7 @@
 //! Playbooks as written, and the errors that point into them.
 
 use super::{Play, Playbook, Tasks, Titled};
-use crate::error::{Explain, ExitStatus};
+use crate::error::{ExitStatus, Explain};
 use crate::tasks::{Entry, Mode, TaskKind};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -54,7 +54,9 @@ impl Explain for PlaybookError {
         let number = line.to_string();
         let margin = " ".repeat(number.len());
         let caret = " ".repeat(usize::try_from(column.saturating_sub(1)).unwrap_or_default().min(text.len()));
-        Some(format!("error: {message}\n{margin}--> {file}:{line}:{column}\n{margin} |\n{number} | {text}\n{margin} | {caret}^\n"))
+        Some(format!(
+            "error: {message}\n{margin}--> {file}:{line}:{column}\n{margin} |\n{number} | {text}\n{margin} | {caret}^\n"
+        ))
     }
 }
 
@@ -138,13 +140,19 @@ impl Playbook {
             line,
             column,
             message,
-            text: text.lines().nth(usize::try_from(line.saturating_sub(1)).unwrap_or_default()).unwrap_or_default().to_owned(),
+            text: text
+                .lines()
+                .nth(usize::try_from(line.saturating_sub(1)).unwrap_or_default())
+                .unwrap_or_default()
+                .to_owned(),
         };
-        let written: Written = serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
-            .map_err(|error| {
-                let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-                wrong(line, column, message_of(&error))
-            })?;
+        let written: Written =
+            serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false }).map_err(
+                |error| {
+                    let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+                    wrong(line, column, message_of(&error))
+                },
+            )?;
         if written.plays.is_empty() {
             return Err(wrong(1, 1, "a playbook without plays".to_owned()));
         }
@@ -152,7 +160,8 @@ impl Playbook {
             let at = |spot: serde_saphyr::Location, message: String| wrong(spot.line(), spot.column(), message);
             let hosts = play.hosts.as_ref().map(|hosts| hosts.value.clone()).unwrap_or_default();
             let misplaced = |entry: &Spanned<Entry>| {
-                let (name, place) = (entry.value.task.name(), if hosts == Hosts::Controller { "hosts" } else { "the controller" });
+                let (name, place) =
+                    (entry.value.task.name(), if hosts == Hosts::Controller { "hosts" } else { "the controller" });
                 let fix = if hosts == Hosts::Controller { "all" } else { "controller" };
                 at(entry.referenced, format!("`{name}` runs on {place}; put it into a play with `hosts: {fix}`"))
             };

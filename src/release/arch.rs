@@ -75,10 +75,7 @@ mod tests {
     fn names_are_the_ones_in_archives() {
         for arch in Arch::ALL {
             assert_eq!(arch.to_string(), arch.as_str());
-            assert_eq!(
-                serde_json::to_value(arch).unwrap(),
-                serde_json::Value::from(arch.as_str())
-            );
+            assert_eq!(serde_json::to_value(arch).unwrap(), serde_json::Value::from(arch.as_str()));
         }
     }
 }

@@ -27,17 +27,13 @@ use super::{Arch, Archive, Binary, ReleaseError, Want, check, digest};
 /// (XDG Base Directory Specification; a relative path counts as unset). `None` without a home.
 #[must_use]
 pub fn default_cache_dir() -> Option<PathBuf> {
-    cache_dir(
-        std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from),
-        std::env::home_dir(),
-    )
+    cache_dir(std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from), std::env::home_dir())
 }
 
 fn cache_dir(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
-    let base = xdg.filter(|path| path.is_absolute()).or_else(|| {
-        home.filter(|path| path.is_absolute())
-            .map(|home| home.join(".cache"))
-    })?;
+    let base = xdg
+        .filter(|path| path.is_absolute())
+        .or_else(|| home.filter(|path| path.is_absolute()).map(|home| home.join(".cache")))?;
     Some(base.join("etcd-ha"))
 }
 
@@ -52,19 +48,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(
-        want: &Want<'_>,
-        sha256: String,
-        stamp: Stamp,
-        binaries: Vec<Binary>,
-    ) -> Self {
-        Self {
-            version: want.version.clone(),
-            arch: want.arch,
-            sha256,
-            stamp,
-            binaries,
-        }
+    pub(super) fn new(want: &Want<'_>, sha256: String, stamp: Stamp, binaries: Vec<Binary>) -> Self {
+        Self { version: want.version.clone(), arch: want.arch, sha256, stamp, binaries }
     }
 
     /// The archive at `path`, if it is still the one of this record and the wanted one.
@@ -72,10 +57,7 @@ impl Record {
         let fits = self.version == *want.version
             && self.arch == want.arch
             && Stamp::of(path).is_ok_and(|stamp| stamp == self.stamp)
-            && want
-                .programs()
-                .iter()
-                .all(|program| self.binaries.iter().any(|b| b.name == *program));
+            && want.programs().iter().all(|program| self.binaries.iter().any(|b| b.name == *program));
         fits.then(|| Archive {
             version: self.version,
             arch: self.arch,
@@ -94,28 +76,19 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn at(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+        Self { root: root.to_owned() }
     }
 
     /// A folder in the cache, only for the user's eyes.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf, ReleaseError> {
         let folder = self.root.join(name);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(ReleaseError::io("create", &folder))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(ReleaseError::io("create", &folder))?;
         Ok(folder)
     }
 
     /// Where the archive with this digest lies, or is going to.
     fn place(&self, want: &Want<'_>, sha256: &str) -> PathBuf {
-        self.root
-            .join("releases")
-            .join(sha256)
-            .join(want.file_name())
+        self.root.join("releases").join(sha256).join(want.file_name())
     }
 
     fn record_beside(want: &Want<'_>, place: &Path) -> PathBuf {
@@ -134,11 +107,7 @@ impl Cache {
 
     /// The archive with this digest if it is here at all; reads it anew if its record does not fit.
     /// To be called under [`lock`](Self::lock): a file that turns out to be damaged is removed.
-    pub(super) fn present(
-        &self,
-        want: &Want<'_>,
-        sha256: &str,
-    ) -> Result<Option<Archive>, ReleaseError> {
+    pub(super) fn present(&self, want: &Want<'_>, sha256: &str) -> Result<Option<Archive>, ReleaseError> {
         if let Some(archive) = self.checked(want, sha256) {
             return Ok(Some(archive));
         }
@@ -177,9 +146,7 @@ impl Cache {
         let stamp = Stamp::of(&place).map_err(ReleaseError::io("read", &place))?;
         let record = Record::new(want, sha256.to_owned(), stamp, binaries);
         write_json(&Self::record_beside(want, &place), &record);
-        record
-            .archive(want, &place)
-            .ok_or(ReleaseError::Changed { path: place })
+        record.archive(want, &place).ok_or(ReleaseError::Changed { path: place })
     }
 
     /// What an earlier run remembered of a source.
@@ -196,9 +163,7 @@ impl Cache {
 
     fn source(&self, source: &str) -> PathBuf {
         // Hashed, since the name of a source is no file name, and a URL may hold a password.
-        self.root
-            .join("sources")
-            .join(format!("{}.json", digest::of_text(source)))
+        self.root.join("sources").join(format!("{}.json", digest::of_text(source)))
     }
 
     /// Keeps other runs from obtaining the same archive for as long as the answer lives; waits for one
@@ -213,10 +178,7 @@ impl Cache {
         let locked = match file.try_lock() {
             Ok(()) => Ok(()),
             Err(TryLockError::WouldBlock) => {
-                let message = format!(
-                    "waiting for another run that obtains `{}`",
-                    want.file_name()
-                );
+                let message = format!("waiting for another run that obtains `{}`", want.file_name());
                 want.tell(&message, 0, None);
                 file.lock()
             }
@@ -263,11 +225,7 @@ mod tests {
             (None, path(""), None),
             (None, None, None),
         ] {
-            assert_eq!(
-                cache_dir(xdg.clone(), home.clone()),
-                expected,
-                "{xdg:?} {home:?}"
-            );
+            assert_eq!(cache_dir(xdg.clone(), home.clone()), expected, "{xdg:?} {home:?}");
         }
     }
 }

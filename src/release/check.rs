@@ -29,36 +29,17 @@ pub(super) fn mismatch(
 ) -> ReleaseError {
     match archive(file, want, what) {
         Err(cut @ ReleaseError::Truncated { .. }) => cut,
-        _ => ReleaseError::WrongDigest {
-            what: what.to_owned(),
-            found,
-            wanted,
-            origin,
-        },
+        _ => ReleaseError::WrongDigest { what: what.to_owned(), found, wanted, origin },
     }
 }
 
 /// Checks the archive in a file, called `what` in errors, and tells which programs it holds.
-pub(super) fn archive(
-    file: &Path,
-    want: &Want<'_>,
-    what: &str,
-) -> Result<Vec<Binary>, ReleaseError> {
+pub(super) fn archive(file: &Path, want: &Want<'_>, what: &str) -> Result<Vec<Binary>, ReleaseError> {
     let file = File::open(file).map_err(ReleaseError::io("open", file))?;
-    read(
-        BufReader::with_capacity(128 * 1024, file),
-        want,
-        what,
-        UNPACKED_LIMIT,
-    )
+    read(BufReader::with_capacity(128 * 1024, file), want, what, UNPACKED_LIMIT)
 }
 
-fn read(
-    packed: impl io::BufRead,
-    want: &Want<'_>,
-    what: &str,
-    limit: u64,
-) -> Result<Vec<Binary>, ReleaseError> {
+fn read(packed: impl io::BufRead, want: &Want<'_>, what: &str, limit: u64) -> Result<Vec<Binary>, ReleaseError> {
     let left = Cell::new(limit);
     let fault = |source: io::Error| {
         let what = what.to_owned();
@@ -81,17 +62,14 @@ fn read(
         let mut entry = entry.map_err(fault)?;
         let name = entry.path_bytes().into_owned();
         let target = entry.link_name_bytes().map(|target| target.into_owned());
-        let Some(program) = layout.admit(&name, entry.header().entry_type(), target.as_deref())?
-        else {
+        let Some(program) = layout.admit(&name, entry.header().entry_type(), target.as_deref())? else {
             continue;
         };
         let size = entry.size();
         let (binary, head) = read_program(program, &mut entry).map_err(fault)?;
         // The tar reader takes an early end of the file for the end of the entry.
         if binary.size != size {
-            return Err(ReleaseError::Truncated {
-                what: what.to_owned(),
-            });
+            return Err(ReleaseError::Truncated { what: what.to_owned() });
         }
         judge(program, &head, size, want, what)?;
         found.push(binary);
@@ -110,34 +88,19 @@ fn read_program(name: &str, reader: impl Read) -> io::Result<(Binary, Vec<u8>)> 
         let room = elf::HEAD - head.len();
         head.extend_from_slice(&bytes[..bytes.len().min(room)]);
     })?;
-    let binary = Binary {
-        name: name.to_owned(),
-        sha256: hasher.hex(),
-        size,
-    };
+    let binary = Binary { name: name.to_owned(), sha256: hasher.hex(), size };
     Ok((binary, head))
 }
 
 /// Whether a program is whole and for the right machine.
-pub(super) fn judge(
-    program: &str,
-    head: &[u8],
-    size: u64,
-    want: &Want<'_>,
-    what: &str,
-) -> Result<(), ReleaseError> {
+pub(super) fn judge(program: &str, head: &[u8], size: u64, want: &Want<'_>, what: &str) -> Result<(), ReleaseError> {
     let what = what.to_owned();
     let binary = program.to_owned();
     match elf::check(head, size, want.arch) {
         Ok(()) => Ok(()),
         Err(elf::Fault::NotElf) => Err(ReleaseError::NotElf { what, binary }),
         Err(elf::Fault::Cut) => Err(ReleaseError::CutBinary { what, binary }),
-        Err(elf::Fault::Machine(found)) => Err(ReleaseError::WrongArch {
-            what,
-            binary,
-            found,
-            wanted: want.arch,
-        }),
+        Err(elf::Fault::Machine(found)) => Err(ReleaseError::WrongArch { what, binary, found, wanted: want.arch }),
     }
 }
 
@@ -147,10 +110,9 @@ fn in_order(found: Vec<Binary>, want: &Want<'_>, what: &str) -> Result<Vec<Binar
         .iter()
         .map(|program| {
             let binary = found.iter().find(|binary| binary.name == *program);
-            binary.cloned().ok_or_else(|| ReleaseError::MissingBinary {
-                what: what.to_owned(),
-                binary: (*program).to_owned(),
-            })
+            binary
+                .cloned()
+                .ok_or_else(|| ReleaseError::MissingBinary { what: what.to_owned(), binary: (*program).to_owned() })
         })
         .collect()
 }
@@ -166,13 +128,7 @@ struct Layout<'a> {
 
 impl<'a> Layout<'a> {
     fn new(want: &Want<'_>, what: &'a str) -> Self {
-        Self {
-            programs: want.programs(),
-            top: want.top_folder(),
-            what,
-            seen: HashSet::new(),
-            links: HashSet::new(),
-        }
+        Self { programs: want.programs(), top: want.top_folder(), what, seen: HashSet::new(), links: HashSet::new() }
     }
 
     /// Judges the place and kind of an entry; says which program it is, if one that counts.
@@ -297,11 +253,7 @@ mod tests {
 
     fn read_all(archive: &[u8], limit: u64) -> Result<Vec<Binary>, ReleaseError> {
         let version = semver::Version::new(3, 4, 23);
-        let want = Want {
-            version: &version,
-            arch: Arch::Amd64,
-            on_progress: &|_| {},
-        };
+        let want = Want { version: &version, arch: Arch::Amd64, on_progress: &|_| {} };
         read(archive, &want, "a.tgz", limit)
     }
 
@@ -317,14 +269,8 @@ mod tests {
         for bytes in [inside, vec![0; 1 << 20]] {
             let archive = packed(&bytes);
             assert!(archive.len() < 20_000);
-            assert!(matches!(
-                read_all(&archive, 500_000),
-                Err(ReleaseError::TooLarge { limit: 500_000, .. })
-            ));
-            assert!(matches!(
-                read_all(&archive, 4 << 20),
-                Err(ReleaseError::MissingBinary { .. })
-            ));
+            assert!(matches!(read_all(&archive, 500_000), Err(ReleaseError::TooLarge { limit: 500_000, .. })));
+            assert!(matches!(read_all(&archive, 4 << 20), Err(ReleaseError::MissingBinary { .. })));
         }
     }
 
@@ -336,21 +282,14 @@ mod tests {
         entry.set_cksum();
         let mut tar = entry.as_bytes().to_vec();
         tar.resize(2048, 0);
-        assert!(matches!(
-            read_all(&packed(&tar), 1 << 20),
-            Err(ReleaseError::Truncated { .. })
-        ));
+        assert!(matches!(read_all(&packed(&tar), 1 << 20), Err(ReleaseError::Truncated { .. })));
     }
 
     #[test]
     fn entries_of_any_kind_and_place() {
         use EntryType as Kind;
         let version = semver::Version::new(3, 5, 16);
-        let want = Want {
-            version: &version,
-            arch: Arch::Amd64,
-            on_progress: &|_| {},
-        };
+        let want = Want { version: &version, arch: Arch::Amd64, on_progress: &|_| {} };
         const FINE: &str = "";
         for (name, kind, target, verdict) in [
             ("T/etcd", Kind::Regular, None, FINE),
@@ -359,30 +298,15 @@ mod tests {
             ("./", Kind::Directory, None, FINE),
             ("T/", Kind::Directory, None, FINE),
             ("T/Documentation/x.md", Kind::Regular, None, FINE),
-            (
-                "T/Documentation/README.md",
-                Kind::Symlink,
-                Some("docs.md"),
-                FINE,
-            ),
+            ("T/Documentation/README.md", Kind::Symlink, Some("docs.md"), FINE),
             ("T/a/b/link", Kind::Symlink, Some("../../c"), FINE),
             ("pax_global_header", Kind::XGlobalHeader, None, FINE),
             ("../T/etcd", Kind::Regular, None, "outside of the folder"),
             ("T/../etcd", Kind::Regular, None, "outside of the folder"),
-            (
-                "T/x/../../../etc/cron.d/x",
-                Kind::Regular,
-                None,
-                "outside of the folder",
-            ),
+            ("T/x/../../../etc/cron.d/x", Kind::Regular, None, "outside of the folder"),
             ("/etc/passwd", Kind::Regular, None, "outside of the folder"),
             ("etcd", Kind::Regular, None, "instead of the folder"),
-            (
-                "etcd-v3.5.30-linux-amd64/etcd",
-                Kind::Regular,
-                None,
-                "instead of the folder",
-            ),
+            ("etcd-v3.5.30-linux-amd64/etcd", Kind::Regular, None, "instead of the folder"),
             ("T", Kind::Symlink, Some("/usr/local/bin"), "not a folder"),
             ("T", Kind::Regular, None, "not a folder"),
             ("T/etcd", Kind::Symlink, Some("other"), "not a regular file"),
@@ -398,20 +322,12 @@ mod tests {
             ("T/x", Kind::Fifo, None, "neither a file"),
         ] {
             let top = want.top_folder();
-            let name = if name == "T" {
-                top.clone()
-            } else {
-                name.replace("T/", &format!("{top}/"))
-            };
+            let name = if name == "T" { top.clone() } else { name.replace("T/", &format!("{top}/")) };
             let error = Layout::new(&want, "a.tgz")
                 .admit(name.as_bytes(), kind, target.map(str::as_bytes))
                 .map_or_else(|error| error.to_string(), |_| String::new());
             assert!(
-                if verdict == FINE {
-                    error.is_empty()
-                } else {
-                    error.contains(verdict)
-                },
+                if verdict == FINE { error.is_empty() } else { error.contains(verdict) },
                 "{name} {kind:?}: {error:?} is not {verdict:?}"
             );
         }
@@ -420,31 +336,16 @@ mod tests {
     #[test]
     fn nothing_lies_beyond_a_link_or_twice() {
         let version = semver::Version::new(3, 5, 16);
-        let want = Want {
-            version: &version,
-            arch: Arch::Amd64,
-            on_progress: &|_| {},
-        };
+        let want = Want { version: &version, arch: Arch::Amd64, on_progress: &|_| {} };
         let name = |rest: &str| format!("{}/{rest}", want.top_folder()).into_bytes();
         let mut layout = Layout::new(&want, "a.tgz");
-        layout
-            .admit(&name("x"), EntryType::Symlink, Some(b"."))
-            .unwrap();
+        layout.admit(&name("x"), EntryType::Symlink, Some(b".")).unwrap();
         for beyond in ["x", "x/etcd", "x/y/z"] {
-            let error = layout
-                .admit(&name(beyond), EntryType::Regular, None)
-                .unwrap_err();
+            let error = layout.admit(&name(beyond), EntryType::Regular, None).unwrap_err();
             assert!(error.to_string().contains("beyond a link"), "{error}");
         }
-        assert_eq!(
-            layout
-                .admit(&name("etcd"), EntryType::Regular, None)
-                .unwrap(),
-            Some("etcd")
-        );
-        let error = layout
-            .admit(&name("etcd"), EntryType::Regular, None)
-            .unwrap_err();
+        assert_eq!(layout.admit(&name("etcd"), EntryType::Regular, None).unwrap(), Some("etcd"));
+        let error = layout.admit(&name("etcd"), EntryType::Regular, None).unwrap_err();
         assert!(error.to_string().contains("second time"), "{error}");
     }
 }

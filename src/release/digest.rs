@@ -59,19 +59,13 @@ pub(super) fn of_text(text: &str) -> String {
 }
 
 /// The digest that the inventory gives for an architecture, in lower case.
-pub(super) fn given(
-    digests: &BTreeMap<Arch, String>,
-    arch: Arch,
-) -> Result<Option<String>, ReleaseError> {
+pub(super) fn given(digests: &BTreeMap<Arch, String>, arch: Arch) -> Result<Option<String>, ReleaseError> {
     let Some(value) = digests.get(&arch) else {
         return Ok(None);
     };
     match hex(value.trim()) {
         Some(digest) => Ok(Some(digest)),
-        None => Err(ReleaseError::BadDigest {
-            arch,
-            value: value.clone(),
-        }),
+        None => Err(ReleaseError::BadDigest { arch, value: value.clone() }),
     }
 }
 
@@ -89,8 +83,7 @@ pub(super) fn listed(sums: &str, name: &str) -> Option<String> {
 
 /// A digest in lower case, if the text is one.
 pub(super) fn hex(text: &str) -> Option<String> {
-    (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        .then(|| text.to_ascii_lowercase())
+    (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -134,9 +127,6 @@ mod tests {
         assert_eq!(given(&digests, Arch::Arm64).unwrap(), None);
         // It becomes part of a path.
         let digests = BTreeMap::from([(Arch::Amd64, "../../etc".to_owned())]);
-        assert!(matches!(
-            given(&digests, Arch::Amd64),
-            Err(ReleaseError::BadDigest { .. })
-        ));
+        assert!(matches!(given(&digests, Arch::Amd64), Err(ReleaseError::BadDigest { .. })));
     }
 }

@@ -53,20 +53,12 @@ impl<'a> Part<'a> {
             .open(path)
             .map_err(ReleaseError::io("open", path))?;
         let mut hasher = Hasher::default();
-        let size = drain(&mut file, |bytes| hasher.update(bytes))
-            .map_err(ReleaseError::io("read", path))?;
-        Ok(Self {
-            path,
-            file,
-            hasher,
-            size,
-        })
+        let size = drain(&mut file, |bytes| hasher.update(bytes)).map_err(ReleaseError::io("read", path))?;
+        Ok(Self { path, file, hasher, size })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), ReleaseError> {
-        self.file
-            .write_all(bytes)
-            .map_err(ReleaseError::io("write", self.path))?;
+        self.file.write_all(bytes).map_err(ReleaseError::io("write", self.path))?;
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
         Ok(())
@@ -114,9 +106,7 @@ impl Download<'_> {
                 }
             }
         }
-        part.file
-            .sync_all()
-            .map_err(ReleaseError::io("write", self.part))
+        part.file.sync_all().map_err(ReleaseError::io("write", self.part))
     }
 
     /// One request for what is missing, read to its end.
@@ -141,10 +131,7 @@ impl Download<'_> {
             (_, Some(length)) => Some(part.size.saturating_add(length)),
             _ => None,
         };
-        let too_large = || ReleaseError::TooLarge {
-            what: url::shown(self.url),
-            limit: DOWNLOAD_LIMIT,
-        };
+        let too_large = || ReleaseError::TooLarge { what: url::shown(self.url), limit: DOWNLOAD_LIMIT };
         if total.is_some_and(|total| total > DOWNLOAD_LIMIT) {
             return Err(too_large().into());
         }

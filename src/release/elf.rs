@@ -24,15 +24,10 @@ pub(super) fn check(head: &[u8], size: u64, wanted: Arch) -> Result<(), Fault> {
         return Err(Fault::NotElf);
     }
     // e_ident[EI_CLASS] and [EI_DATA], e_machine: at the same place in every ELF file.
-    let (Some(&class), Some(&order), Some(machine)) = (head.get(4), head.get(5), u16_at(head, 18))
-    else {
+    let (Some(&class), Some(&order), Some(machine)) = (head.get(4), head.get(5), u16_at(head, 18)) else {
         return Err(Fault::Cut);
     };
-    let machine = if order == LITTLE_ENDIAN {
-        machine
-    } else {
-        machine.swap_bytes()
-    };
+    let machine = if order == LITTLE_ENDIAN { machine } else { machine.swap_bytes() };
     if (class, order, machine) != (CLASS_64, LITTLE_ENDIAN, wanted.elf_machine()) {
         return Err(Fault::Machine(describe(class, order, machine)));
     }
@@ -50,16 +45,8 @@ const NOBITS: u32 = 8;
 /// The last byte in the file that a 64-bit little-endian ELF header or a header table in `head`
 /// speaks of, plus one. `None` if the header itself is cut or nonsense.
 fn end(head: &[u8]) -> Option<u64> {
-    let segments = Table {
-        at: u64_at(head, 32)?,
-        entry: u16_at(head, 54)?.into(),
-        count: u16_at(head, 56)?.into(),
-    };
-    let sections = Table {
-        at: u64_at(head, 40)?,
-        entry: u16_at(head, 58)?.into(),
-        count: u16_at(head, 60)?.into(),
-    };
+    let segments = Table { at: u64_at(head, 32)?, entry: u16_at(head, 54)?.into(), count: u16_at(head, 56)?.into() };
+    let sections = Table { at: u64_at(head, 40)?, entry: u16_at(head, 58)?.into(), count: u16_at(head, 60)?.into() };
     let mut end = segments.end()?.max(sections.end()?);
     for entry in segments.entries(head) {
         // p_offset, p_filesz
@@ -70,9 +57,7 @@ fn end(head: &[u8]) -> Option<u64> {
     }
     for entry in sections.entries(head) {
         // sh_type, sh_offset, sh_size
-        let (Some(kind), Some(offset), Some(size)) =
-            (u32_at(entry, 4), u64_at(entry, 24), u64_at(entry, 32))
-        else {
+        let (Some(kind), Some(offset), Some(size)) = (u32_at(entry, 4), u64_at(entry, 24), u64_at(entry, 32)) else {
             break;
         };
         if kind != NOBITS {
@@ -99,24 +84,15 @@ impl Table {
         let from = usize::try_from(self.at).unwrap_or(usize::MAX);
         let entry = usize::try_from(self.entry).unwrap_or(0).max(1);
         let count = usize::try_from(self.count).unwrap_or(0);
-        head.get(from..)
-            .unwrap_or_default()
-            .chunks(entry)
-            .take(count)
+        head.get(from..).unwrap_or_default().chunks(entry).take(count)
     }
 }
 
 fn describe(class: u8, order: u8, machine: u16) -> String {
-    if let Some(arch) = Arch::ALL
-        .into_iter()
-        .find(|arch| arch.elf_machine() == machine)
+    if let Some(arch) = Arch::ALL.into_iter().find(|arch| arch.elf_machine() == machine)
         && order == LITTLE_ENDIAN
     {
-        return if class == CLASS_64 {
-            arch.to_string()
-        } else {
-            format!("32-bit {arch}")
-        };
+        return if class == CLASS_64 { arch.to_string() } else { format!("32-bit {arch}") };
     }
     // e_machine numbers of what etcd has been built for, with Go's names.
     match (machine, order) {
@@ -185,21 +161,13 @@ mod tests {
             (program(183, 1000), Arch::Amd64, machine("arm64")),
             (program(62, 1000), Arch::Arm64, machine("amd64")),
             (program(243, 1000), Arch::Amd64, machine("riscv64")),
-            (
-                program(4711, 1000),
-                Arch::Amd64,
-                machine("ELF machine 4711"),
-            ),
+            (program(4711, 1000), Arch::Amd64, machine("ELF machine 4711")),
             // The x32 ABI, and a big-endian machine.
             (changed(4, 1), Arch::Amd64, machine("32-bit amd64")),
             (changed(5, 2), Arch::Amd64, machine("ELF machine 15872")),
             (program(62, 1001), Arch::Amd64, Err(Fault::Cut)),
             (program(62, u64::MAX), Arch::Amd64, Err(Fault::Cut)),
-            (
-                program(62, 1000)[..40].to_vec(),
-                Arch::Amd64,
-                Err(Fault::Cut),
-            ),
+            (program(62, 1000)[..40].to_vec(), Arch::Amd64, Err(Fault::Cut)),
             (b"\x7fELF".to_vec(), Arch::Amd64, Err(Fault::Cut)),
             (b"#!/bin/sh\n".to_vec(), Arch::Amd64, Err(Fault::NotElf)),
             (Vec::new(), Arch::Amd64, Err(Fault::NotElf)),

@@ -213,11 +213,7 @@ impl ReleaseError {
     /// For `map_err`.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 }
 
@@ -239,9 +235,7 @@ impl Explain for ReleaseError {
                 "check that the version exists, and what `release` in the inventory or `--release` says; \
                  `{version}` and `{arch}` are filled in"
             }
-            Self::Unlisted { .. } => {
-                "give the archive's digest as `release.sha256` in the inventory"
-            }
+            Self::Unlisted { .. } => "give the archive's digest as `release.sha256` in the inventory",
             Self::WrongDigest { .. } => {
                 "the file is damaged or is not the release that it claims to be: compare with the digest that \
                  etcd publishes for this version, and obtain it again"
@@ -253,27 +247,19 @@ impl Explain for ReleaseError {
                 "`release` in the inventory or `--release` has to name the archive of this version for each host's \
                  architecture; `{version}` and `{arch}` are filled in"
             }
-            Self::MissingBinary { .. } => {
-                "a release consists of etcd, etcdctl and, from 3.5 on, etcdutl"
-            }
+            Self::MissingBinary { .. } => "a release consists of etcd, etcdctl and, from 3.5 on, etcdutl",
             Self::BadProxy { .. } => {
                 "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY take `http://host:port` or `https://host:port`"
             }
             Self::BadDigest { .. } => "a SHA-256 digest consists of 64 hexadecimal digits",
-            Self::TooLarge { .. }
-            | Self::UnsafeEntry { .. }
-            | Self::Changed { .. }
-            | Self::Io { .. } => return None,
+            Self::TooLarge { .. } | Self::UnsafeEntry { .. } | Self::Changed { .. } | Self::Io { .. } => return None,
         };
         Some(hint.to_owned())
     }
 
     fn exit(&self) -> ExitStatus {
         match self {
-            Self::Status {
-                status: 407 | 408 | 429 | 500..,
-                ..
-            }
+            Self::Status { status: 407 | 408 | 429 | 500.., .. }
             | Self::Network { .. }
             | Self::Redirect { .. }
             | Self::Changed { .. }
@@ -299,10 +285,7 @@ impl Explain for ReleaseError {
 }
 
 fn quoted(paths: &[PathBuf]) -> String {
-    let quoted: Vec<_> = paths
-        .iter()
-        .map(|path| format!("`{}`", path.display()))
-        .collect();
+    let quoted: Vec<_> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
     quoted.join(", ")
 }
 

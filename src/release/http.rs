@@ -10,9 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use ureq::http::{Response, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport,
-};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport};
 use ureq::{Agent, Body, Proxy, config::Config};
 
 use super::{Network, ReleaseError, url};
@@ -28,10 +26,7 @@ pub(super) struct Failure {
 
 impl From<ReleaseError> for Failure {
     fn from(error: ReleaseError) -> Self {
-        Self {
-            error,
-            transient: false,
-        }
+        Self { error, transient: false }
     }
 }
 
@@ -58,9 +53,7 @@ pub(super) struct Content {
 impl Content {
     /// The next bytes; 0 at the end. An end before the announced length is a failure.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-        self.reader
-            .read(buffer)
-            .map_err(|error| failure(&self.url, self.proxy.clone(), error.into()))
+        self.reader.read(buffer).map_err(|error| failure(&self.url, self.proxy.clone(), error.into()))
     }
 }
 
@@ -77,20 +70,12 @@ pub(super) fn get(network: &Network, first: &str, from: u64) -> Result<Reply, Fa
             _ => {
                 return Err(Failure {
                     transient: matches!(status, 408 | 429 | 500 | 502..=504),
-                    error: ReleaseError::Status {
-                        url: url::shown(&at),
-                        status,
-                    },
+                    error: ReleaseError::Status { url: url::shown(&at), status },
                 });
             }
         }
     }
-    Err(ReleaseError::Redirect {
-        url: url::shown(first),
-        to: url::shown(&at),
-        reason: "too many redirects",
-    }
-    .into())
+    Err(ReleaseError::Redirect { url: url::shown(first), to: url::shown(&at), reason: "too many redirects" }.into())
 }
 
 fn reply(response: Response<Body>, url: String, proxy: Option<String>) -> Reply {
@@ -99,20 +84,12 @@ fn reply(response: Response<Body>, url: String, proxy: Option<String>) -> Reply 
         status: response.status().as_u16(),
         length: header("content-length").and_then(|length| length.trim().parse().ok()),
         range: header("content-range").and_then(content_range),
-        body: Content {
-            reader: response.into_body().into_reader(),
-            url,
-            proxy,
-        },
+        body: Content { reader: response.into_body().into_reader(), url, proxy },
     }
 }
 
 fn follow(response: &Response<Body>, at: &str) -> Result<String, ReleaseError> {
-    let location = response
-        .headers()
-        .get("location")
-        .and_then(|location| location.to_str().ok())
-        .unwrap_or_default();
+    let location = response.headers().get("location").and_then(|location| location.to_str().ok()).unwrap_or_default();
     let to = url::join(at, location);
     let reason = match (url::scheme(at).as_deref(), url::scheme(&to).as_deref()) {
         _ if location.is_empty() => "it does not say where to",
@@ -120,11 +97,7 @@ fn follow(response: &Response<Body>, at: &str) -> Result<String, ReleaseError> {
         (Some("https"), Some("http")) => "that would give up encryption",
         _ => "that is no web address",
     };
-    Err(ReleaseError::Redirect {
-        url: url::shown(at),
-        to: url::shown(&to),
-        reason,
-    })
+    Err(ReleaseError::Redirect { url: url::shown(at), to: url::shown(&to), reason })
 }
 
 /// `bytes 100-299/300`: 100 and 300 (RFC 9110, section 14.4).
@@ -135,15 +108,8 @@ fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
 }
 
 /// One request, no redirects; with it the proxy that it went through, as people may see it.
-fn once(
-    network: &Network,
-    at: &str,
-    from: u64,
-) -> Result<(Response<Body>, Option<String>), Failure> {
-    let bad = |reason| ReleaseError::BadUrl {
-        url: url::shown(at),
-        reason,
-    };
+fn once(network: &Network, at: &str, from: u64) -> Result<(Response<Body>, Option<String>), Failure> {
+    let bad = |reason| ReleaseError::BadUrl { url: url::shown(at), reason };
     let uri: Uri = at.parse().map_err(|_| bad("it is not a valid URL"))?;
     let host = uri.host().filter(|host| !host.is_empty());
     let host = host.ok_or_else(|| bad("it names no host"))?;
@@ -175,9 +141,7 @@ fn once(
 /// The authority without user and password.
 fn host_and_port(uri: &Uri) -> &str {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host)
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 fn config(network: &Network, proxy: Option<Proxy>) -> Config {
@@ -202,15 +166,8 @@ fn agent(network: &Network, proxy: Option<Proxy>) -> Agent {
 }
 
 /// An agent that goes through a proxy, and the credentials that each request then needs.
-fn agent_through(
-    network: &Network,
-    proxy: &str,
-    https: bool,
-) -> Result<(Agent, Option<String>), ReleaseError> {
-    let bad = |reason| ReleaseError::BadProxy {
-        proxy: url::shown(proxy),
-        reason,
-    };
+fn agent_through(network: &Network, proxy: &str, https: bool) -> Result<(Agent, Option<String>), ReleaseError> {
+    let bad = |reason| ReleaseError::BadProxy { proxy: url::shown(proxy), reason };
     let scheme = url::scheme(proxy);
     if !matches!(scheme.as_deref(), Some("http" | "https")) {
         return Err(bad("only http and https proxies are supported"));
@@ -242,12 +199,7 @@ fn agent_through(
 struct ProxyResolver(Uri, DefaultResolver);
 
 impl Resolver for ProxyResolver {
-    fn resolve(
-        &self,
-        _: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    fn resolve(&self, _: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         self.1.resolve(&self.0, config, timeout)
     }
 }
@@ -259,15 +211,9 @@ struct AbsoluteForm;
 impl<In: Transport> Connector<In> for AbsoluteForm {
     type Out = AbsoluteTransport<In>;
 
-    fn connect(
-        &self,
-        details: &ConnectionDetails,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        Ok(chained.map(|inner| AbsoluteTransport {
-            inner,
-            prefix: Some(format!("http://{}", host_and_port(details.uri))),
-        }))
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        Ok(chained
+            .map(|inner| AbsoluteTransport { inner, prefix: Some(format!("http://{}", host_and_port(details.uri))) }))
     }
 }
 
@@ -313,9 +259,7 @@ fn insert_target(buffer: &mut [u8], used: usize, prefix: &[u8]) -> Option<usize>
         return None;
     }
     buffer.copy_within(path..used, path + prefix.len());
-    buffer
-        .get_mut(path..path + prefix.len())?
-        .copy_from_slice(prefix);
+    buffer.get_mut(path..path + prefix.len())?.copy_from_slice(prefix);
     Some(length)
 }
 
@@ -326,23 +270,14 @@ fn failure(at: &str, proxy: Option<String>, error: ureq::Error) -> Failure {
         _ => false,
     };
     let source: Box<dyn std::error::Error + Send + Sync> = match error {
-        ureq::Error::Timeout(ureq::Timeout::PerRead | ureq::Timeout::PerWrite) => {
-            "the connection fell silent".into()
-        }
+        ureq::Error::Timeout(ureq::Timeout::PerRead | ureq::Timeout::PerWrite) => "the connection fell silent".into(),
         ureq::Error::Timeout(ureq::Timeout::Resolve) => "the name was not resolved in time".into(),
         ureq::Error::Timeout(_) => "no connection in time".into(),
         ureq::Error::HostNotFound => "the host is not known".into(),
         ureq::Error::Io(error) => error.into(),
         other => other.into(),
     };
-    Failure {
-        error: ReleaseError::Network {
-            url: url::shown(at),
-            proxy,
-            source,
-        },
-        transient,
-    }
+    Failure { error: ReleaseError::Network { url: url::shown(at), proxy, source }, transient }
 }
 
 /// What a flaky network does. A name that does not resolve is not among it: in a closed network it never
@@ -379,15 +314,8 @@ mod tests {
             ("http://h/a", "file:///etc/passwd", None),
             ("http://h/a", "", None),
         ] {
-            let response = Response::builder()
-                .header("location", location)
-                .body(Body::builder().data(""))
-                .unwrap();
-            assert_eq!(
-                follow(&response, at).ok().as_deref(),
-                leads,
-                "{at} {location}"
-            );
+            let response = Response::builder().header("location", location).body(Body::builder().data("")).unwrap();
+            assert_eq!(follow(&response, at).ok().as_deref(), leads, "{at} {location}");
         }
     }
 
@@ -410,10 +338,7 @@ mod tests {
         let mut buffer = [0; 64];
         buffer[..request.len()].copy_from_slice(request);
         let length = insert_target(&mut buffer, request.len(), b"http://h:1").unwrap();
-        assert_eq!(
-            &buffer[..length],
-            b"GET http://h:1/p HTTP/1.1\r\nhost: h\r\n\r\n"
-        );
+        assert_eq!(&buffer[..length], b"GET http://h:1/p HTTP/1.1\r\nhost: h\r\n\r\n");
         assert_eq!(insert_target(&mut buffer, 60, b"http://h:1"), None);
         assert_eq!(insert_target(&mut buffer, 99, b""), None);
     }

@@ -27,9 +27,7 @@ pub(super) fn archive(
     let key = source_key(want, &path)?;
     let stamp = Stamp::of(&path).map_err(ReleaseError::io("read", &path))?;
     if let Some(record) = cache.recall::<Record>(&key)
-        && expected
-            .as_ref()
-            .is_none_or(|(digest, _)| *digest == record.sha256)
+        && expected.as_ref().is_none_or(|(digest, _)| *digest == record.sha256)
         && let Some(archive) = record.archive(want, &path)
     {
         return Ok(archive);
@@ -46,9 +44,7 @@ pub(super) fn archive(
     let binaries = check::archive(&path, want, &what)?;
     let record = Record::new(want, found, stamp, binaries);
     cache.remember(&key, &record);
-    record
-        .archive(want, &path)
-        .ok_or(ReleaseError::Changed { path })
+    record.archive(want, &path).ok_or(ReleaseError::Changed { path })
 }
 
 /// What the cache knows a local source by.
@@ -61,10 +57,7 @@ fn find(want: &Want<'_>, path: &Path) -> Result<PathBuf, ReleaseError> {
     let candidates = if path.is_dir() {
         let name = want.file_name();
         // In the folder itself, or as in a mirror of the official releases.
-        vec![
-            path.join(&name),
-            path.join(format!("v{}", want.version)).join(&name),
-        ]
+        vec![path.join(&name), path.join(format!("v{}", want.version)).join(&name)]
     } else {
         vec![path.to_owned()]
     };
@@ -76,17 +69,11 @@ fn find(want: &Want<'_>, path: &Path) -> Result<PathBuf, ReleaseError> {
             Err(error) => return Err(ReleaseError::io("read", candidate)(error)),
         }
     }
-    Err(ReleaseError::NotFound {
-        what: "release archive".to_owned(),
-        looked: candidates,
-    })
+    Err(ReleaseError::NotFound { what: "release archive".to_owned(), looked: candidates })
 }
 
 pub(super) fn absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The digest that a `SHA256SUMS` in the same folder has of this file, and where it stands.
@@ -101,9 +88,7 @@ fn beside(path: &Path) -> Result<Option<(String, String)>, ReleaseError> {
         Err(error) => return Err(ReleaseError::io("read", &sums)(error)),
     };
     let mut text = Vec::new();
-    file.take(SUMS_LIMIT)
-        .read_to_end(&mut text)
-        .map_err(ReleaseError::io("read", &sums))?;
+    file.take(SUMS_LIMIT).read_to_end(&mut text).map_err(ReleaseError::io("read", &sums))?;
     let digest = digest::listed(&String::from_utf8_lossy(&text), name);
     Ok(digest.map(|digest| (digest, format!("`{}`", sums.display()))))
 }

@@ -123,10 +123,7 @@ impl Network {
     /// The defaults, with the proxies that the environment names.
     #[must_use]
     pub fn from_env() -> Self {
-        Self {
-            proxies: Proxies::from_env(),
-            ..Self::default()
-        }
+        Self { proxies: Proxies::from_env(), ..Self::default() }
     }
 }
 
@@ -147,14 +144,7 @@ pub fn obtain(
     cache: &Path,
     on_progress: OnProgress<'_>,
 ) -> Result<Archive, ReleaseError> {
-    obtain_over(
-        &Network::from_env(),
-        source,
-        version,
-        arch,
-        cache,
-        on_progress,
-    )
+    obtain_over(&Network::from_env(), source, version, arch, cache, on_progress)
 }
 
 /// [`obtain`] with explicit settings of the network.
@@ -170,11 +160,7 @@ pub fn obtain_over(
     cache: &Path,
     on_progress: OnProgress<'_>,
 ) -> Result<Archive, ReleaseError> {
-    let want = Want {
-        version,
-        arch,
-        on_progress,
-    };
+    let want = Want { version, arch, on_progress };
     let cache = Cache::at(cache);
     match source {
         Source::Url { template, sha256 } => {
@@ -239,23 +225,16 @@ impl Want<'_> {
     }
 
     fn fill(&self, template: &str) -> String {
-        template
-            .replace("{version}", &self.version.to_string())
-            .replace("{arch}", self.arch.as_str())
+        template.replace("{version}", &self.version.to_string()).replace("{arch}", self.arch.as_str())
     }
 
     /// Fills in a path; one that is not UTF-8 has nothing to be filled in.
     fn fill_path(&self, path: &Path) -> PathBuf {
-        path.to_str()
-            .map_or_else(|| path.to_owned(), |path| PathBuf::from(self.fill(path)))
+        path.to_str().map_or_else(|| path.to_owned(), |path| PathBuf::from(self.fill(path)))
     }
 
     fn tell(&self, message: &str, done: u64, total: Option<u64>) {
-        (self.on_progress)(Progress {
-            message,
-            done,
-            total,
-        });
+        (self.on_progress)(Progress { message, done, total });
     }
 }
 

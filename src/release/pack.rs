@@ -22,11 +22,7 @@ struct Packed {
 /// An archive of the programs in `folder`, or in its subfolder for the architecture. The same programs
 /// give the same bytes, whenever and wherever they are packed. Which version they are is not checked: a
 /// program for another machine cannot be asked, so that the host has to be.
-pub(super) fn binaries(
-    cache: &Cache,
-    want: &Want<'_>,
-    folder: &Path,
-) -> Result<Archive, ReleaseError> {
+pub(super) fn binaries(cache: &Cache, want: &Want<'_>, folder: &Path) -> Result<Archive, ReleaseError> {
     let folder = of_arch(want, folder)?;
     let stamps = || stamps(want, &folder);
     let inputs = stamps()?;
@@ -62,20 +58,15 @@ pub(super) fn binaries(
 
 fn of_arch(want: &Want<'_>, folder: &Path) -> Result<PathBuf, ReleaseError> {
     if !folder.is_dir() {
-        return Err(ReleaseError::NotFound {
-            what: "folder of binaries".to_owned(),
-            looked: vec![folder.to_owned()],
-        });
+        return Err(ReleaseError::NotFound { what: "folder of binaries".to_owned(), looked: vec![folder.to_owned()] });
     }
     let own = folder.join(want.arch.as_str());
     Ok(if own.is_dir() { own } else { folder.to_owned() })
 }
 
 fn stamps(want: &Want<'_>, folder: &Path) -> Result<Vec<Stamp>, ReleaseError> {
-    let missing = |program: &str| ReleaseError::MissingBinary {
-        what: folder.display().to_string(),
-        binary: program.to_owned(),
-    };
+    let missing =
+        |program: &str| ReleaseError::MissingBinary { what: folder.display().to_string(), binary: program.to_owned() };
     want.programs()
         .iter()
         .map(|program| {
@@ -92,9 +83,7 @@ fn stamps(want: &Want<'_>, folder: &Path) -> Result<Vec<Stamp>, ReleaseError> {
 
 fn head(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    File::open(path)?
-        .take(elf::HEAD as u64)
-        .read_to_end(&mut head)?;
+    File::open(path)?.take(elf::HEAD as u64).read_to_end(&mut head)?;
     Ok(head)
 }
 
@@ -102,18 +91,10 @@ fn pack(want: &Want<'_>, folder: &Path, inputs: &[Stamp], into: &Path) -> Result
     let file = File::create(into).map_err(ReleaseError::io("create", into))?;
     let writing = |error| ReleaseError::io("write", into)(error);
     // Bare binaries come from the user's own disk: packing them fast serves better than packing them small.
-    let gzip = GzBuilder::new()
-        .mtime(0)
-        .operating_system(255)
-        .write(io::BufWriter::new(file), Compression::fast());
+    let gzip = GzBuilder::new().mtime(0).operating_system(255).write(io::BufWriter::new(file), Compression::fast());
     let mut tar = tar::Builder::new(gzip);
     let top = want.top_folder();
-    tar.append_data(
-        &mut header(EntryType::Directory, 0),
-        format!("{top}/"),
-        io::empty(),
-    )
-    .map_err(writing)?;
+    tar.append_data(&mut header(EntryType::Directory, 0), format!("{top}/"), io::empty()).map_err(writing)?;
     for (program, stamp) in want.programs().iter().zip(inputs) {
         let path = folder.join(program);
         let source = File::open(&path).map_err(ReleaseError::io("read", &path))?;
@@ -125,10 +106,7 @@ fn pack(want: &Want<'_>, folder: &Path, inputs: &[Stamp], into: &Path) -> Result
         )
         .map_err(writing)?;
     }
-    let mut file = tar
-        .into_inner()
-        .and_then(|gzip| gzip.finish())
-        .map_err(writing)?;
+    let mut file = tar.into_inner().and_then(|gzip| gzip.finish()).map_err(writing)?;
     file.flush().map_err(writing)?;
     file.get_ref().sync_all().map_err(writing)
 }

@@ -27,10 +27,7 @@ impl Proxies {
     pub fn from_vars(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let read = |names: &[&str]| {
             names.iter().find_map(|name| {
-                lookup(&name.to_lowercase())
-                    .into_iter()
-                    .chain(lookup(name))
-                    .find(|value| !value.trim().is_empty())
+                lookup(&name.to_lowercase()).into_iter().chain(lookup(name)).find(|value| !value.trim().is_empty())
             })
         };
         let proxy = |names: &[&str]| {
@@ -43,11 +40,7 @@ impl Proxies {
         Self {
             http: proxy(&["HTTP_PROXY", "ALL_PROXY"]),
             https: proxy(&["HTTPS_PROXY", "ALL_PROXY"]),
-            bypass: read(&["NO_PROXY"])
-                .unwrap_or_default()
-                .split([',', ' '])
-                .filter_map(Bypass::parse)
-                .collect(),
+            bypass: read(&["NO_PROXY"]).unwrap_or_default().split([',', ' ']).filter_map(Bypass::parse).collect(),
         }
     }
 
@@ -95,29 +88,20 @@ impl Bypass {
         }
         let (name, port) = match word.rsplit_once(':') {
             // More than one colon without brackets: an IPv6 address.
-            Some((name, port)) if !name.contains(':') || name.ends_with(']') => {
-                (name, Some(port.parse().ok()?))
-            }
+            Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, Some(port.parse().ok()?)),
             _ => (word.as_str(), None),
         };
         let name = name.strip_prefix('*').unwrap_or(name);
         let name = name.trim_start_matches('.').trim_matches(['[', ']']);
-        (!name.is_empty()).then(|| Self::Host {
-            name: name.to_owned(),
-            port,
-        })
+        (!name.is_empty()).then(|| Self::Host { name: name.to_owned(), port })
     }
 
     fn covers(&self, host: &str, port: u16) -> bool {
         match self {
             Self::All => true,
-            Self::Net { prefix, bits } => host
-                .parse()
-                .is_ok_and(|address| in_net(address, *prefix, *bits)),
+            Self::Net { prefix, bits } => host.parse().is_ok_and(|address| in_net(address, *prefix, *bits)),
             Self::Host { name, port: only } => {
-                let below = host
-                    .strip_suffix(name.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+                let below = host.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
                 below && only.is_none_or(|only| only == port)
             }
         }
@@ -155,26 +139,10 @@ mod tests {
             (&[][..], None, None),
             (&[("HTTPS_PROXY", "http://s:1")], None, Some("http://s:1")),
             (&[("HTTP_PROXY", "p:3128")], Some("http://p:3128"), None),
-            (
-                &[("ALL_PROXY", "http://a")],
-                Some("http://a"),
-                Some("http://a"),
-            ),
-            (
-                &[("all_proxy", "http://a"), ("https_proxy", "https://s")],
-                Some("http://a"),
-                Some("https://s"),
-            ),
-            (
-                &[("http_proxy", "http://l"), ("HTTP_PROXY", "http://u")],
-                Some("http://l"),
-                None,
-            ),
-            (
-                &[("http_proxy", ""), ("HTTP_PROXY", "http://u")],
-                Some("http://u"),
-                None,
-            ),
+            (&[("ALL_PROXY", "http://a")], Some("http://a"), Some("http://a")),
+            (&[("all_proxy", "http://a"), ("https_proxy", "https://s")], Some("http://a"), Some("https://s")),
+            (&[("http_proxy", "http://l"), ("HTTP_PROXY", "http://u")], Some("http://l"), None),
+            (&[("http_proxy", ""), ("HTTP_PROXY", "http://u")], Some("http://u"), None),
             (&[("HTTPS_PROXY", " "), ("NO_PROXY", "")], None, None),
         ] {
             let proxies = proxies(vars);
@@ -209,11 +177,7 @@ mod tests {
             ("", "localhost", 80, false),
         ] {
             let proxies = proxies(&[("HTTP_PROXY", "http://p"), ("NO_PROXY", no_proxy)]);
-            assert_eq!(
-                proxies.before(false, host, port).is_none(),
-                without,
-                "{no_proxy} {host}:{port}"
-            );
+            assert_eq!(proxies.before(false, host, port).is_none(), without, "{no_proxy} {host}:{port}");
         }
     }
 
@@ -221,9 +185,6 @@ mod tests {
     fn passwords_are_not_shown() {
         let proxies = proxies(&[("ALL_PROXY", "http://user:s3cret@p:1")]);
         let shown = format!("{proxies:?}");
-        assert!(
-            !shown.contains("s3cret") && shown.contains("user@p:1"),
-            "{shown}"
-        );
+        assert!(!shown.contains("s3cret") && shown.contains("user@p:1"), "{shown}");
     }
 }

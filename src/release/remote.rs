@@ -31,10 +31,8 @@ pub(super) fn archive(
     url: &str,
     given: Option<String>,
 ) -> Result<Archive, ReleaseError> {
-    let name = url::file_name(url).ok_or_else(|| ReleaseError::BadUrl {
-        url: url::shown(url),
-        reason: "it names no file",
-    })?;
+    let name =
+        url::file_name(url).ok_or_else(|| ReleaseError::BadUrl { url: url::shown(url), reason: "it names no file" })?;
     let key = format!("{url}\n{}", want.file_name());
     let remember = |archive: Archive| {
         let url = url::shown(url);
@@ -63,15 +61,7 @@ pub(super) fn archive(
         return Ok(remember(archive));
     }
     let part = cache.folder("partial")?.join(format!("{sha256}.part"));
-    Download {
-        network,
-        want,
-        url,
-        sha256: &sha256,
-        origin: &origin,
-        part: &part,
-    }
-    .run()?;
+    Download { network, want, url, sha256: &sha256, origin: &origin, part: &part }.run()?;
     match cache.adopt(want, &sha256, &part, &url::shown(url)) {
         Ok(archive) => Ok(remember(archive)),
         Err(error) => {
@@ -94,12 +84,7 @@ fn recall(cache: &Cache, key: &str) -> Option<String> {
 }
 
 /// The digest in the `SHA256SUMS` beside the archive, and where that is.
-fn published(
-    want: &Want<'_>,
-    network: &Network,
-    url: &str,
-    name: &str,
-) -> Result<(String, String), ReleaseError> {
+fn published(want: &Want<'_>, network: &Network, url: &str, name: &str) -> Result<(String, String), ReleaseError> {
     let sums_url = url::sibling(url, "SHA256SUMS");
     let shown = url::shown(&sums_url);
     want.tell(&format!("fetching `{shown}`"), 0, None);
@@ -112,10 +97,7 @@ fn published(
     };
     let digest = digest::listed(&sums, name)
         .or_else(|| digest::listed(&sums, &want.file_name()))
-        .ok_or_else(|| ReleaseError::Unlisted {
-            sums: shown.clone(),
-            name: name.to_owned(),
-        })?;
+        .ok_or_else(|| ReleaseError::Unlisted { sums: shown.clone(), name: name.to_owned() })?;
     Ok((digest, format!("`{shown}`")))
 }
 
@@ -129,11 +111,7 @@ fn text(network: &Network, url: &str) -> Result<String, Failure> {
             n => text.extend_from_slice(&buffer[..n]),
         }
         if text.len() as u64 > SUMS_LIMIT {
-            return Err(ReleaseError::TooLarge {
-                what: url::shown(url),
-                limit: SUMS_LIMIT,
-            }
-            .into());
+            return Err(ReleaseError::TooLarge { what: url::shown(url), limit: SUMS_LIMIT }.into());
         }
     }
 }
@@ -146,10 +124,7 @@ pub(super) struct Patience<'a> {
 
 impl<'a> Patience<'a> {
     pub(super) fn new(network: &'a Network) -> Self {
-        Self {
-            network,
-            failures: 0,
-        }
+        Self { network, failures: 0 }
     }
 
     /// Waits before the next try, or gives up with the failure's error.

@@ -32,15 +32,13 @@ pub enum Source {
 impl Source {
     /// Where etcd publishes its releases, as its install page says:
     /// <https://etcd.io/docs/v3.5/install/>.
-    pub const OFFICIAL: &str = "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-{arch}.tar.gz";
+    pub const OFFICIAL: &str =
+        "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-{arch}.tar.gz";
 
     /// The official releases.
     #[must_use]
     pub fn default_official() -> Self {
-        Self::Url {
-            template: Self::OFFICIAL.to_owned(),
-            sha256: BTreeMap::new(),
-        }
+        Self::Url { template: Self::OFFICIAL.to_owned(), sha256: BTreeMap::new() }
     }
 
     /// What a user means by `--release URL-or-path`: a URL, a folder with the binaries themselves
@@ -50,25 +48,15 @@ impl Source {
     pub fn parse(text: &str) -> Self {
         let sha256 = BTreeMap::new();
         if url::scheme(text).is_some() {
-            return Self::Url {
-                template: text.to_owned(),
-                sha256,
-            };
+            return Self::Url { template: text.to_owned(), sha256 };
         }
         let path = PathBuf::from(text);
-        if holds_binaries(&path) {
-            Self::Binaries(path)
-        } else {
-            Self::Archive { path, sha256 }
-        }
+        if holds_binaries(&path) { Self::Binaries(path) } else { Self::Archive { path, sha256 } }
     }
 }
 
 fn holds_binaries(folder: &Path) -> bool {
-    folder.join("etcd").is_file()
-        || Arch::ALL
-            .iter()
-            .any(|arch| folder.join(arch.as_str()).join("etcd").is_file())
+    folder.join("etcd").is_file() || Arch::ALL.iter().any(|arch| folder.join(arch.as_str()).join("etcd").is_file())
 }
 
 #[cfg(test)]
@@ -86,20 +74,11 @@ mod tests {
         fs::write(dir.path().join("bare/etcd"), "").unwrap();
         fs::write(dir.path().join("mixed/arm64/etcd"), "").unwrap();
         let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-        let url = |template: &str| Source::Url {
-            template: template.to_owned(),
-            sha256: BTreeMap::new(),
-        };
-        let archive = |path: String| Source::Archive {
-            path: path.into(),
-            sha256: BTreeMap::new(),
-        };
+        let url = |template: &str| Source::Url { template: template.to_owned(), sha256: BTreeMap::new() };
+        let archive = |path: String| Source::Archive { path: path.into(), sha256: BTreeMap::new() };
         for (text, source) in [
             (Source::OFFICIAL.to_owned(), Source::default_official()),
-            (
-                "http://m/{version}.tgz".into(),
-                url("http://m/{version}.tgz"),
-            ),
+            ("http://m/{version}.tgz".into(), url("http://m/{version}.tgz")),
             ("FILE:///srv/e.tgz".into(), url("FILE:///srv/e.tgz")),
             // Not one that can be obtained, but a URL all the same: the error then says so.
             ("ftp://m/e.tgz".into(), url("ftp://m/e.tgz")),

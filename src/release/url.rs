@@ -8,20 +8,13 @@ use super::ReleaseError;
 pub(super) fn scheme(text: &str) -> Option<String> {
     let (scheme, _) = text.split_once("://")?;
     let valid = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     valid.then(|| scheme.to_ascii_lowercase())
 }
 
 /// The path of a `file:` URL (RFC 8089); `None` for one to be fetched by HTTP.
 pub(super) fn file_path(url: &str) -> Result<Option<PathBuf>, ReleaseError> {
-    let bad = |reason| {
-        Err(ReleaseError::BadUrl {
-            url: shown(url),
-            reason,
-        })
-    };
+    let bad = |reason| Err(ReleaseError::BadUrl { url: shown(url), reason });
     match scheme(url).as_deref() {
         Some("http" | "https") => Ok(None),
         Some("file") => {
@@ -140,25 +133,13 @@ mod tests {
     fn file_urls_name_paths() {
         for (url, path) in [
             ("file:///srv/e.tgz", Some("/srv/e.tgz")),
-            (
-                "File://localhost/srv/my%20mirror/e.tgz",
-                Some("/srv/my mirror/e.tgz"),
-            ),
+            ("File://localhost/srv/my%20mirror/e.tgz", Some("/srv/my mirror/e.tgz")),
             ("http://h/e.tgz", None),
         ] {
             assert_eq!(file_path(url).unwrap(), path.map(PathBuf::from), "{url}");
         }
-        for url in [
-            "file://srv/e.tgz",
-            "file:///a%2",
-            "file:///a%zz",
-            "file:///%ff",
-            "ftp://h/e",
-        ] {
-            assert!(
-                matches!(file_path(url), Err(ReleaseError::BadUrl { .. })),
-                "{url}"
-            );
+        for url in ["file://srv/e.tgz", "file:///a%2", "file:///a%zz", "file:///%ff", "ftp://h/e"] {
+            assert!(matches!(file_path(url), Err(ReleaseError::BadUrl { .. })), "{url}");
         }
     }
 
@@ -166,11 +147,7 @@ mod tests {
     fn names_and_neighbours() {
         for (url, name, sums) in [
             ("http://h/v1/e.tgz", Some("e.tgz"), "http://h/v1/SHA256SUMS"),
-            (
-                "http://h/e%2Bx.tgz?t=a/b",
-                Some("e+x.tgz"),
-                "http://h/SHA256SUMS?t=a/b",
-            ),
+            ("http://h/e%2Bx.tgz?t=a/b", Some("e+x.tgz"), "http://h/SHA256SUMS?t=a/b"),
             ("http://h/v1/", None, "http://h/v1/SHA256SUMS"),
         ] {
             assert_eq!(file_name(url).as_deref(), name, "{url}");

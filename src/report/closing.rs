@@ -43,12 +43,7 @@ pub(super) fn last_line(exit: ExitStatus, message: &str, seconds: f64) -> String
 }
 
 /// [`last_line`] with its sign and colour.
-pub(super) fn last_line_for_terminal(
-    look: Look,
-    exit: ExitStatus,
-    message: &str,
-    seconds: f64,
-) -> String {
+pub(super) fn last_line_for_terminal(look: Look, exit: ExitStatus, message: &str, seconds: f64) -> String {
     let Ending { word, mood } = ending(exit);
     let symbols = look.symbols;
     let head = |sign: &str| format!("{sign} {word}:");
@@ -64,30 +59,15 @@ pub(super) fn last_line_for_terminal(
 /// A row a host: `node01   ok 4  changed 3  failed 0   2.1 s`. Where that is wider than `columns`,
 /// names are cut, and on the narrowest screens the time is left out.
 pub(super) fn recap_rows(look: Look, hosts: &[HostRecap], columns: usize) -> Vec<String> {
-    let times: Vec<String> = hosts
-        .iter()
-        .map(|host| human_seconds(host.seconds))
-        .collect();
+    let times: Vec<String> = hosts.iter().map(|host| human_seconds(host.seconds)).collect();
     let digits = |number: fn(&HostRecap) -> usize| {
         let widths = hosts.iter().map(|host| number(host).to_string().len());
         widths.max().unwrap_or(1)
     };
-    let (ok, changed, failed) = (
-        digits(|h| h.ok),
-        digits(|h| h.changed),
-        digits(|h| h.failed),
-    );
-    let time = times
-        .iter()
-        .map(|time| width(time))
-        .max()
-        .unwrap_or_default();
+    let (ok, changed, failed) = (digits(|h| h.ok), digits(|h| h.changed), digits(|h| h.failed));
+    let time = times.iter().map(|time| width(time)).max().unwrap_or_default();
     let names: Vec<String> = hosts.iter().map(|host| one_line(&host.host)).collect();
-    let widest = names
-        .iter()
-        .map(|name| width(name))
-        .max()
-        .unwrap_or_default();
+    let widest = names.iter().map(|name| width(name)).max().unwrap_or_default();
 
     let counts = "   ok   changed   failed ".len() + ok + changed + failed;
     let room = columns.saturating_sub(counts);
@@ -119,11 +99,7 @@ fn weigh(
     digits: usize,
 ) -> String {
     let text = format!("{word} {number:>digits$}");
-    if number == 0 {
-        style.dim(text)
-    } else {
-        colour(style, text)
-    }
+    if number == 0 { style.dim(text) } else { colour(style, text) }
 }
 
 #[cfg(test)]
@@ -131,28 +107,15 @@ mod tests {
     use super::*;
     use crate::report::Symbols;
 
-    const BARE: Look = Look {
-        style: Style::new(false),
-        symbols: Symbols::UNICODE,
-    };
+    const BARE: Look = Look { style: Style::new(false), symbols: Symbols::UNICODE };
 
     fn host(host: &str, ok: usize, changed: usize, failed: usize, seconds: f64) -> HostRecap {
-        HostRecap {
-            host: host.into(),
-            ok,
-            changed,
-            failed,
-            seconds,
-        }
+        HostRecap { host: host.into(), ok, changed, failed, seconds }
     }
 
     #[test]
     fn rows_line_up() {
-        let hosts = [
-            host("node01", 4, 13, 0, 2.1),
-            host("節点二", 4, 3, 1, 75.0),
-            host("controller", 10, 0, 0, 0.02),
-        ];
+        let hosts = [host("node01", 4, 13, 0, 2.1), host("節点二", 4, 3, 1, 75.0), host("controller", 10, 0, 0, 0.02)];
         assert_eq!(
             recap_rows(BARE, &hosts, 80),
             [
@@ -183,15 +146,10 @@ mod tests {
 
     #[test]
     fn colour_follows_the_counts() {
-        let look = Look {
-            style: Style::new(true),
-            ..BARE
-        };
+        let look = Look { style: Style::new(true), ..BARE };
         assert_eq!(
             recap_rows(look, &[host("a", 1, 0, 2, 1.0)], 80),
-            [
-                "a   \x1b[32mok 1\x1b[0m  \x1b[2mchanged 0\x1b[0m  \x1b[31mfailed 2\x1b[0m   \x1b[2m1.0 s\x1b[0m"
-            ]
+            ["a   \x1b[32mok 1\x1b[0m  \x1b[2mchanged 0\x1b[0m  \x1b[31mfailed 2\x1b[0m   \x1b[2m1.0 s\x1b[0m"]
         );
     }
 

@@ -51,10 +51,7 @@ fn visible_line(line: &str) -> String {
     let line = line.strip_suffix('\n').unwrap_or(line);
     let bare = line.trim_end();
     let space = &line[bare.len()..];
-    let space: String = space
-        .chars()
-        .map(|c| if c == '\r' { '\u{fffd}' } else { c })
-        .collect();
+    let space: String = space.chars().map(|c| if c == '\r' { '\u{fffd}' } else { c }).collect();
     let bare: Vec<String> = bare.split('\t').map(visible_words).collect();
     format!("{}{space}", bare.join("\t"))
 }
@@ -109,13 +106,7 @@ mod tests {
 
     #[test]
     fn coloured_and_without_tricks() {
-        let shown = diff(
-            Style::new(true),
-            "n",
-            "/f",
-            Some("\tx  \n"),
-            Some("\x1b[2Jx\r\n"),
-        );
+        let shown = diff(Style::new(true), "n", "/f", Some("\tx  \n"), Some("\x1b[2Jx\r\n"));
         assert_eq!(
             shown,
             "\x1b[1m--- /f (on n)\x1b[0m\n\x1b[1m+++ /f (wanted)\x1b[0m\n\x1b[36m@@ -1 +1 @@\x1b[0m\n\

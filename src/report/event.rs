@@ -134,9 +134,6 @@ fn exit_code<S: serde::Serializer>(exit: &ExitStatus, serializer: S) -> Result<S
 }
 
 /// Keeps a span such as 0.30000000000000004 out of what others parse.
-fn to_the_millisecond<S: serde::Serializer>(
-    seconds: &f64,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn to_the_millisecond<S: serde::Serializer>(seconds: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((seconds * 1000.0).round() / 1000.0)
 }

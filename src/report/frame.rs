@@ -27,22 +27,11 @@ impl Frame {
     /// The line for one host.
     pub fn line(self, row: &Row, now: OffsetDateTime) -> String {
         let Look { style, symbols } = self.look;
-        let name = pad(
-            &cut(&one_line(&row.host), self.name, symbols.cut),
-            self.name,
-        );
+        let name = pad(&cut(&one_line(&row.host), self.name, symbols.cut), self.name);
         let line = match &row.state {
             State::Waiting => style.dim(format!("{} {name}  waiting", symbols.waiting)),
-            State::Idle { task } => style.dim(format!(
-                "{} {name}  {} done",
-                symbols.waiting,
-                one_line(task)
-            )),
-            State::Failed { task } => style.bad(format!(
-                "{} {name}  {} failed",
-                symbols.failed,
-                one_line(task)
-            )),
+            State::Idle { task } => style.dim(format!("{} {name}  {} done", symbols.waiting, one_line(task))),
+            State::Failed { task } => style.bad(format!("{} {name}  {} failed", symbols.failed, one_line(task))),
             State::Running(running) => {
                 let sign = style.busy(spinner(symbols.spinner, now));
                 let room = self.columns.saturating_sub(1 + 1 + self.name + 2);
@@ -59,44 +48,26 @@ impl Frame {
     /// `wait_healthy  waiting for a leader  12 s`; the task goes first where room is short.
     fn wait(self, running: &Running, now: OffsetDateTime, room: usize) -> String {
         let seconds = (now - running.since).as_seconds_f64();
-        let elapsed = if seconds >= 1.0 {
-            format!("  {}", whole_seconds(seconds.floor()))
-        } else {
-            String::new()
-        };
+        let elapsed = if seconds >= 1.0 { format!("  {}", whole_seconds(seconds.floor())) } else { String::new() };
         let full = match running.message.as_str() {
             "" => running.task.clone(),
             message => format!("{}  {message}", running.task),
         };
         let room = room.saturating_sub(width(&elapsed));
-        let text = if width(&full) <= room || running.message.is_empty() {
-            full
-        } else {
-            running.message.clone()
-        };
+        let text = if width(&full) <= room || running.message.is_empty() { full } else { running.message.clone() };
         let text = cut(&text, room, self.look.symbols.cut);
         format!("{text}{}", self.look.style.dim(elapsed))
     }
 
     /// `stage_release  uploading etcd 3.5.16  ━━━━━━━━━───── 12.4/19.8 MiB  41.2 MiB/s  1 s left`,
     /// or the first of its shorter forms that fits.
-    fn transfer(
-        self,
-        running: &Running,
-        transfer: &Transfer,
-        now: OffsetDateTime,
-        room: usize,
-    ) -> String {
+    fn transfer(self, running: &Running, transfer: &Transfer, now: OffsetDateTime, room: usize) -> String {
         // A rate is never negative and far below the largest number.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let rate = transfer
-            .rate(now)
-            .map(|rate| format!("{}/s", human_bytes(rate as u64)));
+        let rate = transfer.rate(now).map(|rate| format!("{}/s", human_bytes(rate as u64)));
         // Rate and rest come and go; their room stays, or the bar would jump.
         let rate = pad_left(&rate.unwrap_or_default(), 10);
-        let left = transfer
-            .remaining(now)
-            .map(|rest| format!("{} left", whole_seconds(rest.ceil())));
+        let left = transfer.remaining(now).map(|rest| format!("{} left", whole_seconds(rest.ceil())));
         let left = pad(&left.unwrap_or_default(), 9);
         let whole = self.message;
         let forms = match transfer.total {
@@ -120,9 +91,7 @@ impl Frame {
                 ]
             }
         };
-        let fits = forms
-            .iter()
-            .find(|form| form.columns() + form.message <= room);
+        let fits = forms.iter().find(|form| form.columns() + form.message <= room);
         let Some(form) = fits.or(forms.last()) else {
             return String::new();
         };
@@ -132,10 +101,7 @@ impl Frame {
         if form.task > 0 {
             text.push_str(&format!("{}  ", pad(&running.task, form.task)));
         }
-        text.push_str(&pad(
-            &cut(&running.message, message, self.look.symbols.cut),
-            message,
-        ));
+        text.push_str(&pad(&cut(&running.message, message, self.look.symbols.cut), message));
         text.push_str("  ");
         if let (Some(total), true) = (transfer.total, form.bar > 0) {
             let columns = (form.bar + free - message).min(BAR.1);
@@ -152,10 +118,7 @@ impl Frame {
             total => usize::try_from(share / u128::from(total)).unwrap_or(columns),
         };
         let Look { style, symbols } = self.look;
-        let (full, empty) = (
-            symbols.full.repeat(full),
-            symbols.empty.repeat(columns - full),
-        );
+        let (full, empty) = (symbols.full.repeat(full), symbols.empty.repeat(columns - full));
         format!("{}{}", style.busy(full), style.dim(empty))
     }
 }
@@ -176,12 +139,7 @@ impl Form {
     fn new(task: usize, bar: usize, figures: [&str; 3], message: usize) -> Self {
         let figures = figures.into_iter().filter(|figure| !figure.is_empty());
         let figures = figures.collect::<Vec<_>>().join("  ");
-        Self {
-            task,
-            bar,
-            figures,
-            message,
-        }
+        Self { task, bar, figures, message }
     }
 
     /// The columns of all but the message, spaces between the parts included.
@@ -194,8 +152,5 @@ impl Form {
 /// Ten pictures a second.
 fn spinner(pictures: &[&'static str], now: OffsetDateTime) -> &'static str {
     let tenths = usize::try_from(now.unix_timestamp_nanos() / 100_000_000).unwrap_or_default();
-    pictures
-        .get(tenths % pictures.len().max(1))
-        .copied()
-        .unwrap_or_default()
+    pictures.get(tenths % pictures.len().max(1)).copied().unwrap_or_default()
 }

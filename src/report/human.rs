@@ -72,8 +72,7 @@ fn scale(bytes: u64) -> (u32, &'static str) {
     for (step, name) in UNITS.iter().enumerate() {
         let step = u32::try_from(step).unwrap_or_default();
         // 1023.95 KiB would be written 1024.0 KiB: it belongs to the next unit.
-        let reached = step == 0
-            || u128::from(bytes) * 20 >= (1u128 << (10 * step)) * 20 - (1u128 << (10 * (step - 1)));
+        let reached = step == 0 || u128::from(bytes) * 20 >= (1u128 << (10 * step)) * 20 - (1u128 << (10 * (step - 1)));
         if reached {
             (power, unit) = (step, name);
         }

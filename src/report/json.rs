@@ -28,10 +28,7 @@ pub fn json_line(at: OffsetDateTime, event: &Event) -> String {
     let line = Line {
         v: VERSION,
         // Formatting fails for no date; a line without its time would still be a line.
-        time: at
-            .to_offset(UtcOffset::UTC)
-            .format(RFC3339)
-            .unwrap_or_default(),
+        time: at.to_offset(UtcOffset::UTC).format(RFC3339).unwrap_or_default(),
         event,
     };
     // No event holds a map with keys that JSON cannot write.
@@ -74,10 +71,7 @@ impl<W: Write + Send> Sink for JsonLines<W> {
                 self.out = None;
                 Ok(())
             }
-            Err(source) => Err(ReportError::Stream {
-                stream: "stdout",
-                source,
-            }),
+            Err(source) => Err(ReportError::Stream { stream: "stdout", source }),
         }
     }
 }

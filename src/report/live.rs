@@ -49,22 +49,13 @@ impl Live {
     pub fn note(&mut self, at: OffsetDateTime, event: &Event) {
         match event {
             Event::PlayStarted { hosts, .. } => {
-                let waiting = hosts.iter().map(|host| Row {
-                    host: host.clone(),
-                    state: State::Waiting,
-                });
+                let waiting = hosts.iter().map(|host| Row { host: host.clone(), state: State::Waiting });
                 self.rows = waiting.collect();
             }
             Event::TaskStarted { host, task } => {
                 self.row(host).state = State::Running(Running::new(task, at));
             }
-            Event::TaskProgress {
-                host,
-                task,
-                message,
-                done,
-                total,
-            } => {
+            Event::TaskProgress { host, task, message, done, total } => {
                 let state = &mut self.row(host).state;
                 let mut running = match std::mem::replace(state, State::Waiting) {
                     State::Running(running) if running.task == *task => running,
@@ -81,18 +72,11 @@ impl Live {
                 running.message = message;
                 *state = State::Running(running);
             }
-            Event::TaskFinished {
-                host,
-                task,
-                outcome,
-                ..
-            } => {
+            Event::TaskFinished { host, task, outcome, .. } => {
                 let task = task.clone();
                 self.row(host).state = match outcome {
                     Outcome::Failed { .. } => State::Failed { task },
-                    Outcome::Ok | Outcome::Changed { .. } | Outcome::Skipped { .. } => {
-                        State::Idle { task }
-                    }
+                    Outcome::Ok | Outcome::Changed { .. } | Outcome::Skipped { .. } => State::Idle { task },
                 };
             }
             Event::RunFinished { .. } => self.rows.clear(),
@@ -102,13 +86,7 @@ impl Live {
 
     /// The lines, each within `columns` and all within two thirds of `height`; the busy and the failed
     /// hosts are shown, and the others counted, where not all have room.
-    pub fn lines(
-        &self,
-        now: OffsetDateTime,
-        columns: usize,
-        height: usize,
-        look: Look,
-    ) -> Vec<String> {
+    pub fn lines(&self, now: OffsetDateTime, columns: usize, height: usize, look: Look) -> Vec<String> {
         let shown = self.shown(height);
         let widest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or_default();
         let all = shown.iter().copied();
@@ -118,18 +96,8 @@ impl Live {
             look,
             columns,
             name: name_room(names, columns),
-            task: widest(
-                &mut all
-                    .clone()
-                    .filter_map(Row::transfer)
-                    .map(|(running, _)| width(&running.task)),
-            ),
-            message: widest(
-                &mut all
-                    .clone()
-                    .filter_map(Row::transfer)
-                    .map(|(running, _)| width(&running.message)),
-            ),
+            task: widest(&mut all.clone().filter_map(Row::transfer).map(|(running, _)| width(&running.task))),
+            message: widest(&mut all.clone().filter_map(Row::transfer).map(|(running, _)| width(&running.message))),
         };
         let mut lines: Vec<String> = all.map(|row| frame.line(row, now)).collect();
         if shown.len() < self.rows.len() {
@@ -147,9 +115,7 @@ impl Live {
         }
         // Where not all are shown, those that rest are only counted.
         let rank = |index: &usize| self.rows[*index].state.rank();
-        let mut chosen: Vec<usize> = (0..self.rows.len())
-            .filter(|index| rank(index) <= 1)
-            .collect();
+        let mut chosen: Vec<usize> = (0..self.rows.len()).filter(|index| rank(index) <= 1).collect();
         chosen.sort_by_key(rank);
         chosen.truncate(room - 1);
         chosen.sort_unstable();
@@ -160,28 +126,20 @@ impl Live {
     fn rest(&self, shown: &[&Row], frame: Frame) -> String {
         let words = ["running", "failed", "idle", "waiting"];
         let counts = words.iter().enumerate().filter_map(|(rank, word)| {
-            let of_rank = |rows: &mut dyn Iterator<Item = &Row>| {
-                rows.filter(|row| row.state.rank() == rank).count()
-            };
+            let of_rank = |rows: &mut dyn Iterator<Item = &Row>| rows.filter(|row| row.state.rank() == rank).count();
             let hidden = of_rank(&mut self.rows.iter()) - of_rank(&mut shown.iter().copied());
             (hidden > 0).then(|| format!("{hidden} {word}"))
         });
         let counts: Vec<String> = counts.collect();
         let more = count(self.rows.len() - shown.len(), "more host");
-        let line = frame
-            .look
-            .style
-            .dim(format!("  {more}: {}", counts.join(", ")));
+        let line = frame.look.style.dim(format!("  {more}: {}", counts.join(", ")));
         cut(&line, frame.columns, frame.look.symbols.cut)
     }
 
     fn row(&mut self, host: &str) -> &mut Row {
         let known = self.rows.iter().position(|row| row.host == host);
         let index = known.unwrap_or_else(|| {
-            self.rows.push(Row {
-                host: host.to_string(),
-                state: State::Waiting,
-            });
+            self.rows.push(Row { host: host.to_string(), state: State::Waiting });
             self.rows.len() - 1
         });
         &mut self.rows[index]
@@ -211,12 +169,7 @@ impl State {
 
 impl Running {
     fn new(task: &str, since: OffsetDateTime) -> Self {
-        Self {
-            task: task.to_string(),
-            since,
-            message: String::new(),
-            transfer: None,
-        }
+        Self { task: task.to_string(), since, message: String::new(), transfer: None }
     }
 }
 
@@ -228,10 +181,7 @@ mod tests {
     use time::Duration;
     use time::macros::datetime;
 
-    const BARE: Look = Look {
-        style: Style::new(false),
-        symbols: Symbols::UNICODE,
-    };
+    const BARE: Look = Look { style: Style::new(false), symbols: Symbols::UNICODE };
     const ETCD: u64 = 20_761_804;
 
     fn at(seconds: f64) -> OffsetDateTime {
@@ -247,50 +197,25 @@ mod tests {
     }
 
     fn progress(host: &str, message: &str, done: Option<u64>, total: Option<u64>) -> Event {
-        Event::TaskProgress {
-            host: host.into(),
-            task: "stage_release".into(),
-            message: message.into(),
-            done,
-            total,
-        }
+        Event::TaskProgress { host: host.into(), task: "stage_release".into(), message: message.into(), done, total }
     }
 
     fn finished(host: &str, outcome: Outcome) -> Event {
-        Event::TaskFinished {
-            host: host.into(),
-            task: "preflight".into(),
-            outcome,
-            seconds: 0.4,
-        }
+        Event::TaskFinished { host: host.into(), task: "preflight".into(), outcome, seconds: 0.4 }
     }
 
     /// Six hosts, each in another state.
     fn six() -> Live {
         let mut live = Live::default();
         let upload = "uploading etcd 3.5.16";
-        let failed = Outcome::Failed {
-            error: "no".into(),
-            hint: None,
-        };
+        let failed = Outcome::Failed { error: "no".into(), hint: None };
         for (second, event) in [
-            (
-                0.0,
-                play(&["node01", "節点二", "node03", "node04", "node05", "node06"]),
-            ),
+            (0.0, play(&["node01", "節点二", "node03", "node04", "node05", "node06"])),
             (0.0, progress("node01", upload, Some(0), Some(ETCD))),
             (1.0, progress("node01", upload, Some(ETCD / 4), Some(ETCD))),
             (0.0, progress("節点二", upload, Some(0), Some(ETCD))),
             (1.0, progress("節点二", upload, Some(ETCD), Some(ETCD))),
-            (
-                0.0,
-                progress(
-                    "node03",
-                    "waiting until the member has caught up",
-                    None,
-                    None,
-                ),
-            ),
+            (0.0, progress("node03", "waiting until the member has caught up", None, None)),
             (0.0, finished("node04", Outcome::Ok)),
             (0.0, finished("node05", failed)),
         ] {
@@ -349,18 +274,12 @@ mod tests {
 ⠋ node03  stage_release  waiting until the member has caught up  2 s
   3 more hosts: 1 failed, 1 idle, 1 waiting"
         );
-        assert_eq!(
-            picture(&six(), 80, 1),
-            "  6 more hosts: 3 running, 1 failed, 1 idle, 1 waiting"
-        );
+        assert_eq!(picture(&six(), 80, 1), "  6 more hosts: 3 running, 1 failed, 1 idle, 1 waiting");
     }
 
     #[test]
     fn without_unicode_and_without_a_total() {
-        let look = Look {
-            symbols: Symbols::ASCII,
-            ..BARE
-        };
+        let look = Look { symbols: Symbols::ASCII, ..BARE };
         let mut live = Live::default();
         live.note(at(0.0), &progress("a", "up", Some(0), Some(100)));
         live.note(at(1.0), &progress("a", "up", Some(50), Some(100)));

@@ -85,9 +85,6 @@ impl crate::error::Explain for ReportError {}
 /// The event that tells the user of `error`.
 impl From<ReportError> for Event {
     fn from(error: ReportError) -> Self {
-        Self::Warning {
-            host: None,
-            message: crate::error::Error::from(error).line(),
-        }
+        Self::Warning { host: None, message: crate::error::Error::from(error).line() }
     }
 }

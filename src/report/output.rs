@@ -31,10 +31,7 @@ impl Output {
 
     /// Other writers in their place.
     pub fn new(stdout: impl Write + Send + 'static, stderr: impl Write + Send + 'static) -> Self {
-        Self {
-            stdout: Arc::new(Mutex::new(stdout)),
-            stderr: Arc::new(Mutex::new(stderr)),
-        }
+        Self { stdout: Arc::new(Mutex::new(stdout)), stderr: Arc::new(Mutex::new(stderr)) }
     }
 
     /// Writes data to stdout, as it is, and at once.
@@ -44,10 +41,9 @@ impl Output {
     /// If stdout takes it no more, for example on a full disk. A closed pipe (`| head -1`) is no error.
     pub fn out(&self, text: &str) -> Result<(), ReportError> {
         match write(&self.stdout, text) {
-            Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(ReportError::Stream {
-                stream: "stdout",
-                source,
-            }),
+            Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+                Err(ReportError::Stream { stream: "stdout", source })
+            }
             _ => Ok(()),
         }
     }

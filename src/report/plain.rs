@@ -38,20 +38,13 @@ struct Running {
 
 impl Lines {
     pub fn new(detail: Detail) -> Self {
-        Self {
-            detail,
-            running: Vec::new(),
-        }
+        Self { detail, running: Vec::new() }
     }
 
     /// The lines for `event`, mostly one.
     pub fn tell(&mut self, at: OffsetDateTime, event: &Event) -> Vec<String> {
         match event {
-            Event::RunStarted {
-                command,
-                cluster,
-                hosts,
-            } => {
+            Event::RunStarted { command, cluster, hosts } => {
                 let hosts = count(hosts.len(), "host");
                 stamped(at, &format!("{command}: cluster {cluster}, {hosts}"))
             }
@@ -64,47 +57,22 @@ impl Lines {
             }
             Event::TaskStarted { host, task } => {
                 self.begin(at, host, task);
-                if self.detail.verbose {
-                    about(at, host, task, "started")
-                } else {
-                    Vec::new()
-                }
+                if self.detail.verbose { about(at, host, task, "started") } else { Vec::new() }
             }
-            Event::TaskProgress {
-                host,
-                task,
-                message,
-                done,
-                total,
-            } => self.progress(at, host, task, message, done.map(|done| (done, *total))),
-            Event::TaskFinished {
-                host,
-                task,
-                outcome,
-                seconds,
-            } => {
+            Event::TaskProgress { host, task, message, done, total } => {
+                self.progress(at, host, task, message, done.map(|done| (done, *total)))
+            }
+            Event::TaskFinished { host, task, outcome, seconds } => {
                 self.running.retain(|running| running.host != *host);
                 ending(at, host, task, outcome, *seconds)
             }
             Event::Warning { host, message } => {
-                let host = host
-                    .as_ref()
-                    .map(|host| format!("{host} "))
-                    .unwrap_or_default();
+                let host = host.as_ref().map(|host| format!("{host} ")).unwrap_or_default();
                 stamped(at, &format!("{host}warning: {}", one_line(message)))
             }
-            Event::RunFinished {
-                exit,
-                message,
-                recap,
-                seconds,
-                ..
-            } => {
+            Event::RunFinished { exit, message, recap, seconds, .. } => {
                 self.running.clear();
-                let look = Look {
-                    style: Style::new(false),
-                    symbols: Symbols::ASCII,
-                };
+                let look = Look { style: Style::new(false), symbols: Symbols::ASCII };
                 let mut lines = recap_rows(look, recap, usize::MAX);
                 if let Some(path) = &self.detail.run_log
                     && !matches!(exit, ExitStatus::Done | ExitStatus::Pending)
@@ -130,12 +98,7 @@ impl Lines {
                 message => message,
             };
             let span = human_seconds((now - running.began).as_seconds_f64());
-            lines.extend(about(
-                now,
-                &running.host,
-                &running.task,
-                &format!("{message} ({span} so far)"),
-            ));
+            lines.extend(about(now, &running.host, &running.task, &format!("{message} ({span} so far)")));
         }
         lines
     }
@@ -164,10 +127,7 @@ impl Lines {
         moved: Option<(u64, Option<u64>)>,
     ) -> Vec<String> {
         let message = one_line(message);
-        let known = self
-            .running
-            .iter()
-            .position(|running| running.host == host && running.task == task);
+        let known = self.running.iter().position(|running| running.host == host && running.task == task);
         let running = match known {
             Some(index) => &mut self.running[index],
             None => self.begin(at, host, task),
@@ -177,9 +137,7 @@ impl Lines {
             running.message = message;
         }
         if let Some((done, total)) = moved {
-            let transfer = running
-                .transfer
-                .get_or_insert_with(|| Transfer::new(at, done, total));
+            let transfer = running.transfer.get_or_insert_with(|| Transfer::new(at, done, total));
             transfer.note(at, done, total);
         }
         let complete = running.transfer.as_ref().is_some_and(Transfer::is_complete);
@@ -189,10 +147,7 @@ impl Lines {
             return Vec::new();
         }
         running.said = at;
-        let moved = running
-            .transfer
-            .as_ref()
-            .map(|transfer| moved_so_far(transfer, at));
+        let moved = running.transfer.as_ref().map(|transfer| moved_so_far(transfer, at));
         let text = match moved {
             Some(moved) => format!("{}: {moved}", running.message),
             None => running.message.clone(),
@@ -205,53 +160,28 @@ impl Lines {
 fn moved_so_far(transfer: &Transfer, at: OffsetDateTime) -> String {
     // A rate is never negative and far below the largest number.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let rate = transfer
-        .rate(at)
-        .map(|rate| format!(", {}/s", human_bytes(rate as u64)));
+    let rate = transfer.rate(at).map(|rate| format!(", {}/s", human_bytes(rate as u64)));
     let rate = rate.unwrap_or_default();
     match transfer.total {
         Some(total) => {
             let ratio = human_ratio(transfer.done, total);
-            format!(
-                "{} ({} %){rate}",
-                ratio.trim_start(),
-                percent(transfer.done, total)
-            )
+            format!("{} ({} %){rate}", ratio.trim_start(), percent(transfer.done, total))
         }
         None => format!("{}{rate}", human_bytes(transfer.done)),
     }
 }
 
-fn ending(
-    at: OffsetDateTime,
-    host: &str,
-    task: &str,
-    outcome: &Outcome,
-    seconds: f64,
-) -> Vec<String> {
+fn ending(at: OffsetDateTime, host: &str, task: &str, outcome: &Outcome, seconds: f64) -> Vec<String> {
     // Shorter tasks would only fill the log with numbers.
-    let span = if seconds >= 1.0 {
-        format!(" ({})", human_seconds(seconds))
-    } else {
-        String::new()
-    };
+    let span = if seconds >= 1.0 { format!(" ({})", human_seconds(seconds)) } else { String::new() };
     match outcome {
         Outcome::Ok => about(at, host, task, &format!("ok{span}")),
-        Outcome::Changed { changes } if changes.is_empty() => {
-            about(at, host, task, &format!("changed{span}"))
-        }
+        Outcome::Changed { changes } if changes.is_empty() => about(at, host, task, &format!("changed{span}")),
         Outcome::Changed { changes } => {
             let changes: Vec<String> = changes.iter().map(|change| one_line(change)).collect();
-            about(
-                at,
-                host,
-                task,
-                &format!("changed: {}{span}", changes.join("; ")),
-            )
+            about(at, host, task, &format!("changed: {}{span}", changes.join("; ")))
         }
-        Outcome::Skipped { reason } => {
-            about(at, host, task, &format!("skipped: {}", one_line(reason)))
-        }
+        Outcome::Skipped { reason } => about(at, host, task, &format!("skipped: {}", one_line(reason))),
         Outcome::Failed { error, hint } => {
             let mut lines = about(at, host, task, &format!("failed{span}: {}", visible(error)));
             if let Some(hint) = hint {
@@ -279,9 +209,7 @@ fn stamped(at: OffsetDateTime, text: &str) -> Vec<String> {
 fn clock(at: OffsetDateTime) -> String {
     let format = format_description!("[hour]:[minute]:[second]Z");
     // Formatting a time of day cannot fail.
-    at.to_offset(UtcOffset::UTC)
-        .format(format)
-        .unwrap_or_default()
+    at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
 }
 
 /// Writes plain lines, to stderr as a rule.
@@ -302,10 +230,7 @@ impl Plain<io::Stderr> {
 impl<W: Write> Plain<W> {
     /// On any writer.
     pub fn new(out: W, detail: Detail) -> Self {
-        Self {
-            lines: Lines::new(detail),
-            out: Some(out),
-        }
+        Self { lines: Lines::new(detail), out: Some(out) }
     }
 
     fn write(&mut self, lines: &[String]) -> Result<(), ReportError> {
@@ -322,10 +247,7 @@ impl<W: Write> Plain<W> {
                 self.out = None;
                 match source.kind() {
                     io::ErrorKind::BrokenPipe => Ok(()),
-                    _ => Err(ReportError::Stream {
-                        stream: "stderr",
-                        source,
-                    }),
+                    _ => Err(ReportError::Stream { stream: "stderr", source }),
                 }
             }
         }
@@ -366,38 +288,23 @@ mod tests {
     }
 
     fn finished(outcome: Outcome, seconds: f64) -> Event {
-        Event::TaskFinished {
-            host: "node01".into(),
-            task: "stage_release".into(),
-            outcome,
-            seconds,
-        }
+        Event::TaskFinished { host: "node01".into(), task: "stage_release".into(), outcome, seconds }
     }
 
     fn started() -> Event {
-        Event::TaskStarted {
-            host: "node01".into(),
-            task: "stage_release".into(),
-        }
+        Event::TaskStarted { host: "node01".into(), task: "stage_release".into() }
     }
 
     #[test]
     fn one_line_an_event() {
-        let changes = vec![
-            "etcd 3.5.16 uploaded (19.8 MiB)\nand unpacked".into(),
-            "links".into(),
-        ];
+        let changes = vec!["etcd 3.5.16 uploaded (19.8 MiB)\nand unpacked".into(), "links".into()];
         let failed = Outcome::Failed {
             error: "`tar` exited with status 2:\ntar: \x1b[31mno space".into(),
             hint: Some("free 120 MiB".into()),
         };
         let cases: Vec<(Event, &[&str])> = vec![
             (
-                Event::RunStarted {
-                    command: "deploy".into(),
-                    cluster: "prod".into(),
-                    hosts: vec!["node01".into()],
-                },
+                Event::RunStarted { command: "deploy".into(), cluster: "prod".into(), hosts: vec!["node01".into()] },
                 &["10:14:30Z deploy: cluster prod, 1 host"],
             ),
             (
@@ -409,39 +316,21 @@ mod tests {
                 &["10:14:30Z play: Stage all (2 hosts, parallel)"],
             ),
             (
-                Event::PlayStarted {
-                    play: "Verify".into(),
-                    mode: "parallel".into(),
-                    hosts: vec!["controller".into()],
-                },
+                Event::PlayStarted { play: "Verify".into(), mode: "parallel".into(), hosts: vec!["controller".into()] },
                 &["10:14:30Z play: Verify (controller)"],
             ),
             (started(), &[]),
-            (
-                finished(Outcome::Ok, 0.99),
-                &["10:14:30Z node01 stage_release: ok"],
-            ),
-            (
-                finished(Outcome::Ok, 1.0),
-                &["10:14:30Z node01 stage_release: ok (1.0 s)"],
-            ),
+            (finished(Outcome::Ok, 0.99), &["10:14:30Z node01 stage_release: ok"]),
+            (finished(Outcome::Ok, 1.0), &["10:14:30Z node01 stage_release: ok (1.0 s)"]),
             (
                 finished(Outcome::Changed { changes }, 2.1),
                 &[
                     "10:14:30Z node01 stage_release: changed: etcd 3.5.16 uploaded (19.8 MiB) / and unpacked; links (2.1 s)",
                 ],
             ),
+            (finished(Outcome::Changed { changes: vec![] }, 0.1), &["10:14:30Z node01 stage_release: changed"]),
             (
-                finished(Outcome::Changed { changes: vec![] }, 0.1),
-                &["10:14:30Z node01 stage_release: changed"],
-            ),
-            (
-                finished(
-                    Outcome::Skipped {
-                        reason: "not its turn".into(),
-                    },
-                    0.0,
-                ),
+                finished(Outcome::Skipped { reason: "not its turn".into() }, 0.0),
                 &["10:14:30Z node01 stage_release: skipped: not its turn"],
             ),
             (
@@ -453,17 +342,11 @@ mod tests {
                 ],
             ),
             (
-                Event::Warning {
-                    host: Some("node01".into()),
-                    message: "the clock is behind".into(),
-                },
+                Event::Warning { host: Some("node01".into()), message: "the clock is behind".into() },
                 &["10:14:30Z node01 warning: the clock is behind"],
             ),
             (
-                Event::Warning {
-                    host: None,
-                    message: "an even number of members".into(),
-                },
+                Event::Warning { host: None, message: "an even number of members".into() },
                 &["10:14:30Z warning: an even number of members"],
             ),
         ];
@@ -471,14 +354,8 @@ mod tests {
         for (event, expected) in cases {
             assert_eq!(lines.tell(at(0.0), &event), expected);
         }
-        let mut verbose = Lines::new(Detail {
-            verbose: true,
-            run_log: None,
-        });
-        assert_eq!(
-            verbose.tell(at(0.0), &started()),
-            ["10:14:30Z node01 stage_release: started"]
-        );
+        let mut verbose = Lines::new(Detail { verbose: true, run_log: None });
+        assert_eq!(verbose.tell(at(0.0), &started()), ["10:14:30Z node01 stage_release: started"]);
     }
 
     #[test]
@@ -489,10 +366,7 @@ mod tests {
         for tenth in 0..=120u32 {
             let done = (ETCD / 120 * u64::from(tenth)).min(ETCD);
             let done = if tenth == 120 { ETCD } else { done };
-            said.extend(lines.tell(
-                at(f64::from(tenth) / 10.0),
-                &progress("uploading", Some((done, Some(ETCD)))),
-            ));
+            said.extend(lines.tell(at(f64::from(tenth) / 10.0), &progress("uploading", Some((done, Some(ETCD))))));
         }
         said.extend(lines.tell(at(12.1), &progress("uploading", Some((ETCD, Some(ETCD))))));
         said.extend(lines.tell(at(12.2), &progress("unpacking", None)));
@@ -513,16 +387,10 @@ mod tests {
         let mut lines = Lines::new(Detail::default());
         lines.tell(at(0.0), &started());
         assert!(lines.tick(at(29.9)).is_empty());
-        assert_eq!(
-            lines.tick(at(30.0)),
-            ["10:15:00Z node01 stage_release: still running (30 s so far)"]
-        );
+        assert_eq!(lines.tick(at(30.0)), ["10:15:00Z node01 stage_release: still running (30 s so far)"]);
         assert!(lines.tick(at(30.1)).is_empty());
         lines.tell(at(31.0), &progress("waiting for a leader", None));
-        assert_eq!(
-            lines.tick(at(65.0)),
-            ["10:15:35Z node01 stage_release: waiting for a leader (1 min 05 s so far)"]
-        );
+        assert_eq!(lines.tick(at(65.0)), ["10:15:35Z node01 stage_release: waiting for a leader (1 min 05 s so far)"]);
         lines.tell(at(66.0), &finished(Outcome::Ok, 66.0));
         assert!(lines.tick(at(200.0)).is_empty());
     }
@@ -530,13 +398,7 @@ mod tests {
     #[test]
     fn the_end_names_the_run_log_only_when_needed() {
         let end = |exit| {
-            let recap = crate::report::HostRecap {
-                host: "node01".into(),
-                ok: 4,
-                changed: 3,
-                failed: 0,
-                seconds: 2.1,
-            };
+            let recap = crate::report::HostRecap { host: "node01".into(), ok: 4, changed: 3, failed: 0, seconds: 2.1 };
             let event = Event::RunFinished {
                 command: "deploy".into(),
                 cluster: "prod".into(),
@@ -546,27 +408,13 @@ mod tests {
                 seconds: 4.2,
             };
             let run_log = Some("/s/run.jsonl".into());
-            Lines::new(Detail {
-                verbose: false,
-                run_log,
-            })
-            .tell(at(4.2), &event)
+            Lines::new(Detail { verbose: false, run_log }).tell(at(4.2), &event)
         };
         let recap = "node01   ok 4  changed 3  failed 0   2.1 s";
-        assert_eq!(
-            end(ExitStatus::Done),
-            [
-                recap,
-                "done: cluster prod is healthy, 3 of 3 members (4.2 s)"
-            ]
-        );
+        assert_eq!(end(ExitStatus::Done), [recap, "done: cluster prod is healthy, 3 of 3 members (4.2 s)"]);
         assert_eq!(
             end(ExitStatus::Unhealthy),
-            [
-                recap,
-                "run log: /s/run.jsonl",
-                "unhealthy: cluster prod is healthy, 3 of 3 members (4.2 s)"
-            ]
+            [recap, "run log: /s/run.jsonl", "unhealthy: cluster prod is healthy, 3 of 3 members (4.2 s)"]
         );
     }
 }

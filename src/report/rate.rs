@@ -17,11 +17,7 @@ pub(super) struct Transfer {
 
 impl Transfer {
     pub fn new(at: OffsetDateTime, done: u64, total: Option<u64>) -> Self {
-        Self {
-            done,
-            total,
-            samples: VecDeque::from([(at, done)]),
-        }
+        Self { done, total, samples: VecDeque::from([(at, done)]) }
     }
 
     /// Takes a later count into account; fewer bytes than before mean that it began again.
@@ -32,11 +28,7 @@ impl Transfer {
         }
         (self.done, self.total) = (done, total);
         self.samples.push_back((at, done));
-        while self
-            .samples
-            .get(1)
-            .is_some_and(|(then, _)| at - *then >= WINDOW)
-        {
+        while self.samples.get(1).is_some_and(|(then, _)| at - *then >= WINDOW) {
             self.samples.pop_front();
         }
     }
@@ -52,11 +44,7 @@ impl Transfer {
         let (first, base) = self.samples.front()?;
         let last = self.samples.back().map_or(*first, |(at, _)| *at);
         // A finished transfer's rate stays what it was.
-        let end = if self.is_complete() {
-            last
-        } else {
-            now.max(last)
-        };
+        let end = if self.is_complete() { last } else { now.max(last) };
         let span = (end - *first).as_seconds_f64();
         // Exact up to 2^53 bytes, which is far beyond what is sent to a host.
         #[allow(clippy::cast_precision_loss)]
@@ -66,10 +54,7 @@ impl Transfer {
 
     /// Seconds that the rest will take, if that can be said.
     pub fn remaining(&self, now: OffsetDateTime) -> Option<f64> {
-        let rest = self
-            .total?
-            .checked_sub(self.done)
-            .filter(|rest| *rest > 0)?;
+        let rest = self.total?.checked_sub(self.done).filter(|rest| *rest > 0)?;
         let rate = self.rate(now).filter(|rate| *rate >= 1.0)?;
         #[allow(clippy::cast_precision_loss)]
         Some(rest as f64 / rate)

@@ -26,12 +26,7 @@ impl Recap {
                     self.host(host);
                 }
             }
-            Event::TaskFinished {
-                host,
-                outcome,
-                seconds,
-                ..
-            } => {
+            Event::TaskFinished { host, outcome, seconds, .. } => {
                 let recap = self.host(host);
                 recap.seconds += seconds;
                 match outcome {
@@ -58,13 +53,7 @@ impl Recap {
     fn host(&mut self, host: &str) -> &mut HostRecap {
         let known = self.hosts.iter().position(|recap| recap.host == host);
         let index = known.unwrap_or_else(|| {
-            self.hosts.push(HostRecap {
-                host: host.to_string(),
-                ok: 0,
-                changed: 0,
-                failed: 0,
-                seconds: 0.0,
-            });
+            self.hosts.push(HostRecap { host: host.to_string(), ok: 0, changed: 0, failed: 0, seconds: 0.0 });
             self.hosts.len() - 1
         });
         &mut self.hosts[index]
@@ -76,26 +65,14 @@ mod tests {
     use super::*;
 
     fn finished(host: &str, outcome: Outcome) -> Event {
-        Event::TaskFinished {
-            host: host.into(),
-            task: "start".into(),
-            outcome,
-            seconds: 0.5,
-        }
+        Event::TaskFinished { host: host.into(), task: "start".into(), outcome, seconds: 0.5 }
     }
 
     #[test]
     fn counts_in_inventory_order_whoever_ends_first() {
-        let changed = Outcome::Changed {
-            changes: vec!["a".into(), "b".into()],
-        };
-        let skipped = Outcome::Skipped {
-            reason: "not its turn".into(),
-        };
-        let failed = Outcome::Failed {
-            error: "no".into(),
-            hint: None,
-        };
+        let changed = Outcome::Changed { changes: vec!["a".into(), "b".into()] };
+        let skipped = Outcome::Skipped { reason: "not its turn".into() };
+        let failed = Outcome::Failed { error: "no".into(), hint: None };
         let mut recap = Recap::new();
         recap.note(&Event::RunStarted {
             command: "deploy".into(),
@@ -112,14 +89,9 @@ mod tests {
         ] {
             recap.note(&event);
         }
-        let counted: Vec<_> = recap
-            .hosts()
-            .into_iter()
-            .map(|h| (h.host, h.ok, h.changed, h.failed, h.seconds))
-            .collect();
-        let row = |host: &str, ok, changed, failed, seconds| {
-            (host.to_string(), ok, changed, failed, seconds)
-        };
+        let counted: Vec<_> =
+            recap.hosts().into_iter().map(|h| (h.host, h.ok, h.changed, h.failed, h.seconds)).collect();
+        let row = |host: &str, ok, changed, failed, seconds| (host.to_string(), ok, changed, failed, seconds);
         assert_eq!(
             counted,
             [

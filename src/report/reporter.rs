@@ -67,16 +67,8 @@ impl Reporter {
         let waiting = Arc::new(AtomicUsize::new(0));
         let left = Arc::clone(&waiting);
         // Where no thread can be had, the run goes on unseen; the exit code still tells.
-        let thread = Builder::new()
-            .name("report".to_string())
-            .spawn(move || serve(&inbox, &left, Sinks::new(sinks)));
-        Self {
-            shared: Arc::new(Shared {
-                messages,
-                waiting,
-                thread: Mutex::new(thread.ok()),
-            }),
-        }
+        let thread = Builder::new().name("report".to_string()).spawn(move || serve(&inbox, &left, Sinks::new(sinks)));
+        Self { shared: Arc::new(Shared { messages, waiting, thread: Mutex::new(thread.ok()) }) }
     }
 
     /// Tells the sinks. Never waits and never fails; what comes after
@@ -103,11 +95,7 @@ impl Reporter {
 impl Shared {
     fn finish(&self) {
         let _ = self.messages.send(Message::Finish);
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A sink that panicked has said so on stderr.
             let _ = thread.join();
@@ -148,10 +136,7 @@ struct Sinks {
 
 impl Sinks {
     fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self {
-            sinks: sinks.into_iter().map(Some).collect(),
-            ended: false,
-        }
+        Self { sinks: sinks.into_iter().map(Some).collect(), ended: false }
     }
 
     fn event(&mut self, at: OffsetDateTime, event: &Event) {
@@ -181,18 +166,11 @@ impl Sinks {
     }
 
     fn finish(&mut self) {
-        self.sinks
-            .iter_mut()
-            .flatten()
-            .for_each(|sink| sink.finish());
+        self.sinks.iter_mut().flatten().for_each(|sink| sink.finish());
     }
 
     /// Lets a sink do something; takes it out and says why if it cannot.
-    fn call(
-        &mut self,
-        index: usize,
-        work: impl FnOnce(&mut dyn Sink) -> Result<(), ReportError>,
-    ) -> Option<Event> {
+    fn call(&mut self, index: usize, work: impl FnOnce(&mut dyn Sink) -> Result<(), ReportError>) -> Option<Event> {
         let slot = self.sinks.get_mut(index)?;
         let error = work(slot.as_mut()?.as_mut()).err()?;
         *slot = None;

@@ -14,30 +14,16 @@ use time::{OffsetDateTime, UtcOffset};
 /// What is not absolute is ignored, as the XDG Base Directory Specification wants it.
 #[must_use]
 pub fn state_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let folder = |name| {
-        variable(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let folder = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))
 }
 
 /// Where a run logs: `STATE/etcd-ha/CLUSTER/runs/TIME-COMMAND-PID.jsonl`, the time in UTC, so that
 /// the names sort by it.
 #[must_use]
-pub fn run_log_path(
-    state: &Path,
-    cluster: &str,
-    command: &str,
-    at: OffsetDateTime,
-    pid: u32,
-) -> PathBuf {
-    let format =
-        format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
-    let time = at
-        .to_offset(UtcOffset::UTC)
-        .format(format)
-        .unwrap_or_default();
+pub fn run_log_path(state: &Path, cluster: &str, command: &str, at: OffsetDateTime, pid: u32) -> PathBuf {
+    let format = format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
+    let time = at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default();
     let name = format!("{time}-{}-{pid}.jsonl", component(command));
     let folder = state.join("etcd-ha").join(component(cluster));
     folder.join("runs").join(name)
@@ -87,21 +73,12 @@ impl RunLog {
         let mut private = OpenOptions::new();
         private.append(true).create_new(true).mode(0o600);
         let file = private.open(&path).map_err(fault(&path))?;
-        Ok(Self {
-            path,
-            file,
-            progress: Vec::new(),
-        })
+        Ok(Self { path, file, progress: Vec::new() })
     }
 
     fn write(&mut self, at: OffsetDateTime, event: &Event) -> Result<(), ReportError> {
         let line = json_line(at, event);
-        self.file
-            .write_all(line.as_bytes())
-            .map_err(|source| ReportError::RunLog {
-                path: self.path.clone(),
-                source,
-            })
+        self.file.write_all(line.as_bytes()).map_err(|source| ReportError::RunLog { path: self.path.clone(), source })
     }
 
     /// Writes the progress that is held back for the tasks that `chosen` names.
@@ -110,8 +87,7 @@ impl RunLog {
         let (out, keep) = held.into_iter().partition(|(_, event)| chosen(event));
         self.progress = keep;
         let out: Vec<(OffsetDateTime, Event)> = out;
-        out.iter()
-            .try_for_each(|(at, event)| self.write(*at, event))
+        out.iter().try_for_each(|(at, event)| self.write(*at, event))
     }
 }
 
@@ -127,8 +103,7 @@ impl Sink for RunLog {
     fn event(&mut self, at: OffsetDateTime, event: &Event) -> Result<(), ReportError> {
         match event {
             Event::TaskProgress { .. } => {
-                self.progress
-                    .retain(|(_, held)| subject(held) != subject(event));
+                self.progress.retain(|(_, held)| subject(held) != subject(event));
                 self.progress.push((at, event.clone()));
                 return Ok(());
             }
@@ -164,10 +139,7 @@ mod tests {
             })
         };
         assert_eq!(folder(Some("/s"), Some("/h")), Some("/s".into()));
-        assert_eq!(
-            folder(Some("s"), Some("/h")),
-            Some("/h/.local/state".into())
-        );
+        assert_eq!(folder(Some("s"), Some("/h")), Some("/h/.local/state".into()));
         assert_eq!(folder(Some(""), Some("/h")), Some("/h/.local/state".into()));
         assert_eq!(folder(None, Some("")), None);
         assert_eq!(folder(None, None), None);
@@ -178,16 +150,8 @@ mod tests {
         let at = datetime!(2026-11-22 11:14:30.12 +1);
         let path = |cluster| run_log_path(Path::new("/s"), cluster, "deploy", at, 7);
         let name = "20261122T101430.120Z-deploy-7.jsonl";
-        for (cluster, folder) in [
-            ("prod", "prod"),
-            ("..", "_."),
-            ("a/../b", "a_.._b"),
-            ("", "_"),
-        ] {
-            assert_eq!(
-                path(cluster),
-                Path::new("/s/etcd-ha").join(folder).join("runs").join(name)
-            );
+        for (cluster, folder) in [("prod", "prod"), ("..", "_."), ("a/../b", "a_.._b"), ("", "_")] {
+            assert_eq!(path(cluster), Path::new("/s/etcd-ha").join(folder).join("runs").join(name));
         }
     }
 }

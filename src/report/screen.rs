@@ -55,9 +55,7 @@ impl Surroundings {
             |name| std::env::var_os(name),
             std::io::stdout().is_terminal(),
             std::io::stderr().is_terminal(),
-            console::Term::stderr()
-                .size_checked()
-                .map(|(_, columns)| columns),
+            console::Term::stderr().size_checked().map(|(_, columns)| columns),
         )
     }
 
@@ -102,14 +100,7 @@ impl Surroundings {
     /// How the terminal display looks.
     #[must_use]
     pub fn terminal_look(&self, color: Color) -> Look {
-        Look {
-            style: self.stderr_style(color),
-            symbols: if self.unicode {
-                Symbols::UNICODE
-            } else {
-                Symbols::ASCII
-            },
-        }
+        Look { style: self.stderr_style(color), symbols: if self.unicode { Symbols::UNICODE } else { Symbols::ASCII } }
     }
 
     fn style(&self, color: Color, tty: bool) -> Style {
@@ -130,9 +121,7 @@ impl Screen {
         match format {
             Format::Json => Self::Json,
             Format::Plain => Self::Plain,
-            Format::Auto if around.stderr_tty && wide && !around.no_color && !around.dumb => {
-                Self::Terminal
-            }
+            Format::Auto if around.stderr_tty && wide && !around.no_color && !around.dumb => Self::Terminal,
             Format::Auto => Self::Plain,
         }
     }
@@ -168,82 +157,23 @@ mod tests {
             (Format::Plain, TERMINAL, Screen::Plain),
             (Format::Json, TERMINAL, Screen::Json),
             // `etcd-ha deploy > file`: narration is still for the eyes.
-            (
-                Format::Auto,
-                Surroundings {
-                    stdout_tty: false,
-                    ..TERMINAL
-                },
-                Screen::Terminal,
-            ),
-            (
-                Format::Auto,
-                Surroundings {
-                    stderr_tty: false,
-                    ..TERMINAL
-                },
-                Screen::Plain,
-            ),
-            (
-                Format::Auto,
-                Surroundings {
-                    no_color: true,
-                    ..TERMINAL
-                },
-                Screen::Plain,
-            ),
-            (
-                Format::Auto,
-                Surroundings {
-                    dumb: true,
-                    ..TERMINAL
-                },
-                Screen::Plain,
-            ),
-            (
-                Format::Auto,
-                Surroundings {
-                    columns: None,
-                    ..TERMINAL
-                },
-                Screen::Plain,
-            ),
-            (
-                Format::Auto,
-                Surroundings {
-                    columns: Some(39),
-                    ..TERMINAL
-                },
-                Screen::Plain,
-            ),
-            (
-                Format::Auto,
-                Surroundings {
-                    columns: Some(40),
-                    ..TERMINAL
-                },
-                Screen::Terminal,
-            ),
+            (Format::Auto, Surroundings { stdout_tty: false, ..TERMINAL }, Screen::Terminal),
+            (Format::Auto, Surroundings { stderr_tty: false, ..TERMINAL }, Screen::Plain),
+            (Format::Auto, Surroundings { no_color: true, ..TERMINAL }, Screen::Plain),
+            (Format::Auto, Surroundings { dumb: true, ..TERMINAL }, Screen::Plain),
+            (Format::Auto, Surroundings { columns: None, ..TERMINAL }, Screen::Plain),
+            (Format::Auto, Surroundings { columns: Some(39), ..TERMINAL }, Screen::Plain),
+            (Format::Auto, Surroundings { columns: Some(40), ..TERMINAL }, Screen::Terminal),
         ];
         for (format, around, expected) in cases {
-            assert_eq!(
-                Screen::choose(format, &around),
-                expected,
-                "{format:?} {around:?}"
-            );
+            assert_eq!(Screen::choose(format, &around), expected, "{format:?} {around:?}");
         }
     }
 
     #[test]
     fn colours_follow_the_stream_and_the_wish() {
-        let piped = Surroundings {
-            stdout_tty: false,
-            ..TERMINAL
-        };
-        let quiet = Surroundings {
-            no_color: true,
-            ..TERMINAL
-        };
+        let piped = Surroundings { stdout_tty: false, ..TERMINAL };
+        let quiet = Surroundings { no_color: true, ..TERMINAL };
         assert!(TERMINAL.stdout_style(Color::Auto).is_colored());
         assert!(!piped.stdout_style(Color::Auto).is_colored());
         assert!(piped.stderr_style(Color::Auto).is_colored());
@@ -266,31 +196,13 @@ mod tests {
         type Case = (&'static [(&'static str, &'static str)], (bool, bool, bool));
         let cases: [Case; 8] = [
             (&[], (false, true, false)),
-            (
-                &[("TERM", "xterm"), ("LANG", "C.UTF-8")],
-                (false, false, true),
-            ),
-            (
-                &[("TERM", "xterm"), ("LANG", "de_DE.utf8")],
-                (false, false, true),
-            ),
-            (
-                &[("TERM", "xterm"), ("LANG", "C.UTF-8"), ("LC_ALL", "C")],
-                (false, false, false),
-            ),
-            (
-                &[("TERM", "xterm"), ("LANG", "C.UTF-8"), ("LC_ALL", "")],
-                (false, false, true),
-            ),
-            (
-                &[("TERM", "linux"), ("LANG", "C.UTF-8")],
-                (false, false, false),
-            ),
+            (&[("TERM", "xterm"), ("LANG", "C.UTF-8")], (false, false, true)),
+            (&[("TERM", "xterm"), ("LANG", "de_DE.utf8")], (false, false, true)),
+            (&[("TERM", "xterm"), ("LANG", "C.UTF-8"), ("LC_ALL", "C")], (false, false, false)),
+            (&[("TERM", "xterm"), ("LANG", "C.UTF-8"), ("LC_ALL", "")], (false, false, true)),
+            (&[("TERM", "linux"), ("LANG", "C.UTF-8")], (false, false, false)),
             (&[("TERM", "dumb"), ("NO_COLOR", "1")], (true, true, false)),
-            (
-                &[("TERM", "xterm"), ("NO_COLOR", "")],
-                (false, false, false),
-            ),
+            (&[("TERM", "xterm"), ("NO_COLOR", "")], (false, false, false)),
         ];
         for (variables, expected) in cases {
             assert_eq!(read(variables), expected, "{variables:?}");

@@ -32,12 +32,7 @@ struct Play {
 
 impl Story {
     pub fn new(look: Look, detail: Detail) -> Self {
-        Self {
-            look,
-            detail,
-            name_columns: 0,
-            play: None,
-        }
+        Self { look, detail, name_columns: 0, play: None }
     }
 
     /// The lines that `event` adds, each within `columns` but for words that are longer.
@@ -50,20 +45,11 @@ impl Story {
             Event::PlayStarted { play, mode, hosts } => {
                 let mut lines = self.end_of_play(at);
                 self.align(hosts);
-                self.play = Some(Play {
-                    began: at,
-                    told: false,
-                    hosts: Vec::new(),
-                });
+                self.play = Some(Play { began: at, told: false, hosts: Vec::new() });
                 lines.push(self.heading(play, mode, hosts, columns));
                 lines
             }
-            Event::TaskFinished {
-                host,
-                task,
-                outcome,
-                seconds,
-            } => {
+            Event::TaskFinished { host, task, outcome, seconds } => {
                 let lines = self.ending(host, task, outcome, *seconds, columns);
                 if let Some(play) = &mut self.play {
                     play.told |= !lines.is_empty();
@@ -79,13 +65,7 @@ impl Story {
                 }
                 self.warning(host.as_deref(), message, columns)
             }
-            Event::RunFinished {
-                exit,
-                message,
-                recap,
-                seconds,
-                ..
-            } => {
+            Event::RunFinished { exit, message, recap, seconds, .. } => {
                 let mut lines = self.end_of_play(at);
                 self.play = None;
                 if !recap.is_empty() {
@@ -107,11 +87,7 @@ impl Story {
     }
 
     fn align(&mut self, hosts: &[String]) {
-        let widest = hosts
-            .iter()
-            .map(|host| width(host))
-            .max()
-            .unwrap_or_default();
+        let widest = hosts.iter().map(|host| width(host)).max().unwrap_or_default();
         self.name_columns = self.name_columns.max(widest);
     }
 
@@ -151,14 +127,7 @@ impl Story {
         vec![style.dim(format!("{} {whom}  ok ({span})", symbols.done))]
     }
 
-    fn ending(
-        &self,
-        host: &str,
-        task: &str,
-        outcome: &Outcome,
-        seconds: f64,
-        columns: usize,
-    ) -> Vec<String> {
+    fn ending(&self, host: &str, task: &str, outcome: &Outcome, seconds: f64, columns: usize) -> Vec<String> {
         let Look { style, symbols } = self.look;
         let name = self.name(host, columns);
         let task = one_line(task);
@@ -170,19 +139,12 @@ impl Story {
             }
             Outcome::Skipped { reason } if self.detail.verbose => {
                 let reason = one_line(reason);
-                line(style.dim(format!(
-                    "{} {name}  {task}  skipped: {reason}",
-                    symbols.waiting
-                )))
+                line(style.dim(format!("{} {name}  {task}  skipped: {reason}", symbols.waiting)))
             }
             Outcome::Ok | Outcome::Skipped { .. } => Vec::new(),
             Outcome::Changed { changes } => {
                 let changes: Vec<String> = changes.iter().map(|change| one_line(change)).collect();
-                let word = if changes.is_empty() {
-                    "changed"
-                } else {
-                    "changed:"
-                };
+                let word = if changes.is_empty() { "changed" } else { "changed:" };
                 line(format!(
                     "{} {name}  {task}  {} {}",
                     style.good(symbols.done),
@@ -205,9 +167,7 @@ impl Story {
 
     fn warning(&self, host: Option<&str>, message: &str, columns: usize) -> Vec<String> {
         let Look { style, symbols } = self.look;
-        let about = host
-            .map(|host| format!("{}  ", one_line(host)))
-            .unwrap_or_default();
+        let about = host.map(|host| format!("{}  ", one_line(host))).unwrap_or_default();
         let head = style.warn(format!("{} {about}warning:", symbols.attention));
         hanging(&format!("{head} {}", visible(message)), "  ", columns)
     }
@@ -223,26 +183,17 @@ fn labelled(label: &str, text: &str, columns: usize) -> Vec<String> {
     hanging(&format!("{label} {text}"), "    ", columns)
         .into_iter()
         .enumerate()
-        .map(|(number, line)| {
-            if number == 0 {
-                format!("    {line}")
-            } else {
-                line
-            }
-        })
+        .map(|(number, line)| if number == 0 { format!("    {line}") } else { line })
         .collect()
 }
 
 /// A wrapped text whose lines but the first are indented.
 fn hanging(text: &str, indent: &str, columns: usize) -> Vec<String> {
     let lines = wrap(text, columns.saturating_sub(indent.len()));
-    let indented = lines
-        .into_iter()
-        .enumerate()
-        .map(|(number, line)| match number {
-            0 => line,
-            _ => format!("{indent}{line}"),
-        });
+    let indented = lines.into_iter().enumerate().map(|(number, line)| match number {
+        0 => line,
+        _ => format!("{indent}{line}"),
+    });
     indented.collect()
 }
 
@@ -251,11 +202,7 @@ fn shortened(error: &str) -> String {
     let text = visible(error);
     let lines: Vec<&str> = text.lines().collect();
     // One line in the place of one line would gain nothing.
-    let Some(left_out) = lines
-        .len()
-        .checked_sub(LAST_LINES + 1)
-        .filter(|left_out| *left_out > 1)
-    else {
+    let Some(left_out) = lines.len().checked_sub(LAST_LINES + 1).filter(|left_out| *left_out > 1) else {
         return text;
     };
     let mut shown = vec![lines[0].to_string(), format!("({left_out} lines left out)")];
@@ -270,10 +217,7 @@ mod tests {
     use time::Duration;
     use time::macros::datetime;
 
-    const BARE: Look = Look {
-        style: Style::new(false),
-        symbols: Symbols::UNICODE,
-    };
+    const BARE: Look = Look { style: Style::new(false), symbols: Symbols::UNICODE };
 
     fn at(seconds: f64) -> OffsetDateTime {
         datetime!(2026-11-22 10:14:30 UTC) + Duration::seconds_f64(seconds)
@@ -288,18 +232,11 @@ mod tests {
     }
 
     fn finished(host: &str, task: &str, outcome: Outcome) -> Event {
-        Event::TaskFinished {
-            host: host.into(),
-            task: task.into(),
-            outcome,
-            seconds: 0.4,
-        }
+        Event::TaskFinished { host: host.into(), task: task.into(), outcome, seconds: 0.4 }
     }
 
     fn changed(changes: &[&str]) -> Outcome {
-        Outcome::Changed {
-            changes: changes.iter().map(ToString::to_string).collect(),
-        }
+        Outcome::Changed { changes: changes.iter().map(ToString::to_string).collect() }
     }
 
     fn run() -> Vec<Event> {
@@ -314,12 +251,17 @@ mod tests {
             finished("node02", "preflight", Outcome::Skipped { reason: "not needed".into() }),
             play("Stage binaries, certificates and units", "parallel", &["node01", "node02", "節点三"]),
             finished("節点三", "stage_release", changed(&["etcd 3.5.16 uploaded (19.8 MiB) and unpacked", "links"])),
-            Event::Warning { host: Some("node01".into()), message: "the clock is 2.4 s behind the controller's".into() },
+            Event::Warning {
+                host: Some("node01".into()),
+                message: "the clock is 2.4 s behind the controller's".into(),
+            },
             finished(
                 "node02",
                 "stage_release",
                 Outcome::Failed {
-                    error: "host `node02`: cannot unpack the release: tar exited with status 2: No space left on device".into(),
+                    error:
+                        "host `node02`: cannot unpack the release: tar exited with status 2: No space left on device"
+                            .into(),
                     hint: Some("free 120 MiB below /opt/etcd on node02, then run the command again".into()),
                 },
             ),
@@ -365,10 +307,7 @@ node01   ok 4  changed 3  failed 0   2.1 s
 
 run log: /s/run.jsonl
 ✗ failed: 1 of 3 hosts failed (4.2 s)";
-        let detail = Detail {
-            verbose: false,
-            run_log: Some("/s/run.jsonl".into()),
-        };
+        let detail = Detail { verbose: false, run_log: Some("/s/run.jsonl".into()) };
         assert_eq!(told(80, detail), expected);
     }
 
@@ -415,35 +354,18 @@ node01   ok 4  changed 3  failed 0
 node01   ok 4  changed 3  failed 0   2.1 s
 
 ✗ failed: 1 of 3 hosts failed (4.2 s)";
-        let detail = Detail {
-            verbose: true,
-            run_log: None,
-        };
+        let detail = Detail { verbose: true, run_log: None };
         assert_eq!(told(200, detail), expected);
     }
 
     #[test]
     fn nothing_but_failures_is_wider_than_the_screen() {
         let long = "etcd-01.rack-7.eu-central.production.example.com";
-        let mut story = Story::new(
-            BARE,
-            Detail {
-                verbose: true,
-                run_log: None,
-            },
-        );
+        let mut story = Story::new(BARE, Detail { verbose: true, run_log: None });
         for columns in 40..130 {
             for event in [
-                play(
-                    "A play with a rather long title, for a test",
-                    "rolling",
-                    &[long, "b"],
-                ),
-                finished(
-                    long,
-                    "hand_over_leadership",
-                    changed(&["leadership went to etcd-02", "and more"]),
-                ),
+                play("A play with a rather long title, for a test", "rolling", &[long, "b"]),
+                finished(long, "hand_over_leadership", changed(&["leadership went to etcd-02", "and more"])),
                 finished(long, "hand_over_leadership", Outcome::Ok),
             ] {
                 for line in story.tell(at(0.0), &event, columns) {

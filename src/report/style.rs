@@ -75,11 +75,7 @@ impl Style {
     /// ECMA-48, Select Graphic Rendition.
     fn sgr(self, code: &str, text: impl Display) -> String {
         let text = text.to_string();
-        if self.color && !text.is_empty() {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text
-        }
+        if self.color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text }
     }
 }
 
@@ -158,16 +154,7 @@ mod tests {
     #[test]
     fn every_symbol_takes_one_column() {
         for set in [Symbols::UNICODE, Symbols::ASCII] {
-            let signs = [
-                set.play,
-                set.done,
-                set.failed,
-                set.attention,
-                set.waiting,
-                set.cut,
-                set.full,
-                set.empty,
-            ];
+            let signs = [set.play, set.done, set.failed, set.attention, set.waiting, set.cut, set.full, set.empty];
             for sign in signs.iter().chain(set.spinner) {
                 assert_eq!(width(sign), 1, "{sign}");
             }

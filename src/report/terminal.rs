@@ -35,19 +35,12 @@ impl Terminal {
 impl<T: TermLike + Clone + 'static> Terminal<T> {
     /// On any terminal.
     pub fn new(term: T, look: Look, detail: Detail) -> Self {
-        let canvas =
-            ProgressDrawTarget::term_like_with_hz(Box::new(Canvas::new(term.clone())), REFRESH);
+        let canvas = ProgressDrawTarget::term_like_with_hz(Box::new(Canvas::new(term.clone())), REFRESH);
         let block = ProgressBar::with_draw_target(None, canvas);
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             block.set_style(style);
         }
-        Self {
-            look,
-            story: Story::new(look, detail),
-            live: Live::default(),
-            term,
-            block,
-        }
+        Self { look, story: Story::new(look, detail), live: Live::default(), term, block }
     }
 
     fn columns(&self) -> usize {
@@ -124,11 +117,7 @@ struct Canvas<T> {
 
 impl<T: TermLike> Canvas<T> {
     fn new(term: T) -> Self {
-        Self {
-            term,
-            due: AtomicBool::new(false),
-            below: AtomicUsize::new(0),
-        }
+        Self { term, due: AtomicBool::new(false), below: AtomicUsize::new(0) }
     }
 }
 
@@ -211,10 +200,7 @@ mod tests {
 
     fn terminal(rows: u16, columns: u16) -> (Terminal<InMemoryTerm>, InMemoryTerm) {
         let term = InMemoryTerm::new(rows, columns);
-        let look = Look {
-            style: Style::new(true),
-            symbols: Symbols::UNICODE,
-        };
+        let look = Look { style: Style::new(true), symbols: Symbols::UNICODE };
         (Terminal::new(term.clone(), look, Detail::default()), term)
     }
 
@@ -241,12 +227,7 @@ mod tests {
     }
 
     fn finished(host: &str, outcome: Outcome) -> Event {
-        Event::TaskFinished {
-            host: host.into(),
-            task: "stage_release".into(),
-            outcome,
-            seconds: 1.0,
-        }
+        Event::TaskFinished { host: host.into(), task: "stage_release".into(), outcome, seconds: 1.0 }
     }
 
     fn end() -> Event {
@@ -255,13 +236,7 @@ mod tests {
             cluster: "prod".into(),
             exit: ExitStatus::Done,
             message: "cluster prod is healthy".into(),
-            recap: vec![HostRecap {
-                host: "node01".into(),
-                ok: 1,
-                changed: 1,
-                failed: 0,
-                seconds: 1.0,
-            }],
+            recap: vec![HostRecap { host: "node01".into(), ok: 1, changed: 1, failed: 0, seconds: 1.0 }],
             seconds: 1.2,
         }
     }
@@ -269,9 +244,7 @@ mod tests {
     #[test]
     fn what_stays_is_above_what_changes_and_the_end_is_tidy() {
         let (mut terminal, term) = terminal(24, 64);
-        let changed = Outcome::Changed {
-            changes: vec!["uploaded".into()],
-        };
+        let changed = Outcome::Changed { changes: vec!["uploaded".into()] };
         tell(&mut terminal, 0.0, play("Stage"));
         tell(&mut terminal, 0.0, progress("node01", 0));
         tell(&mut terminal, 0.5, progress("node01", 1 << 19));
@@ -327,19 +300,11 @@ node01   ok 1  changed 1  failed 0   1.0 s
         tell(
             &mut terminal,
             0.0,
-            Event::PlayStarted {
-                play: "Stage".into(),
-                mode: "parallel".into(),
-                hosts: hosts.clone(),
-            },
+            Event::PlayStarted { play: "Stage".into(), mode: "parallel".into(), hosts: hosts.clone() },
         );
         for round in 0..40u32 {
             for host in hosts.iter().skip(27) {
-                tell(
-                    &mut terminal,
-                    f64::from(round) / 10.0,
-                    progress(host, u64::from(round)),
-                );
+                tell(&mut terminal, f64::from(round) / 10.0, progress(host, u64::from(round)));
             }
             assert!(terminal.tick(at(f64::from(round) / 10.0)).is_ok());
         }

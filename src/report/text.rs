@@ -88,12 +88,7 @@ pub fn visible(text: &str) -> String {
 /// [`visible`] text on one line.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    visible(text)
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" / ")
+    visible(text).lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / ")
 }
 
 /// Rows as aligned columns, two spaces apart, a line each; columns are as wide as their widest cell.
@@ -108,11 +103,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
         .collect();
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, columns)| pad(cell, *columns))
-            .collect();
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, columns)| pad(cell, *columns)).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
@@ -145,10 +136,7 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a\n  b c", 3), ["a", "  b", "  c"]);
         assert_eq!(wrap("a  b   c ", 4), ["a  b", "c"]);
-        assert_eq!(
-            wrap("see /var/log/very/long now", 8),
-            ["see", "/var/log/very/long", "now"]
-        );
+        assert_eq!(wrap("see /var/log/very/long now", 8), ["see", "/var/log/very/long", "now"]);
         assert_eq!(wrap("", 8), Vec::<String>::new());
     }
 
@@ -164,15 +152,8 @@ mod tests {
     #[test]
     fn columns_line_up_with_wide_and_coloured_cells() {
         let row = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let rows = [
-            row(&["MEMBER", "STATE", ""]),
-            row(&["国", "\x1b[32mhealthy\x1b[0m", "x"]),
-            row(&["n"]),
-        ];
-        assert_eq!(
-            table(&rows),
-            "MEMBER  STATE\n国      \x1b[32mhealthy\x1b[0m  x\nn\n"
-        );
+        let rows = [row(&["MEMBER", "STATE", ""]), row(&["国", "\x1b[32mhealthy\x1b[0m", "x"]), row(&["n"])];
+        assert_eq!(table(&rows), "MEMBER  STATE\n国      \x1b[32mhealthy\x1b[0m  x\nn\n");
         assert_eq!(table(&[]), "");
     }
 

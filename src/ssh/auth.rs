@@ -36,29 +36,21 @@ impl Credentials {
     pub fn from_env() -> Self {
         Self {
             home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
-            agent: std::env::var_os("SSH_AUTH_SOCK")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from),
+            agent: std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from),
         }
     }
 
     /// Reads the key files: those asked for by name, or else the default ones that exist.
     pub(super) fn key_files(&self, named: &[PathBuf]) -> Result<Vec<KeyFile>, SshError> {
         if !named.is_empty() {
-            let load = |path: &PathBuf| {
-                KeyFile::load(path).map_err(|source| SshError::KeyFile {
-                    path: path.clone(),
-                    source,
-                })
-            };
+            let load =
+                |path: &PathBuf| KeyFile::load(path).map_err(|source| SshError::KeyFile { path: path.clone(), source });
             return named.iter().map(load).collect();
         }
         let Some(home) = &self.home else {
             return Ok(Vec::new());
         };
-        let files = DEFAULT_NAMES
-            .iter()
-            .map(|name| KeyFile::load(&home.join(".ssh").join(name)));
+        let files = DEFAULT_NAMES.iter().map(|name| KeyFile::load(&home.join(".ssh").join(name)));
         Ok(files.filter_map(Result::ok).collect())
     }
 }
@@ -76,20 +68,12 @@ enum Candidate {
 fn order(named: bool, files: &[Option<PublicKey>], agent: &[PublicKey]) -> Vec<Candidate> {
     let in_agent = |file: &Option<PublicKey>| {
         let file = file.as_ref()?;
-        agent
-            .iter()
-            .position(|key| key.key_data() == file.key_data())
+        agent.iter().position(|key| key.key_data() == file.key_data())
     };
-    let mut order: Vec<Candidate> = files
-        .iter()
-        .filter_map(in_agent)
-        .map(Candidate::Agent)
-        .collect();
+    let mut order: Vec<Candidate> = files.iter().filter_map(in_agent).map(Candidate::Agent).collect();
     order.dedup();
-    let others: Vec<Candidate> = (0..agent.len())
-        .map(Candidate::Agent)
-        .filter(|candidate| !order.contains(candidate))
-        .collect();
+    let others: Vec<Candidate> =
+        (0..agent.len()).map(Candidate::Agent).filter(|candidate| !order.contains(candidate)).collect();
     let files = (0..files.len()).map(Candidate::File);
     if named {
         order.extend(files.chain(others));
@@ -108,29 +92,19 @@ struct Agent {
 impl Agent {
     async fn open(path: &PathBuf, handle: &Handle<Client>) -> Result<Self, String> {
         let why = |why: String| format!("the agent at `{}` is of no use: {why}", path.display());
-        let stream = UnixStream::connect(path)
-            .await
-            .map_err(|error: io::Error| why(error.to_string()))?;
+        let stream = UnixStream::connect(path).await.map_err(|error: io::Error| why(error.to_string()))?;
         let mut client = AgentClient::connect(stream);
         // Keys that may only go to certain hosts are shown once the agent knows which host this is;
         // older agents know nothing of that and refuse, to no harm.
         if let Some(binding) = handle.agent_session_binding() {
             let _ = client.bind_session(binding, false).await;
         }
-        let identities = client
-            .request_identities()
-            .await
-            .map_err(|error| why(error.to_string()))?;
-        let keys = identities
-            .into_iter()
-            .filter_map(|identity| match identity {
-                AgentIdentity::PublicKey { key, comment } => Some((key, printable(&comment))),
-                AgentIdentity::Certificate { .. } => None,
-            });
-        Ok(Self {
-            client,
-            keys: keys.collect(),
-        })
+        let identities = client.request_identities().await.map_err(|error| why(error.to_string()))?;
+        let keys = identities.into_iter().filter_map(|identity| match identity {
+            AgentIdentity::PublicKey { key, comment } => Some((key, printable(&comment))),
+            AgentIdentity::Certificate { .. } => None,
+        });
+        Ok(Self { client, keys: keys.collect() })
     }
 }
 
@@ -144,26 +118,12 @@ pub(super) async fn log_in(
 ) -> Result<(), Refusal> {
     let mut remark = None;
     let agent = match &credentials.agent {
-        Some(path) => Agent::open(path, handle)
-            .await
-            .map_err(|why| remark = Some(why))
-            .ok(),
+        Some(path) => Agent::open(path, handle).await.map_err(|why| remark = Some(why)).ok(),
         None => None,
     };
-    let agent_keys: Vec<PublicKey> = agent
-        .iter()
-        .flat_map(|agent| &agent.keys)
-        .map(|(key, _)| key.clone())
-        .collect();
+    let agent_keys: Vec<PublicKey> = agent.iter().flat_map(|agent| &agent.keys).map(|(key, _)| key.clone()).collect();
     let file_keys: Vec<Option<PublicKey>> = files.iter().map(|file| file.public.clone()).collect();
-    let mut login = LogIn {
-        handle,
-        user,
-        agent,
-        accepted: None,
-        tried: Vec::new(),
-        shown: Vec::new(),
-    };
+    let mut login = LogIn { handle, user, agent, accepted: None, tried: Vec::new(), shown: Vec::new() };
     let order = order(named, &file_keys, &agent_keys);
     for (index, candidate) in order.iter().enumerate() {
         if login.shown.len() == MAX_TRIES {
@@ -224,32 +184,21 @@ impl LogIn<'_> {
             true => rsa_hash(self.handle).await,
             false => None,
         };
-        let answer = self
-            .handle
-            .authenticate_publickey_with(self.user, key.clone(), hash, &mut agent.client)
-            .await;
+        let answer = self.handle.authenticate_publickey_with(self.user, key.clone(), hash, &mut agent.client).await;
         match answer {
             Ok(answer) => self.note(origin, key, &answer),
             Err(_) if self.handle.is_closed() => Err(Gone),
             Err(error) => {
                 // The key's file, if there is one, still has its turn.
                 let outcome = Outcome::NotSigned(error.to_string());
-                self.tried.push(Attempt {
-                    origin,
-                    key: Some(describe(&key)),
-                    outcome,
-                });
+                self.tried.push(Attempt { origin, key: Some(describe(&key)), outcome });
                 Ok(false)
             }
         }
     }
 
     async fn try_file(&mut self, file: &KeyFile) -> Result<bool, Gone> {
-        if file
-            .public
-            .as_ref()
-            .is_some_and(|public| self.was_shown(public))
-        {
+        if file.public.as_ref().is_some_and(|public| self.was_shown(public)) {
             return Ok(false);
         }
         let origin = KeyOrigin::File(file.path.clone());
@@ -257,11 +206,7 @@ impl LogIn<'_> {
             Ok(private) => private.clone(),
             Err(why) => {
                 let key = file.public.as_ref().map(describe);
-                self.tried.push(Attempt {
-                    origin,
-                    key,
-                    outcome: Outcome::Unusable(why.clone()),
-                });
+                self.tried.push(Attempt { origin, key, outcome: Outcome::Unusable(why.clone()) });
                 return Ok(false);
             }
         };
@@ -278,29 +223,15 @@ impl LogIn<'_> {
     }
 
     fn was_shown(&self, key: &PublicKey) -> bool {
-        self.shown
-            .iter()
-            .any(|shown| shown.key_data() == key.key_data())
+        self.shown.iter().any(|shown| shown.key_data() == key.key_data())
     }
 
     fn note(&mut self, origin: KeyOrigin, key: PublicKey, answer: &Answer) -> Result<bool, Gone> {
-        let Answer::Failure {
-            remaining_methods,
-            partial_success,
-        } = answer
-        else {
+        let Answer::Failure { remaining_methods, partial_success } = answer else {
             return Ok(true);
         };
-        let outcome = if *partial_success {
-            Outcome::Partial
-        } else {
-            Outcome::Refused
-        };
-        self.tried.push(Attempt {
-            origin,
-            key: Some(describe(&key)),
-            outcome,
-        });
+        let outcome = if *partial_success { Outcome::Partial } else { Outcome::Refused };
+        self.tried.push(Attempt { origin, key: Some(describe(&key)), outcome });
         self.shown.push(key);
         // The library reports the end of the connection as a refusal, too.
         if self.handle.is_closed() {
@@ -312,10 +243,7 @@ impl LogIn<'_> {
 
     /// Asks without any key (RFC 4252, 5.2), when no key has made the server say what it takes.
     async fn ask_for_methods(&mut self) {
-        if let Ok(Answer::Failure {
-            remaining_methods, ..
-        }) = self.handle.authenticate_none(self.user).await
-        {
+        if let Ok(Answer::Failure { remaining_methods, .. }) = self.handle.authenticate_none(self.user).await {
             self.accepted = Some(remaining_methods);
         }
     }
@@ -329,10 +257,7 @@ impl LogIn<'_> {
             accepted: self.accepted.map_or_else(Vec::new, names),
             remark,
         };
-        Refusal {
-            failure,
-            gone: false,
-        }
+        Refusal { failure, gone: false }
     }
 }
 
@@ -365,31 +290,11 @@ mod tests {
         let agent = [key(1), key(2), key(3)];
         for (named, files, expected) in [
             (false, vec![], vec![Agent(0), Agent(1), Agent(2)]),
-            (
-                false,
-                vec![Some(key(9))],
-                vec![Agent(0), Agent(1), Agent(2), File(0)],
-            ),
-            (
-                false,
-                vec![Some(key(3)), None],
-                vec![Agent(2), Agent(0), Agent(1), File(0), File(1)],
-            ),
-            (
-                true,
-                vec![Some(key(9))],
-                vec![File(0), Agent(0), Agent(1), Agent(2)],
-            ),
-            (
-                true,
-                vec![None, Some(key(2))],
-                vec![Agent(1), File(0), File(1), Agent(0), Agent(2)],
-            ),
-            (
-                true,
-                vec![Some(key(2)), Some(key(2))],
-                vec![Agent(1), File(0), File(1), Agent(0), Agent(2)],
-            ),
+            (false, vec![Some(key(9))], vec![Agent(0), Agent(1), Agent(2), File(0)]),
+            (false, vec![Some(key(3)), None], vec![Agent(2), Agent(0), Agent(1), File(0), File(1)]),
+            (true, vec![Some(key(9))], vec![File(0), Agent(0), Agent(1), Agent(2)]),
+            (true, vec![None, Some(key(2))], vec![Agent(1), File(0), File(1), Agent(0), Agent(2)]),
+            (true, vec![Some(key(2)), Some(key(2))], vec![Agent(1), File(0), File(1), Agent(0), Agent(2)]),
         ] {
             assert_eq!(order(named, &files, &agent), expected, "{named} {files:?}");
         }

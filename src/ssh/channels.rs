@@ -32,11 +32,7 @@ pub(super) struct Slots {
 
 impl Default for Slots {
     fn default() -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(AT_ONCE)),
-            open: AtomicUsize::new(0),
-            freed: Notify::new(),
-        }
+        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), open: AtomicUsize::new(0), freed: Notify::new() }
     }
 }
 
@@ -70,13 +66,7 @@ pub(super) async fn open_in_turn(inner: &Arc<Inner>) -> Result<(Channel<Msg>, Sl
         match open(inner).await? {
             Ok(channel) => {
                 inner.slots.open.fetch_add(1, Ordering::SeqCst);
-                return Ok((
-                    channel,
-                    Slot {
-                        inner: Arc::clone(inner),
-                        _permit: permit,
-                    },
-                ));
+                return Ok((channel, Slot { inner: Arc::clone(inner), _permit: permit }));
             }
             // A session of ours that ends makes room; the server may take a moment to notice.
             Err(_) if inner.slots.open.load(Ordering::SeqCst) > 0 => {
@@ -88,10 +78,7 @@ pub(super) async fn open_in_turn(inner: &Arc<Inner>) -> Result<(Channel<Msg>, Sl
                 sleep(Duration::from_millis(10 << tries)).await;
             }
             Err(reason) => {
-                return Err(SshError::ChannelRefused {
-                    peer: inner.peer.clone(),
-                    reason,
-                });
+                return Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason });
             }
         }
     }
@@ -102,19 +89,11 @@ pub(super) async fn open(inner: &Inner) -> Result<Result<Channel<Msg>, &'static 
     match timeout(inner.limit, inner.handle.channel_open_session()).await {
         Ok(Ok(channel)) => Ok(Ok(channel)),
         Ok(Err(russh::Error::ChannelOpenFailure(failure))) => match failure {
-            ChannelOpenFailure::ConnectFailed | ChannelOpenFailure::ResourceShortage => {
-                Ok(Err(reason(&failure)))
-            }
-            failure => Err(SshError::ChannelRefused {
-                peer: inner.peer.clone(),
-                reason: reason(&failure),
-            }),
+            ChannelOpenFailure::ConnectFailed | ChannelOpenFailure::ResourceShortage => Ok(Err(reason(&failure))),
+            failure => Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason: reason(&failure) }),
         },
         Ok(Err(_)) => Err(inner.lost()),
-        Err(_) => Err(SshError::ChannelRefused {
-            peer: inner.peer.clone(),
-            reason: "no answer",
-        }),
+        Err(_) => Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason: "no answer" }),
     }
 }
 

@@ -71,13 +71,7 @@ impl Client {
         files: Vec<PathBuf>,
         news: Arc<News>,
     ) -> Self {
-        Self {
-            peer,
-            checking,
-            known,
-            files,
-            news,
-        }
+        Self { peer, checking, known, files, news }
     }
 
     fn judge(&self, key: &PublicKey) -> Result<bool, SshError> {
@@ -85,12 +79,10 @@ impl Client {
         let verdict = match self.checking {
             HostKeyChecking::Off => return Ok(true),
             HostKeyChecking::Strict => self.known.check(host, port, key),
-            HostKeyChecking::AcceptNew => {
-                match (self.known.check(host, port, key), self.files.first()) {
-                    (Verdict::Unknown, Some(file)) => known_hosts::learn(file, host, port, key)?,
-                    (verdict, _) => verdict,
-                }
-            }
+            HostKeyChecking::AcceptNew => match (self.known.check(host, port, key), self.files.first()) {
+                (Verdict::Unknown, Some(file)) => known_hosts::learn(file, host, port, key)?,
+                (verdict, _) => verdict,
+            },
         };
         let peer = self.peer.clone();
         let presented = HostKeyFacts {
@@ -100,17 +92,10 @@ impl Client {
         };
         Err(match verdict {
             Verdict::Trusted => return Ok(true),
-            Verdict::Unknown => SshError::HostKeyUnknown {
-                peer,
-                key: Box::new(presented),
-                files: self.files.clone(),
-            },
-            Verdict::Revoked(known) => SshError::HostKeyRevoked {
-                peer,
-                key: Box::new(presented),
-                file: known.file,
-                line: known.line,
-            },
+            Verdict::Unknown => SshError::HostKeyUnknown { peer, key: Box::new(presented), files: self.files.clone() },
+            Verdict::Revoked(known) => {
+                SshError::HostKeyRevoked { peer, key: Box::new(presented), file: known.file, line: known.line }
+            }
             Verdict::Changed(known) => SshError::HostKeyChanged {
                 peer,
                 key: Box::new(ChangedHostKey {
@@ -139,9 +124,7 @@ fn loss(reason: &DisconnectReason<ClientError>) -> Loss {
     match error {
         russh::Error::KeepaliveTimeout => Loss::Silent,
         russh::Error::IO(error) if error.kind() == std::io::ErrorKind::TimedOut => Loss::Silent,
-        russh::Error::IO(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Loss::Closed
-        }
+        russh::Error::IO(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Loss::Closed,
         russh::Error::Disconnect | russh::Error::HUP => Loss::Closed,
         error => Loss::Broken(error.to_string()),
     }
@@ -152,35 +135,18 @@ fn loss(reason: &DisconnectReason<ClientError>) -> Loss {
 impl client::Handler for Client {
     type Error = ClientError;
 
-    async fn check_server_key(
-        &mut self,
-        presented: &PublicKeyOrCertificate,
-    ) -> Result<bool, ClientError> {
-        self.judge(&presented.public_key())
-            .map_err(|error| ClientError::HostKey(Box::new(error)))
+    async fn check_server_key(&mut self, presented: &PublicKeyOrCertificate) -> Result<bool, ClientError> {
+        self.judge(&presented.public_key()).map_err(|error| ClientError::HostKey(Box::new(error)))
     }
 
-    async fn auth_banner(
-        &mut self,
-        banner: &str,
-        _: &mut client::Session,
-    ) -> Result<(), ClientError> {
-        *self
-            .news
-            .banner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(printable(banner));
+    async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), ClientError> {
+        *self.news.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(printable(banner));
         Ok(())
     }
 
-    async fn disconnected(
-        &mut self,
-        reason: DisconnectReason<ClientError>,
-    ) -> Result<(), ClientError> {
+    async fn disconnected(&mut self, reason: DisconnectReason<ClientError>) -> Result<(), ClientError> {
         let loss = loss(&reason);
-        self.news
-            .ended
-            .send_if_modified(|ended| ended.is_none().then(|| *ended = Some(loss)).is_some());
+        self.news.ended.send_if_modified(|ended| ended.is_none().then(|| *ended = Some(loss)).is_some());
         Ok(())
     }
 

@@ -39,10 +39,7 @@ pub(super) struct Connected {
 }
 
 /// Connects and logs in, again if the server closes the door at first.
-pub(super) async fn connect(
-    target: &Target,
-    credentials: &Credentials,
-) -> Result<Connected, SshError> {
+pub(super) async fn connect(target: &Target, credentials: &Credentials) -> Result<Connected, SshError> {
     let keys = credentials.key_files(&target.identity)?;
     let mut retries = 0;
     loop {
@@ -58,17 +55,9 @@ pub(super) async fn connect(
     }
 }
 
-async fn connect_once(
-    target: &Target,
-    credentials: &Credentials,
-    keys: &[KeyFile],
-) -> Result<Connected, SshError> {
+async fn connect_once(target: &Target, credentials: &Credentials, keys: &[KeyFile]) -> Result<Connected, SshError> {
     let limit = target.connect_timeout;
-    let mut peer = Peer {
-        host: target.address.as_str().into(),
-        port: target.port,
-        address: None,
-    };
+    let mut peer = Peer { host: target.address.as_str().into(), port: target.port, address: None };
     let files = known_hosts_files(target, credentials);
     let known = match target.host_key_checking {
         HostKeyChecking::Off => KnownHosts::default(),
@@ -78,51 +67,23 @@ async fn connect_once(
     let stream = dial(&mut peer, limit).await?;
     let watch = Arc::new(Watch::default());
     let news = Arc::new(News::default());
-    let wire = Wire::new(
-        stream,
-        Arc::clone(&watch),
-        target.keepalive * (KEEPALIVES + 1),
-    );
-    let client = Client::new(
-        peer.clone(),
-        target.host_key_checking,
-        known,
-        files,
-        Arc::clone(&news),
-    );
+    let wire = Wire::new(stream, Arc::clone(&watch), target.keepalive * (KEEPALIVES + 1));
+    let client = Client::new(peer.clone(), target.host_key_checking, known, files, Arc::clone(&news));
     let mut cutting = CutOnDrop(Some(Arc::clone(&watch)));
-    let mut handle = match timeout(
-        limit,
-        client::connect_stream(Arc::new(config), wire, client),
-    )
-    .await
-    {
+    let mut handle = match timeout(limit, client::connect_stream(Arc::new(config), wire, client)).await {
         Ok(Ok(handle)) => handle,
         Ok(Err(error)) => {
-            return Err(refused_to_talk(
-                error,
-                peer,
-                news.good_bye().or_else(|| watch.words()),
-            ));
+            return Err(refused_to_talk(error, peer, news.good_bye().or_else(|| watch.words())));
         }
         Err(_) if watch.speaks_ssh() => return Err(SshError::KexTimeout { peer, after: limit }),
         Err(_) => return Err(SshError::BannerTimeout { peer, after: limit }),
     };
     let named = !target.identity.is_empty();
-    let outcome = timeout(
-        limit,
-        log_in(&mut handle, &target.user, named, keys, credentials),
-    )
-    .await;
+    let outcome = timeout(limit, log_in(&mut handle, &target.user, named, keys, credentials)).await;
     match outcome {
         Ok(Ok(())) => {
             cutting.0 = None;
-            Ok(Connected {
-                peer,
-                handle,
-                news,
-                watch,
-            })
+            Ok(Connected { peer, handle, news, watch })
         }
         Ok(Err(refusal)) => {
             let words = news.words();
@@ -132,16 +93,9 @@ async fn connect_once(
                 return Err(SshError::ClosedEarly { peer, said: None });
             }
             failure.remark = words.or(failure.remark);
-            Err(SshError::AuthFailed {
-                peer,
-                failure: Box::new(failure),
-            })
+            Err(SshError::AuthFailed { peer, failure: Box::new(failure) })
         }
-        Err(_) => Err(SshError::AuthTimeout {
-            peer,
-            user: target.user.clone(),
-            after: limit,
-        }),
+        Err(_) => Err(SshError::AuthTimeout { peer, user: target.user.clone(), after: limit }),
     }
 }
 
@@ -160,20 +114,13 @@ fn known_hosts_files(target: &Target, credentials: &Credentials) -> Vec<PathBuf>
     if !target.known_hosts.is_empty() {
         return target.known_hosts.clone();
     }
-    let own = credentials
-        .home
-        .iter()
-        .map(|home| home.join(".ssh/known_hosts"));
-    own.chain([PathBuf::from("/etc/ssh/ssh_known_hosts")])
-        .collect()
+    let own = credentials.home.iter().map(|home| home.join(".ssh/known_hosts"));
+    own.chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
 }
 
 fn config(target: &Target, known: &[Algorithm]) -> client::Config {
     client::Config {
-        client_id: SshId::Standard(Cow::Borrowed(concat!(
-            "SSH-2.0-etcdha_",
-            env!("CARGO_PKG_VERSION")
-        ))),
+        client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-etcdha_", env!("CARGO_PKG_VERSION")))),
         window_size: WINDOW,
         keepalive_interval: Some(target.keepalive),
         keepalive_max: KEEPALIVES as usize,
@@ -208,11 +155,7 @@ fn host_key_order(known: &[Algorithm]) -> Vec<Algorithm> {
     ];
     let is_known = |algorithm: &Algorithm| {
         known.iter().any(|known| {
-            known == algorithm
-                || matches!(
-                    (known, algorithm),
-                    (Algorithm::Rsa { .. }, Algorithm::Rsa { .. })
-                )
+            known == algorithm || matches!((known, algorithm), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }))
         })
     };
     let (mut first, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(is_known);
@@ -240,12 +183,7 @@ fn refused_to_talk(error: ClientError, peer: Peer, said: Option<String>) -> SshE
             ours: ours.join(", "),
             theirs: printable(&theirs.join(", ")),
         },
-        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => {
-            SshError::ClosedEarly { peer, said }
-        }
-        error => SshError::Handshake {
-            peer,
-            source: Box::new(error),
-        },
+        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => SshError::ClosedEarly { peer, said },
+        error => SshError::Handshake { peer, source: Box::new(error) },
     }
 }

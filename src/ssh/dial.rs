@@ -21,43 +21,27 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// With the most telling of the addresses' failures: a refusal shows that somebody is there.
 pub(super) async fn dial(peer: &mut Peer, limit: Duration) -> Result<TcpStream, SshError> {
     let looked_up = timeout(limit, tokio::net::lookup_host((&*peer.host, peer.port))).await;
-    let addresses: Vec<SocketAddr> =
-        match looked_up.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(addresses) => addresses.collect(),
-            Err(source) => {
-                return Err(SshError::Resolve {
-                    peer: peer.clone(),
-                    source,
-                });
-            }
-        };
+    let addresses: Vec<SocketAddr> = match looked_up.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(addresses) => addresses.collect(),
+        Err(source) => {
+            return Err(SshError::Resolve { peer: peer.clone(), source });
+        }
+    };
     let stream = race(&addresses, peer, limit).await?;
     peer.address = stream.peer_addr().ok().map(|address| address.ip());
     // Without this, the delayed acknowledgements of the other side cost every command 40 ms.
-    stream
-        .set_nodelay(true)
-        .map_err(|source| SshError::Connect {
-            peer: peer.clone(),
-            source,
-        })?;
+    stream.set_nodelay(true).map_err(|source| SshError::Connect { peer: peer.clone(), source })?;
     Ok(stream)
 }
 
-async fn race(
-    addresses: &[SocketAddr],
-    peer: &Peer,
-    limit: Duration,
-) -> Result<TcpStream, SshError> {
+async fn race(addresses: &[SocketAddr], peer: &Peer, limit: Duration) -> Result<TcpStream, SshError> {
     let mut waiting = addresses.iter();
     let mut running = FuturesUnordered::new();
     let mut failure: Option<SshError> = None;
     loop {
         let more = match waiting.next() {
             Some(address) => {
-                let peer = Peer {
-                    address: Some(address.ip()),
-                    ..peer.clone()
-                };
+                let peer = Peer { address: Some(address.ip()), ..peer.clone() };
                 running.push(attempt(*address, peer, limit));
                 true
             }
@@ -70,18 +54,12 @@ async fn race(
         match ended {
             Some(Ok(stream)) => return Ok(stream),
             Some(Err(error)) => {
-                if failure
-                    .as_ref()
-                    .is_none_or(|failure| weight(&error) > weight(failure))
-                {
+                if failure.as_ref().is_none_or(|failure| weight(&error) > weight(failure)) {
                     failure = Some(error);
                 }
             }
             None => {
-                let nothing = || SshError::Resolve {
-                    peer: peer.clone(),
-                    source: io::ErrorKind::NotFound.into(),
-                };
+                let nothing = || SshError::Resolve { peer: peer.clone(), source: io::ErrorKind::NotFound.into() };
                 return Err(failure.unwrap_or_else(nothing));
             }
         }
@@ -93,9 +71,7 @@ async fn attempt(address: SocketAddr, peer: Peer, limit: Duration) -> Result<Tcp
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(source)) => Err(match source.kind() {
             io::ErrorKind::ConnectionRefused => SshError::Refused { peer },
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                SshError::NoRoute { peer, source }
-            }
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => SshError::NoRoute { peer, source },
             io::ErrorKind::TimedOut => SshError::TcpTimeout { peer, after: limit },
             _ => SshError::Connect { peer, source },
         }),
@@ -122,11 +98,7 @@ mod tests {
     use super::{Peer, SshError, dial, race};
 
     fn peer(host: &str, port: u16) -> Peer {
-        Peer {
-            host: host.into(),
-            port,
-            address: None,
-        }
+        Peer { host: host.into(), port, address: None }
     }
 
     #[tokio::test]
@@ -134,31 +106,18 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let good = listener.local_addr().unwrap();
         // Nothing listens on the second one: it was given back.
-        let bad = TcpListener::bind("127.0.0.2:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let bad = TcpListener::bind("127.0.0.2:0").await.unwrap().local_addr().unwrap();
         for addresses in [vec![good], vec![bad, good], vec![good, bad]] {
-            let stream = race(&addresses, &peer("name", 1), Duration::from_secs(5))
-                .await
-                .unwrap();
+            let stream = race(&addresses, &peer("name", 1), Duration::from_secs(5)).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), good);
         }
-        let error = race(&[bad], &peer("name", bad.port()), Duration::from_secs(5))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("`name:{} (127.0.0.2)` refused the connection", bad.port())
-        );
+        let error = race(&[bad], &peer("name", bad.port()), Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("`name:{} (127.0.0.2)` refused the connection", bad.port()));
     }
 
     #[tokio::test]
     async fn a_name_without_an_address() {
-        let error = dial(&mut peer(&"x".repeat(300), 22), Duration::from_secs(5))
-            .await
-            .unwrap_err();
+        let error = dial(&mut peer(&"x".repeat(300), 22), Duration::from_secs(5)).await.unwrap_err();
         assert!(matches!(error, SshError::Resolve { .. }), "{error:?}");
     }
 }

@@ -87,9 +87,7 @@ pub enum SshError {
         said: Option<String>,
     },
     /// The two sides have no algorithm of one kind in common.
-    #[error(
-        "no common {kind} algorithm with `{peer}`: it offers {theirs}, and here {ours} would do"
-    )]
+    #[error("no common {kind} algorithm with `{peer}`: it offers {theirs}, and here {ours} would do")]
     NoCommonAlgorithm {
         /// The machine.
         peer: Peer,
@@ -305,15 +303,11 @@ impl Explain for SshError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Resolve { .. } => "check the name, or give the host's IP address".to_owned(),
-            Self::TcpTimeout { peer, .. } => format!(
-                "check that the host is up and that no firewall drops port {}", peer.port
-            ),
-            Self::Refused { peer } => format!(
-                "check that sshd runs there and listens on port {}", peer.port
-            ),
-            Self::NoRoute { .. } => {
-                "check the address, that the host is up, and the network between".to_owned()
+            Self::TcpTimeout { peer, .. } => {
+                format!("check that the host is up and that no firewall drops port {}", peer.port)
             }
+            Self::Refused { peer } => format!("check that sshd runs there and listens on port {}", peer.port),
+            Self::NoRoute { .. } => "check the address, that the host is up, and the network between".to_owned(),
             Self::BannerTimeout { .. } | Self::KexTimeout { .. } => {
                 "sshd there hangs or the host is overloaded: look at its console".to_owned()
             }
@@ -327,13 +321,16 @@ impl Explain for SshError {
                 format!(
                     "compare the fingerprint with `ssh-keygen -lf` of the key on the host itself, then run \
                      `ssh-keyscan -p {} -t {} {}{file}`, or set `host_key_checking: accept-new`",
-                    peer.port, keyscan_type(&key.algorithm), peer.host,
+                    peer.port,
+                    keyscan_type(&key.algorithm),
+                    peer.host,
                 )
             }
             Self::HostKeyChanged { key, .. } => format!(
                 "if the host was installed anew, compare the fingerprint on its console and remove the old key \
                  with `ssh-keygen -R '{}' -f {}`; otherwise somebody may be in between",
-                key.presented.name, key.file.display()
+                key.presented.name,
+                key.file.display()
             ),
             Self::HostKeyRevoked { .. } => "this key must not be used again: give the host a new one".to_owned(),
             Self::KeyFile { .. } => "check `identity` in the inventory".to_owned(),
@@ -370,14 +367,10 @@ impl Explain for SshError {
 
 /// The one next step that most likely helps.
 fn auth_hint(failure: &AuthFailure) -> String {
-    let unusable =
-        failure
-            .tried
-            .iter()
-            .find_map(|attempt| match (&attempt.origin, &attempt.outcome) {
-                (KeyOrigin::File(path), Outcome::Unusable(why)) => Some((path, why)),
-                _ => None,
-            });
+    let unusable = failure.tried.iter().find_map(|attempt| match (&attempt.origin, &attempt.outcome) {
+        (KeyOrigin::File(path), Outcome::Unusable(why)) => Some((path, why)),
+        _ => None,
+    });
     match unusable {
         Some((path, Unusable::Encrypted)) => {
             format!("hand the key to your agent with `ssh-add {}`", path.display())
@@ -403,11 +396,7 @@ fn keyscan_type(algorithm: &str) -> &str {
 /// A length of time for people.
 fn seconds(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
-    if seconds.fract() == 0.0 {
-        format!("{seconds:.0} s")
-    } else {
-        format!("{seconds:.1} s")
-    }
+    if seconds.fract() == 0.0 { format!("{seconds:.0} s") } else { format!("{seconds:.1} s") }
 }
 
 fn saying(said: Option<&str>) -> String {
@@ -415,10 +404,7 @@ fn saying(said: Option<&str>) -> String {
 }
 
 fn paths(files: &[PathBuf]) -> String {
-    let names: Vec<String> = files
-        .iter()
-        .map(|file| format!("`{}`", file.display()))
-        .collect();
+    let names: Vec<String> = files.iter().map(|file| format!("`{}`", file.display())).collect();
     names.join(", ")
 }
 

@@ -27,11 +27,7 @@ pub struct Limits {
 impl Default for Limits {
     /// No time limits, 8 MiB of output. A dead connection is found out without any.
     fn default() -> Self {
-        Self {
-            timeout: None,
-            idle: None,
-            max_output: 8 << 20,
-        }
+        Self { timeout: None, idle: None, max_output: 8 << 20 }
     }
 }
 
@@ -84,26 +80,14 @@ impl Session {
     /// # Errors
     /// If the command could not be started, overstepped its limits, or its end is not known; never
     /// because of the exit status.
-    pub async fn exec(
-        &self,
-        command: &str,
-        input: Input,
-        limits: &Limits,
-    ) -> Result<Output, SshError> {
+    pub async fn exec(&self, command: &str, input: Input, limits: &Limits) -> Result<Output, SshError> {
         if command.contains('\0') {
-            return Err(SshError::NulInCommand {
-                peer: self.0.peer.clone(),
-            });
+            return Err(SshError::NulInCommand { peer: self.0.peer.clone() });
         }
-        let input = Source::open(input)
-            .await
-            .map_err(|unread| self.fault(Fault::Read(unread)))?;
+        let input = Source::open(input).await.map_err(|unread| self.fault(Fault::Read(unread)))?;
         let (channel, slot) = open_in_turn(&self.0).await?;
         let (mut reader, writer) = channel.split();
-        let mut running = Running {
-            channel: Some((writer, slot)),
-            done: false,
-        };
+        let mut running = Running { channel: Some((writer, slot)), done: false };
         let Some((writer, _)) = &running.channel else {
             return Err(self.0.lost());
         };
@@ -146,15 +130,9 @@ impl Session {
         }
         running.done = true;
         match heard.status {
-            Some(status) => Ok(Output {
-                status,
-                stdout: heard.stdout,
-                stderr: heard.stderr,
-            }),
+            Some(status) => Ok(Output { status, stdout: heard.stdout, stderr: heard.stderr }),
             None if self.0.is_closed() => Err(self.0.lost()),
-            None => Err(SshError::NoExitStatus {
-                peer: self.0.peer.clone(),
-            }),
+            None => Err(SshError::NoExitStatus { peer: self.0.peer.clone() }),
         }
     }
 
@@ -230,9 +208,7 @@ impl Heard {
                 self.make_room(data.len(), limits)?;
                 self.stderr.extend_from_slice(&data);
             }
-            ChannelMsg::ExitStatus { exit_status } => {
-                self.status = Some(Status::Exited(exit_status))
-            }
+            ChannelMsg::ExitStatus { exit_status } => self.status = Some(Status::Exited(exit_status)),
             ChannelMsg::ExitSignal { signal_name, .. } => {
                 self.status = Some(Status::Signaled(signal_text(signal_name)));
             }
@@ -245,11 +221,7 @@ impl Heard {
 
     fn make_room(&self, more: usize, limits: &Limits) -> Result<(), Fault> {
         let total = self.stdout.len() + self.stderr.len() + more;
-        if total > limits.max_output {
-            Err(Fault::TooLong(limits.max_output))
-        } else {
-            Ok(())
-        }
+        if total > limits.max_output { Err(Fault::TooLong(limits.max_output)) } else { Ok(()) }
     }
 }
 

@@ -183,15 +183,7 @@ mod tests {
             ("fd00::1", 22, Some("fd00::1"), "[fd00::1]:22"),
         ] {
             let address = address.map(|address| address.parse().unwrap());
-            assert_eq!(
-                Peer {
-                    host: host.into(),
-                    port,
-                    address
-                }
-                .to_string(),
-                text
-            );
+            assert_eq!(Peer { host: host.into(), port, address }.to_string(), text);
         }
     }
 }

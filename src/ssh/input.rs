@@ -68,10 +68,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self {
-            start: Instant::now(),
-            millis: AtomicU64::new(0),
-        }
+        Self { start: Instant::now(), millis: AtomicU64::new(0) }
     }
 
     pub(super) fn touch(&self) {
@@ -97,28 +94,12 @@ pub(super) struct Source {
 impl Source {
     pub(super) async fn open(input: Input) -> Result<Self, Unread> {
         Ok(match input {
-            Input::None => Self {
-                head: Bytes::new(),
-                file: None,
-                progress: None,
-            },
-            Input::Bytes(head) => Self {
-                head,
-                file: None,
-                progress: None,
-            },
-            Input::File {
-                head,
-                path,
-                progress,
-            } => match File::open(&path).await {
+            Input::None => Self { head: Bytes::new(), file: None, progress: None },
+            Input::Bytes(head) => Self { head, file: None, progress: None },
+            Input::File { head, path, progress } => match File::open(&path).await {
                 Ok(mut file) => {
                     file.set_max_buf_size(CHUNK);
-                    Self {
-                        head,
-                        file: Some((file, path)),
-                        progress,
-                    }
+                    Self { head, file: Some((file, path)), progress }
                 }
                 Err(error) => return Err(Unread(path, error)),
             },
@@ -130,11 +111,7 @@ impl Source {
 /// ended, and its reader learns how. A file that cannot be read to its end is one, and then the
 /// command must not see an end either.
 pub(super) async fn feed(mut pen: Pen<'_>, input: Source) -> Result<(), Unread> {
-    let Source {
-        mut head,
-        file,
-        progress,
-    } = input;
+    let Source { mut head, file, progress } = input;
     while !head.is_empty() {
         if pen.send_packet(&mut head).await.is_none() {
             return Ok(());
@@ -180,24 +157,13 @@ pub(super) struct Pen<'a> {
 }
 
 impl<'a> Pen<'a> {
-    pub(super) fn new(
-        writer: &'a ChannelWriteHalf<Msg>,
-        watch: &'a Watch,
-        clock: &'a Clock,
-    ) -> Self {
-        Self {
-            writer,
-            watch,
-            clock,
-            due: watch.written(),
-        }
+    pub(super) fn new(writer: &'a ChannelWriteHalf<Msg>, watch: &'a Watch, clock: &'a Clock) -> Self {
+        Self { writer, watch, clock, due: watch.written() }
     }
 
     /// Sends the first packet of `bytes`; none if nobody takes it any more.
     async fn send_packet(&mut self, bytes: &mut Bytes) -> Option<u64> {
-        self.watch
-            .until_written(self.due.saturating_sub(BACKLOG))
-            .await;
+        self.watch.until_written(self.due.saturating_sub(BACKLOG)).await;
         let packet = bytes.split_to(bytes.len().min(PACKET));
         let length = packet.len() as u64;
         self.writer.data_bytes(packet).await.ok()?;

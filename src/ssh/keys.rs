@@ -35,9 +35,7 @@ impl fmt::Display for Unusable {
         match self {
             Self::Encrypted => f.write_str("it has a passphrase and is not in the agent"),
             Self::Permissions(mode) => write!(f, "its mode {mode:04o} lets others read it"),
-            Self::PublicOnly => {
-                f.write_str("it is only a public key, and the agent has no private one for it")
-            }
+            Self::PublicOnly => f.write_str("it is only a public key, and the agent has no private one for it"),
             Self::Unreadable(why) => f.write_str(why),
             Self::Malformed(why) => write!(f, "no private key that can be read: {why}"),
         }
@@ -70,19 +68,11 @@ impl KeyFile {
             Err(error) => Err(Unusable::Unreadable(error.to_string())),
             Ok(metadata) => return Ok(Self::read(path, &metadata, beside)),
         };
-        Ok(Self {
-            path: path.to_path_buf(),
-            public: beside,
-            private,
-        })
+        Ok(Self { path: path.to_path_buf(), public: beside, private })
     }
 
     fn read(path: &Path, metadata: &fs::Metadata, beside: Option<PublicKey>) -> Self {
-        let unusable = |public, why| Self {
-            path: path.to_path_buf(),
-            public,
-            private: Err(why),
-        };
+        let unusable = |public, why| Self { path: path.to_path_buf(), public, private: Err(why) };
         let text = match read_text(path) {
             Ok(text) => text,
             Err(error) => return unusable(beside, Unusable::Unreadable(error.to_string())),
@@ -101,16 +91,10 @@ impl KeyFile {
         match keys::decode_secret_key(&text, None) {
             Ok(private) => {
                 let public = Some(private.public_key().clone());
-                Self {
-                    path: path.to_path_buf(),
-                    public,
-                    private: Ok(private),
-                }
+                Self { path: path.to_path_buf(), public, private: Ok(private) }
             }
             Err(keys::Error::KeyIsEncrypted) => {
-                let public = PrivateKey::from_openssh(text.as_bytes())
-                    .ok()
-                    .map(|locked| locked.public_key().clone());
+                let public = PrivateKey::from_openssh(text.as_bytes()).ok().map(|locked| locked.public_key().clone());
                 unusable(public.or(beside), Unusable::Encrypted)
             }
             Err(error) => unusable(beside, Unusable::Malformed(error.to_string())),
@@ -120,9 +104,7 @@ impl KeyFile {
 
 fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
-    fs::File::open(path)?
-        .take(MAX_SIZE)
-        .read_to_string(&mut text)?;
+    fs::File::open(path)?.take(MAX_SIZE).read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -139,10 +121,8 @@ fn parse_public(text: &str) -> Option<PublicKey> {
 
 /// PEM says so in a label or a header; OpenSSH's own format does not.
 fn is_encrypted(text: &str) -> bool {
-    text.lines().any(|line| {
-        line.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY")
-            || line.starts_with("Proc-Type: 4,ENCRYPTED")
-    })
+    text.lines()
+        .any(|line| line.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY") || line.starts_with("Proc-Type: 4,ENCRYPTED"))
 }
 
 /// The user id of this process.
@@ -161,11 +141,7 @@ mod tests {
 
     /// Makes a key with `ssh-keygen`; false where that is not installed.
     fn keygen(path: &Path, options: &[&str]) -> bool {
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-f"])
-            .arg(path)
-            .args(options)
-            .output();
+        let made = Command::new("ssh-keygen").args(["-q", "-f"]).arg(path).args(options).output();
         made.is_ok_and(|made| made.status.success())
     }
 
@@ -182,10 +158,7 @@ mod tests {
             (&["-t", "rsa", "-b", "2048", "-m", "PKCS8", "-N", ""], true),
             (&["-t", "ecdsa", "-m", "PKCS8", "-N", ""], true),
             (&["-t", "ed25519", "-N", "secret"], false),
-            (
-                &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret"],
-                false,
-            ),
+            (&["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret"], false),
             (&["-t", "ecdsa", "-m", "PKCS8", "-N", "secret"], false),
         ];
         for (index, (options, readable)) in table.iter().enumerate() {
@@ -225,13 +198,7 @@ mod tests {
             eprintln!("left out: no ssh-keygen here");
             return;
         }
-        for (mode, usable) in [
-            (0o600, true),
-            (0o400, true),
-            (0o640, false),
-            (0o604, false),
-            (0o666, false),
-        ] {
+        for (mode, usable) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o666, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let key = KeyFile::load(&path).unwrap();
             assert_eq!(key.private.is_ok(), usable, "{mode:o}");
@@ -249,33 +216,17 @@ mod tests {
         let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ me@here\n";
         let load = |path: &PathBuf| KeyFile::load(path).unwrap();
 
-        assert_eq!(
-            KeyFile::load(&path).unwrap_err().kind(),
-            std::io::ErrorKind::NotFound
-        );
+        assert_eq!(KeyFile::load(&path).unwrap_err().kind(), std::io::ErrorKind::NotFound);
         fs::write(path.with_extension("pub"), public).unwrap();
         assert_eq!(load(&path).private.unwrap_err(), Unusable::PublicOnly);
         assert!(load(&path).public.is_some());
-        assert_eq!(
-            load(&path.with_extension("pub")).private.unwrap_err(),
-            Unusable::PublicOnly
-        );
+        assert_eq!(load(&path.with_extension("pub")).private.unwrap_err(), Unusable::PublicOnly);
 
-        for text in [
-            "",
-            "hello",
-            "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
-        ] {
+        for text in ["", "hello", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            assert!(
-                matches!(load(&path).private, Err(Unusable::Malformed(_))),
-                "{text:?}"
-            );
+            assert!(matches!(load(&path).private, Err(Unusable::Malformed(_))), "{text:?}");
         }
-        assert!(matches!(
-            load(&folder.path().to_path_buf()).private,
-            Err(Unusable::Unreadable(_))
-        ));
+        assert!(matches!(load(&folder.path().to_path_buf()).private, Err(Unusable::Unreadable(_))));
     }
 }

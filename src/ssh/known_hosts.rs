@@ -54,16 +54,10 @@ impl KnownHosts {
         for path in paths {
             match fs::read(path) {
                 // A line that is not text can only match in its comment, and is skipped otherwise.
-                Ok(bytes) => {
-                    files.push((path.clone(), String::from_utf8_lossy(&bytes).into_owned()))
-                }
+                Ok(bytes) => files.push((path.clone(), String::from_utf8_lossy(&bytes).into_owned())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {
-                    return Err(SshError::KnownHosts {
-                        path: path.clone(),
-                        action: "read",
-                        source,
-                    });
+                    return Err(SshError::KnownHosts { path: path.clone(), action: "read", source });
                 }
             }
         }
@@ -96,8 +90,7 @@ impl KnownHosts {
                 // The key of the presented one's own type tells the reader most.
                 Marker::None => {
                     let better = other.as_ref().is_none_or(|other| {
-                        other.key.algorithm() != key.algorithm()
-                            && known.key.algorithm() == key.algorithm()
+                        other.key.algorithm() != key.algorithm() && known.key.algorithm() == key.algorithm()
                     });
                     if better {
                         other = Some(known);
@@ -122,11 +115,7 @@ impl KnownHosts {
                 .collect()
         };
         let algorithms = of(&lookup_name(host, port));
-        if algorithms.is_empty() && port != 22 {
-            of(&lookup_name(host, 22))
-        } else {
-            algorithms
-        }
+        if algorithms.is_empty() && port != 22 { of(&lookup_name(host, 22)) } else { algorithms }
     }
 
     /// The entries whose host field matches `name`.
@@ -134,14 +123,7 @@ impl KnownHosts {
         self.files.iter().flat_map(move |(file, text)| {
             text.lines().enumerate().filter_map(move |(index, line)| {
                 let (marker, key) = read_line(line, name)?;
-                Some((
-                    marker,
-                    Known {
-                        file: file.clone(),
-                        line: index + 1,
-                        key,
-                    },
-                ))
+                Some((marker, Known { file: file.clone(), line: index + 1, key }))
             })
         })
     }
@@ -151,46 +133,26 @@ impl KnownHosts {
 ///
 /// Several hosts of one run may be met for the first time at the same moment: they take turns here,
 /// and each line goes out in a single appending write, so that other programs tear no line either.
-pub(super) fn learn(
-    file: &Path,
-    host: &str,
-    port: u16,
-    key: &PublicKey,
-) -> Result<Verdict, SshError> {
+pub(super) fn learn(file: &Path, host: &str, port: u16, key: &PublicKey) -> Result<Verdict, SshError> {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     match KnownHosts::load(&[file.to_path_buf()])?.check(host, port, key) {
         Verdict::Unknown => {}
         verdict => return Ok(verdict),
     }
-    append(file, host, port, key)
-        .map(|()| Verdict::Trusted)
-        .map_err(|source| SshError::KnownHosts {
-            path: file.to_path_buf(),
-            action: "write",
-            source,
-        })
+    append(file, host, port, key).map(|()| Verdict::Trusted).map_err(|source| SshError::KnownHosts {
+        path: file.to_path_buf(),
+        action: "write",
+        source,
+    })
 }
 
 fn append(file: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
-    if let Some(folder) = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let mut open = fs::OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(file)?;
-    let key = PublicKey::from(key.key_data().clone())
-        .to_openssh()
-        .map_err(io::Error::other)?;
+    let mut open = fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
+    let key = PublicKey::from(key.key_data().clone()).to_openssh().map_err(io::Error::other)?;
     let mut line = format!("{} {}\n", lookup_name(host, port), key.trim_end());
     if open.seek(SeekFrom::End(0))? > 0 {
         let mut last = [0];
@@ -206,11 +168,7 @@ fn append(file: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()>
 /// The name under which a host stands in a known_hosts file.
 pub(super) fn lookup_name(host: &str, port: u16) -> String {
     let host = host.to_ascii_lowercase();
-    if port == 22 {
-        host
-    } else {
-        format!("[{host}]:{port}")
-    }
+    if port == 22 { host } else { format!("[{host}]:{port}") }
 }
 
 /// `SHA256:…`, as `ssh-keygen -l` prints it.
@@ -287,9 +245,7 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
             },
         }
     }
-    pattern
-        .get(at..)
-        .is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
+    pattern.get(at..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
 }
 
 #[cfg(test)]

@@ -32,9 +32,7 @@ mod wire;
 pub use auth::Credentials;
 pub use error::SshError;
 pub use exec::{Limits, Output, Status};
-pub use facts::{
-    Attempt, AuthFailure, ChangedHostKey, HostKeyFacts, KeyOrigin, Loss, Outcome, Peer,
-};
+pub use facts::{Attempt, AuthFailure, ChangedHostKey, HostKeyFacts, KeyOrigin, Loss, Outcome, Peer};
 pub use input::{Input, Progress};
 pub use keys::Unusable;
 pub use quote::quote;

@@ -38,9 +38,7 @@ pub(super) struct Inner {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Session")
-            .field(&self.0.peer.to_string())
-            .finish()
+        f.debug_tuple("Session").field(&self.0.peer.to_string()).finish()
     }
 }
 
@@ -48,10 +46,7 @@ impl Inner {
     /// The error of something that the end of the connection interrupted.
     pub(super) fn lost(&self) -> SshError {
         let loss = self.news.ended.borrow().clone().unwrap_or(Loss::Closed);
-        SshError::ConnectionLost {
-            peer: self.peer.clone(),
-            loss,
-        }
+        SshError::ConnectionLost { peer: self.peer.clone(), loss }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -82,10 +77,7 @@ impl Session {
     ///
     /// # Errors
     /// Names the machine and the one step that failed; see [`SshError`].
-    pub async fn connect_with(
-        target: &Target,
-        credentials: &Credentials,
-    ) -> Result<Self, SshError> {
+    pub async fn connect_with(target: &Target, credentials: &Credentials) -> Result<Self, SshError> {
         let connected = connect(target, credentials).await?;
         Ok(Self(Arc::new(Inner {
             peer: connected.peer,
@@ -117,15 +109,9 @@ impl Session {
     pub async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, SshError> {
         let inner = &self.0;
         let to = || {
-            if host.contains(':') {
-                format!("[{host}]:{port}")
-            } else {
-                format!("{host}:{port}")
-            }
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
         };
-        let opening = inner
-            .handle
-            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+        let opening = inner.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
         match timeout(inner.limit, opening).await {
             Ok(Ok(channel)) => Ok(Tunnel::new(channel, Arc::clone(inner))),
             Ok(Err(russh::Error::ChannelOpenFailure(failure))) => Err(SshError::TunnelRefused {
@@ -135,11 +121,7 @@ impl Session {
                 reason: reason(&failure),
             }),
             Ok(Err(_)) => Err(inner.lost()),
-            Err(_) => Err(SshError::TunnelTimeout {
-                peer: inner.peer.clone(),
-                to: to(),
-                after: inner.limit,
-            }),
+            Err(_) => Err(SshError::TunnelTimeout { peer: inner.peer.clone(), to: to(), after: inner.limit }),
         }
     }
 
@@ -155,10 +137,7 @@ impl Session {
         let channel = match open(inner).await? {
             Ok(channel) => channel,
             Err(reason) => {
-                return Err(SshError::ChannelRefused {
-                    peer: inner.peer.clone(),
-                    reason,
-                });
+                return Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason });
             }
         };
         match channel.exec(false, command).await {
@@ -171,13 +150,7 @@ impl Session {
     pub async fn close(&self) {
         let mut ended = self.0.news.ended.subscribe();
         let good_bye = async {
-            if self
-                .0
-                .handle
-                .disconnect(Disconnect::ByApplication, "", "")
-                .await
-                .is_ok()
-            {
+            if self.0.handle.disconnect(Disconnect::ByApplication, "", "").await.is_ok() {
                 let _ = ended.wait_for(Option::is_some).await;
             }
         };

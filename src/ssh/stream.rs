@@ -25,10 +25,7 @@ impl Stream {
         // To the library the end of the connection is the end of the stream; the reader must not
         // take what was cut off for the whole.
         if buf.filled().len() == before && buf.remaining() > 0 && self.inner.is_closed() {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                self.inner.lost(),
-            )));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, self.inner.lost())));
         }
         Poll::Ready(Ok(()))
     }

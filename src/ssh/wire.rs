@@ -65,29 +65,21 @@ impl Watch {
 
     /// What the other side said that was not SSH: its first line, made fit for a terminal.
     pub(super) fn words(&self) -> Option<String> {
-        self.lines()
-            .into_iter()
-            .find(|line| !line.starts_with("SSH-") && !line.is_empty())
+        self.lines().into_iter().find(|line| !line.starts_with("SSH-") && !line.is_empty())
     }
 
     fn lines(&self) -> Vec<String> {
         let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&opening);
         // What follows the identification line is binary.
-        let end = text.find("SSH-").map_or(text.len(), |at| {
-            text[at..].find('\n').map_or(text.len(), |n| at + n)
-        });
+        let end = text.find("SSH-").map_or(text.len(), |at| text[at..].find('\n').map_or(text.len(), |n| at + n));
         text[..end].lines().map(printable).collect()
     }
 }
 
 /// `text` without control characters and not longer than a line.
 pub(super) fn printable(text: &str) -> String {
-    text.trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(200)
-        .collect()
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
 /// A stream under watch.
@@ -102,21 +94,11 @@ pub(super) struct Wire<S> {
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, watch: Arc<Watch>, patience: Duration) -> Self {
-        Self {
-            stream,
-            watch,
-            patience,
-            stuck: None,
-            listening: true,
-        }
+        Self { stream, watch, patience, stuck: None, listening: true }
     }
 
     fn note_opening(&mut self, read: &[u8]) {
-        let mut opening = self
-            .watch
-            .opening
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut opening = self.watch.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let room = OPENING - opening.len();
         opening.extend_from_slice(&read[..read.len().min(room)]);
         self.listening = opening.len() < OPENING;
@@ -124,11 +106,7 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.watch.reader.register(cx.waker());
         if self.watch.cut.load(Ordering::SeqCst) {
             return Poll::Ready(Ok(()));
@@ -143,11 +121,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.watch.writer.register(cx.waker());
         if self.watch.cut.load(Ordering::SeqCst) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -162,9 +136,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             return polled;
         }
         let patience = self.patience;
-        let stuck = self
-            .stuck
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
         if stuck.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -193,16 +165,8 @@ mod tests {
     async fn tells_what_was_said_before_ssh() {
         for (said, ssh, words) in [
             (&b"SSH-2.0-OpenSSH_9.2\r\n\x00\x00\x01\xff"[..], true, None),
-            (
-                b"Exceeded MaxStartups\r\n",
-                false,
-                Some("Exceeded MaxStartups"),
-            ),
-            (
-                b"welcome\x1b[2J\r\nSSH-2.0-x\r\nabc\n",
-                true,
-                Some("welcome [2J"),
-            ),
+            (b"Exceeded MaxStartups\r\n", false, Some("Exceeded MaxStartups")),
+            (b"welcome\x1b[2J\r\nSSH-2.0-x\r\nabc\n", true, Some("welcome [2J")),
             (b"", false, None),
         ] {
             let watch = Arc::new(Watch::default());
@@ -211,11 +175,7 @@ mod tests {
             theirs.write_all(said).await.unwrap();
             drop(theirs);
             wire.read_to_end(&mut Vec::new()).await.unwrap();
-            assert_eq!(
-                (watch.speaks_ssh(), watch.words().as_deref()),
-                (ssh, words),
-                "{said:?}"
-            );
+            assert_eq!((watch.speaks_ssh(), watch.words().as_deref()), (ssh, words), "{said:?}");
         }
     }
 

@@ -16,7 +16,8 @@ pub(crate) fn crashed(view: &View<'_>) -> Result<(), TaskError> {
 /// error, or the last one.
 fn last_words(journal: &str) -> Option<String> {
     let lines: Vec<&str> = journal.lines().filter(|line| !line.trim().is_empty()).collect();
-    let level = |line: &str, levels: &[&str]| levels.iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")));
+    let level =
+        |line: &str, levels: &[&str]| levels.iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")));
     let pick = |levels: &[&str]| lines.iter().rev().find(|line| level(line, levels)).copied();
     let line = pick(&["fatal", "panic"]).or_else(|| pick(&["error"]));
     let line = line.or_else(|| lines.iter().rev().find(|line| line.contains("failed to verify flags")).copied());
@@ -42,7 +43,10 @@ mod tests {
             {\"level\":\"info\",\"msg\":\"closed\"}\n";
         let words = "discovery failed: listen tcp 10.19.4.57:2380: bind: address already in use";
         assert_eq!(last_words(journal).as_deref(), Some(words));
-        assert_eq!(last_words("etcd.service: Failed at step EXEC\n").as_deref(), Some("etcd.service: Failed at step EXEC"));
+        assert_eq!(
+            last_words("etcd.service: Failed at step EXEC\n").as_deref(),
+            Some("etcd.service: Failed at step EXEC")
+        );
         assert_eq!(last_words("\n"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Why a task failed.
 
-use crate::error::{Explain, ExitStatus};
+use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::client::CallError;
 use crate::host::HostError;
@@ -13,13 +13,13 @@ use std::time::Duration;
 pub enum TaskError {
     /// The host, or the way to it.
     #[error(transparent)]
-    Host(#[from] HostError),
+    Host(Box<HostError>),
     /// The certificates.
     #[error(transparent)]
-    Pki(#[from] PkiError),
+    Pki(Box<PkiError>),
     /// The release.
     #[error(transparent)]
-    Release(#[from] ReleaseError),
+    Release(Box<ReleaseError>),
     /// The data dirs do not fit together.
     #[error("{}", join(.0))]
     Bootstrap(Vec<BootstrapError>),
@@ -100,6 +100,24 @@ pub enum TaskError {
     Interrupted,
 }
 
+impl From<HostError> for TaskError {
+    fn from(error: HostError) -> Self {
+        Self::Host(Box::new(error))
+    }
+}
+
+impl From<PkiError> for TaskError {
+    fn from(error: PkiError) -> Self {
+        Self::Pki(Box::new(error))
+    }
+}
+
+impl From<ReleaseError> for TaskError {
+    fn from(error: ReleaseError) -> Self {
+        Self::Release(Box::new(error))
+    }
+}
+
 fn join(errors: &[BootstrapError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n    ")
 }
@@ -143,8 +161,14 @@ impl Explain for TaskError {
             Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } => ExitStatus::Refused,
             Self::TimedOut { exit, .. } => *exit,
             Self::Interrupted => ExitStatus::Interrupted,
-            Self::Member { .. } | Self::Unfit { .. } | Self::Unreachable(_) | Self::Crashed { .. } | Self::DidNotTake(_)
-            | Self::Local { .. } | Self::Blind { .. } | Self::NoPki { .. } => ExitStatus::Failed,
+            Self::Member { .. }
+            | Self::Unfit { .. }
+            | Self::Unreachable(_)
+            | Self::Crashed { .. }
+            | Self::DidNotTake(_)
+            | Self::Local { .. }
+            | Self::Blind { .. }
+            | Self::NoPki { .. } => ExitStatus::Failed,
         }
     }
 }

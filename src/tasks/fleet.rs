@@ -305,9 +305,8 @@ impl Fleet {
             return Ok(true);
         }
         let (inventory, cache) = (self.inventory.clone(), self.options.cache.clone());
-        let found = tokio::task::spawn_blocking(move || {
-            release::at_hand(&inventory.release, &inventory.version, arch, &cache)
-        });
+        let found =
+            tokio::task::spawn_blocking(move || release::at_hand(&inventory.release, &inventory.version, arch, &cache));
         let found = found.await.map_err(|_| TaskError::Interrupted)??;
         let there = found.is_some();
         archives.extend(found.map(|archive| (arch, archive)));

@@ -308,7 +308,10 @@ fn unknown<E: serde::de::Error>(name: &str) -> E {
     let near = TaskKind::names().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
     match near.filter(|near| strsim::jaro(near, name) > 0.7) {
         Some(near) => E::custom(format_args!("there is no task `{name}`; did you mean `{near}`?")),
-        None => E::custom(format_args!("there is no task `{name}`; there are: {}", TaskKind::names().collect::<Vec<_>>().join(", "))),
+        None => E::custom(format_args!(
+            "there is no task `{name}`; there are: {}",
+            TaskKind::names().collect::<Vec<_>>().join(", ")
+        )),
     }
 }
 

@@ -75,7 +75,9 @@ async fn listen(fleet: &Fleet, host: &Host) -> Listening {
                 host.peer_port,
                 why.trim()
             )),
-            _ => Listening::Unknown(format!("host `{name}` has no `systemd-socket-activate` to try the peer port with")),
+            _ => {
+                Listening::Unknown(format!("host `{name}` has no `systemd-socket-activate` to try the peer port with"))
+            }
         },
         Err(error) => Listening::Unknown(error.to_string()),
     }

@@ -3,16 +3,8 @@
 use super::view::View;
 
 /// The variables that a playbook may use.
-pub const VARIABLES: [&str; 8] = [
-    "cluster",
-    "version",
-    "host.name",
-    "host.address",
-    "paths.install",
-    "paths.config",
-    "paths.data",
-    "paths.bin",
-];
+pub const VARIABLES: [&str; 8] =
+    ["cluster", "version", "host.name", "host.address", "paths.install", "paths.config", "paths.data", "paths.bin"];
 
 /// The names between the braces of `text`.
 ///

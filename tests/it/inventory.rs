@@ -24,9 +24,7 @@ fn parsed(text: &str) -> Inventory {
 fn three_hosts(lines: &str) -> Inventory {
     parsed(&format!(
         "cluster: prod\n{lines}\nhosts:\n{}",
-        (1..=3)
-            .map(|n| format!("  - {{ name: node0{n}, address: 10.19.0.5{n} }}\n"))
-            .collect::<String>()
+        (1..=3).map(|n| format!("  - {{ name: node0{n}, address: 10.19.0.5{n} }}\n")).collect::<String>()
     ))
 }
 
@@ -72,23 +70,11 @@ fn refusals_look_as_expected() {
 #[test]
 fn every_example_is_valid() {
     let examples = files("inventories", "yaml");
-    let names: Vec<&str> = examples
-        .iter()
-        .map(|path| path.file_name().unwrap().to_str().unwrap())
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "five.yaml",
-            "lab.yaml",
-            "prod.yaml",
-            "single.yaml",
-            "sudo.yaml"
-        ]
-    );
+    let names: Vec<&str> = examples.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["five.yaml", "lab.yaml", "prod.yaml", "single.yaml", "sudo.yaml"]);
     for path in examples {
-        let inventory = Inventory::load(&path, &Rules)
-            .unwrap_or_else(|error| panic!("{}", Error::from(error).render()));
+        let inventory =
+            Inventory::load(&path, &Rules).unwrap_or_else(|error| panic!("{}", Error::from(error).render()));
         let want: &[&str] = if path.ends_with("single.yaml") {
             &["1 member tolerates no failure: while its host is down, so is the cluster"]
         } else {
@@ -107,28 +93,12 @@ fn the_production_example_means_what_it_says() {
     assert_eq!(inventory.path, path);
     assert_eq!(inventory.pki.dir, path.with_extension("pki"));
     assert_eq!(inventory.pki.key, pki::KeyAlgorithm::Rsa2048);
-    assert_eq!(
-        inventory.pki.ca_lifetime,
-        Duration::from_secs(87_600 * 3600)
-    );
-    assert_eq!(
-        inventory.pki.leaf_lifetime,
-        Duration::from_secs(87_600 * 3600)
-    );
+    assert_eq!(inventory.pki.ca_lifetime, Duration::from_secs(87_600 * 3600));
+    assert_eq!(inventory.pki.leaf_lifetime, Duration::from_secs(87_600 * 3600));
     assert_eq!(inventory.pki.subject.country.as_deref(), Some("CN"));
-    let hosts: Vec<(&str, &str)> = inventory
-        .hosts
-        .iter()
-        .map(|host| (host.name.as_str(), host.address.as_str()))
-        .collect();
-    assert_eq!(
-        hosts,
-        [
-            ("node01", "10.19.0.55"),
-            ("node02", "10.19.0.56"),
-            ("node03", "10.19.0.57")
-        ]
-    );
+    let hosts: Vec<(&str, &str)> =
+        inventory.hosts.iter().map(|host| (host.name.as_str(), host.address.as_str())).collect();
+    assert_eq!(hosts, [("node01", "10.19.0.55"), ("node02", "10.19.0.56"), ("node03", "10.19.0.57")]);
     for host in &inventory.hosts {
         assert_eq!(host.paths.install, "/app/allblue/etcd");
         assert_eq!(host.paths.config, "/app/allblue/etcd/config");
@@ -146,8 +116,9 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(
         inventory.release,
         release::Source::Url {
-            template: "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-{arch}.tar.gz"
-                .to_owned(),
+            template:
+                "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-{arch}.tar.gz"
+                    .to_owned(),
             sha256: BTreeMap::new(),
         }
     );
@@ -217,69 +188,25 @@ hosts:
   - { name: node03, address: 10.0.0.3 }
 ",
     );
-    let [first, second, third] = inventory.hosts.as_slice() else {
-        panic!("{:?}", inventory.hosts)
-    };
+    let [first, second, third] = inventory.hosts.as_slice() else { panic!("{:?}", inventory.hosts) };
     assert_eq!((first.client_port, first.peer_port), (12379, 2380));
     assert_eq!((second.client_port, second.peer_port), (12379, 12380));
-    assert_eq!(
-        (first.local_plaintext, second.local_plaintext),
-        (true, false)
-    );
-    let settings = |host: &Host| {
-        host.settings
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        settings(first),
-        [
-            "election-timeout=2000",
-            "heartbeat-interval=200",
-            "quota-backend-bytes=4294967296"
-        ]
-    );
-    assert_eq!(
-        settings(second),
-        [
-            "election-timeout=3000",
-            "heartbeat-interval=200",
-            "quota-backend-bytes=4294967296"
-        ]
-    );
-    assert_eq!(
-        (first.r#become, second.r#become, third.r#become),
-        (true, false, true)
-    );
-    assert_eq!(
-        (first.ssh.user.as_str(), second.ssh.user.as_str()),
-        ("ops", "admin")
-    );
-    assert_eq!(
-        (first.ssh.address.as_str(), second.ssh.address.as_str()),
-        ("10.0.0.1", "203.0.113.7")
-    );
+    assert_eq!((first.local_plaintext, second.local_plaintext), (true, false));
+    let settings =
+        |host: &Host| host.settings.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+    assert_eq!(settings(first), ["election-timeout=2000", "heartbeat-interval=200", "quota-backend-bytes=4294967296"]);
+    assert_eq!(settings(second), ["election-timeout=3000", "heartbeat-interval=200", "quota-backend-bytes=4294967296"]);
+    assert_eq!((first.r#become, second.r#become, third.r#become), (true, false, true));
+    assert_eq!((first.ssh.user.as_str(), second.ssh.user.as_str()), ("ops", "admin"));
+    assert_eq!((first.ssh.address.as_str(), second.ssh.address.as_str()), ("10.0.0.1", "203.0.113.7"));
     assert_eq!((first.ssh.port, second.ssh.port), (2222, 2222));
     assert_eq!(first.ssh.identity, [PathBuf::from("id")]);
-    assert_eq!(
-        second.ssh.identity,
-        [PathBuf::from("x"), PathBuf::from("y")]
-    );
-    assert_eq!(
-        second.ssh.known_hosts,
-        [PathBuf::from("a"), PathBuf::from("/b")]
-    );
+    assert_eq!(second.ssh.identity, [PathBuf::from("x"), PathBuf::from("y")]);
+    assert_eq!(second.ssh.known_hosts, [PathBuf::from("a"), PathBuf::from("/b")]);
     assert_eq!(first.ssh.host_key_checking, ssh::HostKeyChecking::Off);
-    assert_eq!(
-        second.ssh.host_key_checking,
-        ssh::HostKeyChecking::AcceptNew
-    );
+    assert_eq!(second.ssh.host_key_checking, ssh::HostKeyChecking::AcceptNew);
     assert_eq!(second.ssh.keepalive, Duration::from_secs(60));
-    assert_eq!(
-        (second.paths.data.as_str(), second.paths.bin.as_str()),
-        ("/data/etcd", "/opt/bin")
-    );
+    assert_eq!((second.paths.data.as_str(), second.paths.bin.as_str()), ("/data/etcd", "/opt/bin"));
     assert_eq!(second.extra_names, ["etcd.example", "192.0.2.9"]);
 }
 
@@ -300,14 +227,8 @@ hosts: [ { name: node01, address: 10.0.0.1 } ]
         }
     );
     assert_eq!(inventory.pki.dir, Path::new("/work/inv/certs"));
-    assert_eq!(
-        inventory.pki.ca_cert.as_deref(),
-        Some(Path::new("/work/inv/../ca.pem"))
-    );
-    assert_eq!(
-        inventory.pki.ca_key.as_deref(),
-        Some(Path::new("/keys/ca.pem"))
-    );
+    assert_eq!(inventory.pki.ca_cert.as_deref(), Some(Path::new("/work/inv/../ca.pem")));
+    assert_eq!(inventory.pki.ca_key.as_deref(), Some(Path::new("/keys/ca.pem")));
     let home = PathBuf::from(std::env::var_os("HOME").unwrap());
     assert_eq!(inventory.hosts[0].ssh.identity, [home.join(".ssh/id")]);
 }
@@ -330,19 +251,15 @@ fn yaml_in_all_its_spellings() {
 #[test]
 fn warnings() {
     let hosts = |count: usize| {
-        let lines: String = (1..=count)
-            .map(|n| format!("  - {{ name: n{n}, address: 10.0.0.{n} }}\n"))
-            .collect();
+        let lines: String = (1..=count).map(|n| format!("  - {{ name: n{n}, address: 10.0.0.{n} }}\n")).collect();
         parsed(&format!("cluster: prod\nhosts:\n{lines}")).warnings
     };
     assert_eq!(hosts(3), Vec::<String>::new());
-    assert_eq!(
-        hosts(4),
-        ["4 members tolerate 1 failure, as 3 do; quorum is 3"]
-    );
+    assert_eq!(hosts(4), ["4 members tolerate 1 failure, as 3 do; quorum is 3"]);
     assert_eq!(hosts(7), Vec::<String>::new());
     assert_eq!(
-        three_hosts("etcd: { settings: { quota-backend-bytes: 16GiB } }\nrelease: { url: 'http://mirror/{version}' }").warnings,
+        three_hosts("etcd: { settings: { quota-backend-bytes: 16GiB } }\nrelease: { url: 'http://mirror/{version}' }")
+            .warnings,
         [
             "`release.url` is fetched without TLS, and so is the SHA256SUMS beside it; `release.sha256` would tell a tampered archive",
             "quota-backend-bytes is 16 GiB; etcd advises 8 GiB at most: a larger database makes starts, snapshots and recovery slow",
@@ -361,16 +278,11 @@ fn addresses_of_every_kind() {
         "1st.example",
         "xn--bcher-kva.example",
     ] {
-        let inventory = parsed(&format!(
-            "cluster: c\nhosts: [ {{ name: n, address: {address} }} ]"
-        ));
+        let inventory = parsed(&format!("cluster: c\nhosts: [ {{ name: n, address: {address} }} ]"));
         assert_eq!(inventory.hosts[0].address, address.trim_matches('"'));
     }
     // One member alone may live on the loopback address.
-    assert_eq!(
-        parsed("cluster: c\nhosts: [ { name: n, address: 127.0.0.1 } ]").hosts[0].address,
-        "127.0.0.1"
-    );
+    assert_eq!(parsed("cluster: c\nhosts: [ { name: n, address: 127.0.0.1 } ]").hosts[0].address, "127.0.0.1");
 }
 
 #[test]
@@ -379,47 +291,34 @@ fn files_that_cannot_be_read_as_text() {
     let said = |name: &str| {
         let error = Error::from(Inventory::load(&folder.path().join(name), &Rules).unwrap_err());
         assert_eq!(error.exit(), ExitStatus::Usage);
-        error
-            .render()
-            .replace(folder.path().to_str().unwrap(), "DIR")
+        error.render().replace(folder.path().to_str().unwrap(), "DIR")
     };
-    std::fs::write(
-        folder.path().join("latin1.yaml"),
-        b"cluster: prod\n# caf\xe9\n",
-    )
-    .unwrap();
+    std::fs::write(folder.path().join("latin1.yaml"), b"cluster: prod\n# caf\xe9\n").unwrap();
     std::fs::write(folder.path().join("huge.yaml"), vec![b'#'; (1 << 20) + 1]).unwrap();
     std::fs::create_dir(folder.path().join("folder.yaml")).unwrap();
     assert_eq!(
         said("latin1.yaml"),
         "error: inventory `DIR/latin1.yaml` is not UTF-8 text (byte 19, line 2)\n\nhint: save the file as UTF-8, for example with `iconv -t UTF-8`\n"
     );
-    assert_eq!(
-        said("huge.yaml"),
-        "error: inventory `DIR/huge.yaml` is larger than 1048576 bytes\n"
-    );
+    assert_eq!(said("huge.yaml"), "error: inventory `DIR/huge.yaml` is larger than 1048576 bytes\n");
     assert_eq!(
         said("absent.yaml"),
         "error: cannot read inventory `DIR/absent.yaml`\n  caused by: No such file or directory (os error 2)\n\nhint: `etcd-ha init --cluster NAME --host ADDRESS …` writes a starter inventory\n"
     );
-    assert!(said("folder.yaml").starts_with(
-        "error: cannot read inventory `DIR/folder.yaml`\n  caused by: Is a directory"
-    ));
+    assert!(
+        said("folder.yaml").starts_with("error: cannot read inventory `DIR/folder.yaml`\n  caused by: Is a directory")
+    );
 }
 
 /// Text made to be costly is refused early rather than worked on.
 #[test]
 fn hostile_sizes_are_refused() {
     let deep = "[".repeat(100_000);
-    let deep_blocks: String = (0..400)
-        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
-        .collect();
+    let deep_blocks: String = (0..400).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     let many_nodes = "- a\n".repeat(200_000);
     let keys: String = (0..20_000).map(|n| format!("k{n}: 1\n")).collect();
     let repeated = "cluster: a\n".repeat(20_000);
-    let hosts: String = (0..5_000)
-        .map(|_| "  - { name: a b, address: c d }\n")
-        .collect();
+    let hosts: String = (0..5_000).map(|_| "  - { name: a b, address: c d }\n").collect();
     let hosts = format!("cluster: a\nhosts:\n{hosts}");
     for (what, text) in [
         ("deep", &deep),
@@ -432,63 +331,33 @@ fn hostile_sizes_are_refused() {
         let begin = std::time::Instant::now();
         let rendered = Error::from(parse(text).unwrap_err()).render();
         assert!(rendered.len() < 200_000, "{what}: {} bytes", rendered.len());
-        assert!(
-            begin.elapsed() < Duration::from_secs(20),
-            "{what} took {:?}",
-            begin.elapsed()
-        );
+        assert!(begin.elapsed() < Duration::from_secs(20), "{what} took {:?}", begin.elapsed());
     }
     let rendered = Error::from(parse(&keys).unwrap_err()).render();
-    assert!(
-        rendered.ends_with("\n\n… and 19952 more\n"),
-        "{}",
-        &rendered[rendered.len() - 200..]
-    );
+    assert!(rendered.ends_with("\n\n… and 19952 more\n"), "{}", &rendered[rendered.len() - 200..]);
 }
 
 #[test]
 fn a_whole_host_repeated_by_an_alias_is_a_duplicate() {
-    let error =
-        parse("cluster: c\nhosts:\n  - &n { name: a, address: 10.0.0.1 }\n  - *n\n").unwrap_err();
-    let InventoryError::Invalid { problems, .. } = error else {
-        panic!("{error}")
-    };
-    let messages: Vec<&str> = problems
-        .iter()
-        .map(|problem| problem.message.as_str())
-        .collect();
-    assert_eq!(
-        messages,
-        [
-            "two hosts are named `a`",
-            "two hosts have the address `10.0.0.1` and port 2379"
-        ]
-    );
+    let error = parse("cluster: c\nhosts:\n  - &n { name: a, address: 10.0.0.1 }\n  - *n\n").unwrap_err();
+    let InventoryError::Invalid { problems, .. } = error else { panic!("{error}") };
+    let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(messages, ["two hosts are named `a`", "two hosts have the address `10.0.0.1` and port 2379"]);
 }
 
 #[test]
 fn the_starter_is_valid_and_names_the_schema() {
-    let hosts: Vec<(String, String)> = [
-        ("node01", "10.19.0.55"),
-        ("node02", "fd00::2"),
-        ("null", "node03.example"),
-    ]
-    .map(|(name, address)| (name.to_owned(), address.to_owned()))
-    .to_vec();
+    let hosts: Vec<(String, String)> = [("node01", "10.19.0.55"), ("node02", "fd00::2"), ("null", "node03.example")]
+        .map(|(name, address)| (name.to_owned(), address.to_owned()))
+        .to_vec();
     let text = starter("prod", &hosts, &version::recommended());
-    assert_eq!(
-        text.lines().next(),
-        Some(format!("# yaml-language-server: $schema={SCHEMA_FILE}").as_str())
-    );
+    assert_eq!(text.lines().next(), Some(format!("# yaml-language-server: $schema={SCHEMA_FILE}").as_str()));
     let inventory = parsed(&text);
     assert_eq!(inventory.cluster, "prod");
     assert_eq!(inventory.version, version::recommended());
     assert!(inventory.warnings.is_empty(), "{:?}", inventory.warnings);
-    let read: Vec<(String, String)> = inventory
-        .hosts
-        .iter()
-        .map(|host| (host.name.clone(), host.address.clone()))
-        .collect();
+    let read: Vec<(String, String)> =
+        inventory.hosts.iter().map(|host| (host.name.clone(), host.address.clone())).collect();
     assert_eq!(read, hosts);
     // What the comments show is valid, too, once taken in: a user's first edit is to remove a `#`.
     let uncommented = text
@@ -499,13 +368,13 @@ fn the_starter_is_valid_and_names_the_schema() {
         .replace("# local_plaintext: false", "local_plaintext: false")
         .replace("# client_port: 2379", "client_port: 2379")
         .replace("# peer_port: 2380", "peer_port: 2380")
-        .replace("# paths:\n#   install: /opt/etcd\n#   config: /etc/etcd\n#   data: /var/lib/etcd\n#   bin: /usr/local/bin", "paths:\n  install: /opt/etcd\n  config: /etc/etcd\n  data: /var/lib/etcd\n  bin: /usr/local/bin");
+        .replace(
+            "# paths:\n#   install: /opt/etcd\n#   config: /etc/etcd\n#   data: /var/lib/etcd\n#   bin: /usr/local/bin",
+            "paths:\n  install: /opt/etcd\n  config: /etc/etcd\n  data: /var/lib/etcd\n  bin: /usr/local/bin",
+        );
     let mut edited = parsed(&uncommented);
     assert_eq!(edited.hosts[0].ssh.identity.len(), 1);
-    edited
-        .hosts
-        .iter_mut()
-        .for_each(|host| host.ssh.identity.clear());
+    edited.hosts.iter_mut().for_each(|host| host.ssh.identity.clear());
     assert_eq!(edited, inventory, "the comments do not show the defaults");
 }
 
@@ -513,104 +382,49 @@ fn the_starter_is_valid_and_names_the_schema() {
 fn a_hostile_starter_is_refused_rather_than_misread() {
     let hosts = [("a }\n  - { name: b".to_owned(), "10.0.0.1".to_owned())];
     let error = parse(&starter("x\": y", &hosts, &version::recommended())).unwrap_err();
-    let InventoryError::Invalid { problems, .. } = error else {
-        panic!("{error}")
-    };
-    let messages: Vec<&str> = problems
-        .iter()
-        .map(|problem| problem.message.as_str())
-        .collect();
-    assert_eq!(
-        messages,
-        [
-            "`x\": y` is not a cluster name",
-            "`a }\\n  - { name: b` is not a member name"
-        ]
-    );
+    let InventoryError::Invalid { problems, .. } = error else { panic!("{error}") };
+    let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(messages, ["`x\": y` is not a cluster name", "`a }\\n  - { name: b` is not a member name"]);
 }
 
 /// All the keys of a mapping type in the schema, by a path through it.
-fn keys<'a>(
-    schema: &'a serde_json::Value,
-    definition: Option<&str>,
-) -> BTreeMap<&'a str, &'a serde_json::Value> {
+fn keys<'a>(schema: &'a serde_json::Value, definition: Option<&str>) -> BTreeMap<&'a str, &'a serde_json::Value> {
     let mapping = match definition {
         Some(name) => &schema["$defs"][name],
         None => schema,
     };
-    assert_eq!(
-        mapping["additionalProperties"], false,
-        "{definition:?} allows unknown keys"
-    );
-    mapping["properties"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(key, value)| (key.as_str(), value))
-        .collect()
+    assert_eq!(mapping["additionalProperties"], false, "{definition:?} allows unknown keys");
+    mapping["properties"].as_object().unwrap().iter().map(|(key, value)| (key.as_str(), value)).collect()
 }
 
 #[test]
 fn the_schema_describes_every_key() {
     let schema: serde_json::Value = serde_json::from_str(&json_schema()).unwrap();
-    assert_eq!(
-        schema["$schema"],
-        "https://json-schema.org/draft/2020-12/schema"
-    );
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(schema["required"], serde_json::json!(["cluster", "hosts"]));
-    assert_eq!(
-        schema["$defs"]["Host"]["required"],
-        serde_json::json!(["name", "address"])
-    );
+    assert_eq!(schema["$defs"]["Host"]["required"], serde_json::json!(["name", "address"]));
     for (definition, want) in [
         (None, "cluster etcd hosts paths pki release ssh"),
-        (
-            Some("Etcd"),
-            "client_port local_plaintext peer_port settings version",
-        ),
-        (
-            Some("HostEtcd"),
-            "client_port local_plaintext peer_port settings",
-        ),
+        (Some("Etcd"), "client_port local_plaintext peer_port settings version"),
+        (Some("HostEtcd"), "client_port local_plaintext peer_port settings"),
         (Some("Release"), "archive binaries sha256 url"),
         (Some("Digests"), "amd64 arm64"),
-        (
-            Some("Pki"),
-            "ca_cert ca_key ca_lifetime dir key leaf_lifetime renew_before subject",
-        ),
+        (Some("Pki"), "ca_cert ca_key ca_lifetime dir key leaf_lifetime renew_before subject"),
         (Some("Subject"), "country locality organization state"),
-        (
-            Some("Ssh"),
-            "address become connect_timeout host_key_checking identity keepalive known_hosts port user",
-        ),
+        (Some("Ssh"), "address become connect_timeout host_key_checking identity keepalive known_hosts port user"),
         (Some("Paths"), "bin config data install"),
         (Some("Host"), "address etcd extra_names name paths ssh"),
     ] {
         let keys = keys(&schema, definition);
-        assert_eq!(
-            keys.keys().copied().collect::<Vec<_>>().join(" "),
-            want,
-            "{definition:?}"
-        );
+        assert_eq!(keys.keys().copied().collect::<Vec<_>>().join(" "), want, "{definition:?}");
         for (key, value) in keys {
-            let described = value["description"]
-                .as_str()
-                .is_some_and(|text| text.len() > 10);
+            let described = value["description"].as_str().is_some_and(|text| text.len() > 10);
             assert!(described, "{definition:?} {key}: {value}");
         }
     }
-    assert!(
-        !json_schema().contains("given"),
-        "an inner field shows in the schema"
-    );
-    assert_eq!(
-        schema["$defs"]["Ssh"]["properties"]["user"]["type"], "string",
-        "a key without a value is refused"
-    );
-    assert_eq!(
-        schema["$defs"]["Ssh"]["properties"]["port"]["maximum"],
-        65535
-    );
+    assert!(!json_schema().contains("given"), "an inner field shows in the schema");
+    assert_eq!(schema["$defs"]["Ssh"]["properties"]["user"]["type"], "string", "a key without a value is refused");
+    assert_eq!(schema["$defs"]["Ssh"]["properties"]["port"]["maximum"], 65535);
 }
 
 proptest! {

@@ -46,12 +46,7 @@ impl Controller {
                 names: vec![format!("10.19.0.5{}", n + 4), format!("node0{n}.example")],
             })
             .collect();
-        Self {
-            home,
-            settings,
-            members,
-            now: OffsetDateTime::now_utc(),
-        }
+        Self { home, settings, members, now: OffsetDateTime::now_utc() }
     }
 
     /// One whose CA is the user's, made by `script` as `ca.crt` and `ca.key` in the home.
@@ -90,16 +85,9 @@ impl Controller {
     }
 
     fn try_sh(&self, script: &str) -> (bool, String) {
-        let output = Command::new("sh")
-            .args(["-euc", script])
-            .current_dir(self.home.path())
-            .output()
-            .unwrap();
+        let output = Command::new("sh").args(["-euc", script]).current_dir(self.home.path()).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&text).into_owned(),
-        )
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
 
     fn text(&self, file: &str) -> String {
@@ -144,11 +132,7 @@ impl Controller {
                 test \"$(openssl x509 -in $f -noout -pubkey)\" = \"$(openssl pkey -in ${{f%.pem}}-key.pem -pubout)\"
             done"
         ));
-        assert_eq!(
-            said.matches(": OK\n").count(),
-            4 * self.members.len() + 1,
-            "{said}"
-        );
+        assert_eq!(said.matches(": OK\n").count(), 4 * self.members.len() + 1, "{said}");
     }
 }
 
@@ -176,15 +160,7 @@ fn server(n: u8) -> Kind {
 }
 
 fn all_leaves() -> Vec<Kind> {
-    vec![
-        Kind::Admin,
-        server(1),
-        peer(1),
-        server(2),
-        peer(2),
-        server(3),
-        peer(3),
-    ]
+    vec![Kind::Admin, server(1), peer(1), server(2), peer(2), server(3), peer(3)]
 }
 
 #[test]
@@ -197,10 +173,7 @@ fn issues_what_openssl_accepts() {
         organization: Some("Example".to_owned()),
     };
     let pki = controller.load().unwrap();
-    assert!(
-        !controller.settings.dir.exists(),
-        "nothing is written before persist"
-    );
+    assert!(!controller.settings.dir.exists(), "nothing is written before persist");
     assert_eq!(
         changes(&pki),
         [
@@ -229,14 +202,8 @@ fn issues_what_openssl_accepts() {
         assert!(ca.contains(wanted), "{wanted}\n{ca}");
     }
     for (file, usage) in [
-        (
-            "node02-server.pem",
-            "TLS Web Server Authentication, TLS Web Client Authentication",
-        ),
-        (
-            "node02-peer.pem",
-            "TLS Web Server Authentication, TLS Web Client Authentication",
-        ),
+        ("node02-server.pem", "TLS Web Server Authentication, TLS Web Client Authentication"),
+        ("node02-peer.pem", "TLS Web Server Authentication, TLS Web Client Authentication"),
     ] {
         let text = controller.text(file);
         for wanted in [
@@ -254,44 +221,19 @@ fn issues_what_openssl_accepts() {
     }
     let admin = controller.text("admin.pem");
     assert!(admin.contains("CN = root\n"), "{admin}");
-    assert!(
-        admin.contains(
-            "X509v3 Extended Key Usage: \n                TLS Web Client Authentication\n"
-        ),
-        "{admin}"
-    );
+    assert!(admin.contains("X509v3 Extended Key Usage: \n                TLS Web Client Authentication\n"), "{admin}");
     assert!(!admin.contains("Subject Alternative Name"), "{admin}");
 
     // What is in memory is what is in the files.
     let node = pki.member("node02").unwrap();
-    assert_eq!(
-        fs::read_to_string(controller.path("node02-peer.pem")).unwrap(),
-        node.peer.certificate
-    );
-    assert_eq!(
-        fs::read_to_string(controller.path("node02-peer-key.pem")).unwrap(),
-        node.peer.key.expose()
-    );
-    assert_eq!(
-        fs::read_to_string(controller.path("node02-server.pem")).unwrap(),
-        node.server.certificate
-    );
-    assert_eq!(
-        fs::read_to_string(controller.path("admin-key.pem")).unwrap(),
-        pki.admin().key.expose()
-    );
-    assert_eq!(
-        fs::read_to_string(controller.path("ca.pem")).unwrap(),
-        pki.ca_pem()
-    );
+    assert_eq!(fs::read_to_string(controller.path("node02-peer.pem")).unwrap(), node.peer.certificate);
+    assert_eq!(fs::read_to_string(controller.path("node02-peer-key.pem")).unwrap(), node.peer.key.expose());
+    assert_eq!(fs::read_to_string(controller.path("node02-server.pem")).unwrap(), node.server.certificate);
+    assert_eq!(fs::read_to_string(controller.path("admin-key.pem")).unwrap(), pki.admin().key.expose());
+    assert_eq!(fs::read_to_string(controller.path("ca.pem")).unwrap(), pki.ca_pem());
     assert!(pki.member("node04").is_none());
     let fingerprint = controller.sh("openssl x509 -in prod.pki/ca.pem -noout -fingerprint -sha256");
-    assert!(
-        fingerprint
-            .trim_end()
-            .ends_with(&format!("={}", pki.ca_fingerprint())),
-        "{fingerprint}"
-    );
+    assert!(fingerprint.trim_end().ends_with(&format!("={}", pki.ca_fingerprint())), "{fingerprint}");
 }
 
 #[test]
@@ -305,12 +247,7 @@ fn serials_are_random_positive_and_all_different() {
         .map(|line| line.strip_prefix("serial=").unwrap().to_owned())
         .collect();
     assert_eq!(serials.len(), 8, "{serials:?}");
-    assert!(
-        serials
-            .iter()
-            .all(|serial| serial.len() == 32 && !serial.starts_with('-')),
-        "{serials:?}"
-    );
+    assert!(serials.iter().all(|serial| serial.len() == 32 && !serial.starts_with('-')), "{serials:?}");
 }
 
 #[test]
@@ -333,24 +270,12 @@ fn changed_names_concern_that_member_only() {
     pki.persist().unwrap();
     controller.verify(&pki);
     let after = controller.files();
-    let changed: Vec<_> = after
-        .keys()
-        .filter(|name| after.get(*name) != before.get(*name))
-        .cloned()
-        .collect();
+    let changed: Vec<_> = after.keys().filter(|name| after.get(*name) != before.get(*name)).cloned().collect();
     assert_eq!(changed.len(), 8, "{changed:?}");
-    assert!(
-        changed
-            .iter()
-            .all(|name| name.starts_with("node02") || name.starts_with("node03")),
-        "{changed:?}"
-    );
+    assert!(changed.iter().all(|name| name.starts_with("node02") || name.starts_with("node03")), "{changed:?}");
     assert_eq!(controller.run(), [""; 0]);
 
-    controller.members.push(Member {
-        name: "node04".to_owned(),
-        names: vec!["10.19.0.58".to_owned()],
-    });
+    controller.members.push(Member { name: "node04".to_owned(), names: vec!["10.19.0.58".to_owned()] });
     assert_eq!(issued(&controller.load().unwrap()), [server(4), peer(4)]);
 }
 
@@ -365,21 +290,13 @@ fn leaves_near_their_end_are_issued_anew() {
     controller.now = start + Duration::days(61);
     let pki = controller.load().unwrap();
     assert_eq!(issued(&pki), all_leaves());
-    assert!(
-        changes(&pki)[0].starts_with("issue admin certificate: it expires on "),
-        "{:?}",
-        changes(&pki)
-    );
+    assert!(changes(&pki)[0].starts_with("issue admin certificate: it expires on "), "{:?}", changes(&pki));
     pki.persist().unwrap();
     assert_eq!(controller.run(), [""; 0]);
     // Also long after.
     controller.now = start + Duration::days(400);
     let pki = controller.load().unwrap();
-    assert!(
-        changes(&pki)[0].starts_with("issue admin certificate: it expired on "),
-        "{:?}",
-        changes(&pki)
-    );
+    assert!(changes(&pki)[0].starts_with("issue admin certificate: it expired on "), "{:?}", changes(&pki));
     pki.persist().unwrap();
     assert_eq!(controller.run(), [""; 0]);
 }
@@ -401,11 +318,7 @@ fn lifetimes_are_kept_and_end_with_the_authority() {
     for info in &shown {
         let details = info.details.as_ref().unwrap();
         assert_eq!(details.not_before, start - Duration::HOUR, "{info:?}");
-        let days = if info.kind == Some(Kind::Authority) {
-            30 * 365
-        } else {
-            365
-        };
+        let days = if info.kind == Some(Kind::Authority) { 30 * 365 } else { 365 };
         assert_eq!(details.not_after, start + Duration::days(days), "{info:?}");
         assert_eq!(info.problems, [""; 0]);
     }
@@ -424,11 +337,7 @@ fn lifetimes_are_kept_and_end_with_the_authority() {
     controller.now += Duration::days(9);
     let pki = controller.load().unwrap();
     assert_eq!(pki.changes(), []);
-    assert!(
-        pki.warnings()[0].starts_with("the CA expires on "),
-        "{:?}",
-        pki.warnings()
-    );
+    assert!(pki.warnings()[0].starts_with("the CA expires on "), "{:?}", pki.warnings());
     controller.now += Duration::days(2);
     let error = controller.refusal();
     assert!(error.to_string().contains("has expired"), "{error}");
@@ -440,11 +349,7 @@ fn lifetimes_are_kept_and_end_with_the_authority() {
     let pki = controller.load().unwrap();
     pki.persist().unwrap();
     controller.verify(&pki);
-    assert!(
-        controller
-            .text("node01-peer.pem")
-            .contains("Not After : Dec 31 23:59:59 9999 GMT")
-    );
+    assert!(controller.text("node01-peer.pem").contains("Not After : Dec 31 23:59:59 9999 GMT"));
     assert_eq!(controller.run(), [""; 0]);
 }
 
@@ -457,11 +362,7 @@ fn rsa_keys_work() {
     pki.persist().unwrap();
     controller.verify(&pki);
     let text = controller.text("node01-peer.pem");
-    for wanted in [
-        "Public-Key: (2048 bit)",
-        "Digital Signature, Key Encipherment\n",
-        "sha256WithRSAEncryption",
-    ] {
+    for wanted in ["Public-Key: (2048 bit)", "Digital Signature, Key Encipherment\n", "sha256WithRSAEncryption"] {
         assert!(text.contains(wanted), "{wanted}\n{text}");
     }
     assert_eq!(controller.run(), [""; 0]);
@@ -501,57 +402,30 @@ fn shows_certificates_as_they_are() {
     controller.run();
     fs::write(controller.path("node01-peer.pem"), "rubbish").unwrap();
     fs::remove_file(controller.path("node02-peer-key.pem")).unwrap();
-    fs::copy(
-        controller.path("admin-key.pem"),
-        controller.path("node02-server-key.pem"),
-    )
-    .unwrap();
+    fs::copy(controller.path("admin-key.pem"), controller.path("node02-server-key.pem")).unwrap();
     let other = Controller::new();
     other.run();
-    fs::copy(
-        other.path("node03-peer.pem"),
-        controller.path("node03-peer.pem"),
-    )
-    .unwrap();
-    fs::copy(
-        other.path("node03-peer-key.pem"),
-        controller.path("node03-peer-key.pem"),
-    )
-    .unwrap();
+    fs::copy(other.path("node03-peer.pem"), controller.path("node03-peer.pem")).unwrap();
+    fs::copy(other.path("node03-peer-key.pem"), controller.path("node03-peer-key.pem")).unwrap();
 
     let shown = show(&controller.settings, controller.now + Duration::days(1)).unwrap();
     let seen: Vec<_> = shown
         .iter()
         .map(|info| {
             let file = info.file.file_name().unwrap().to_str().unwrap();
-            (
-                file,
-                info.details.as_ref().map(|details| details.days_left),
-                info.problems.join("; "),
-            )
+            (file, info.details.as_ref().map(|details| details.days_left), info.problems.join("; "))
         })
         .collect();
-    let seen: Vec<_> = seen
-        .iter()
-        .map(|(file, days, problems)| (*file, *days, problems.as_str()))
-        .collect();
+    let seen: Vec<_> = seen.iter().map(|(file, days, problems)| (*file, *days, problems.as_str())).collect();
     assert_eq!(
         seen,
         [
             ("ca.pem", Some(3649), ""),
             ("admin.pem", Some(99), ""),
-            (
-                "node01-peer.pem",
-                None,
-                "it holds no certificate in PEM form"
-            ),
+            ("node01-peer.pem", None, "it holds no certificate in PEM form"),
             ("node01-server.pem", Some(99), ""),
             ("node02-peer.pem", Some(99), "its key is missing"),
-            (
-                "node02-server.pem",
-                Some(99),
-                "its key belongs to another certificate"
-            ),
+            ("node02-server.pem", Some(99), "its key belongs to another certificate"),
             ("node03-peer.pem", Some(3649), "another CA issued it"),
             ("node03-server.pem", Some(99), ""),
         ]
@@ -559,30 +433,15 @@ fn shows_certificates_as_they_are() {
     let node = shown[3].details.as_ref().unwrap();
     assert_eq!(node.subject, "CN=node01");
     assert_eq!(node.issuer, "CN=prod etcd CA");
-    assert_eq!(
-        node.names,
-        [
-            "10.19.0.55",
-            "node01.example",
-            "localhost",
-            "127.0.0.1",
-            "::1"
-        ]
-    );
+    assert_eq!(node.names, ["10.19.0.55", "node01.example", "localhost", "127.0.0.1", "::1"]);
     let serial = controller.sh("openssl x509 -in prod.pki/node01-server.pem -noout -serial");
     assert_eq!(serial.trim_end(), format!("serial={}", node.serial));
 
     let json = serde_json::to_value(&shown[3]).unwrap();
-    assert_eq!(
-        (&json["kind"], &json["member"]),
-        (&"server".into(), &"node01".into())
-    );
+    assert_eq!((&json["kind"], &json["member"]), (&"server".into(), &"node01".into()));
     assert_eq!(json["days_left"], 99);
 
     let shown = show(&controller.settings, controller.now + Duration::days(101)).unwrap();
-    assert!(
-        shown[1].problems[0].starts_with("it expired on "),
-        "{shown:?}"
-    );
+    assert!(shown[1].problems[0].starts_with("it expired on "), "{shown:?}");
     assert_eq!(shown[1].details.as_ref().unwrap().days_left, -1);
 }

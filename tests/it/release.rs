@@ -73,17 +73,10 @@ impl Desk {
 
     fn obtain_for(&self, source: &Source, arch: Arch) -> Result<Archive, ReleaseError> {
         self.told.lock().unwrap().clear();
-        release::obtain_over(
-            &self.network,
-            source,
-            &self.version,
-            arch,
-            &self.cache(),
-            &|progress| {
-                let told = (progress.message.to_owned(), progress.done, progress.total);
-                self.told.lock().unwrap().push(told);
-            },
-        )
+        release::obtain_over(&self.network, source, &self.version, arch, &self.cache(), &|progress| {
+            let told = (progress.message.to_owned(), progress.done, progress.total);
+            self.told.lock().unwrap().push(told);
+        })
     }
 
     /// What the last run told; nothing if it had nothing to do.
@@ -93,24 +86,15 @@ impl Desk {
 }
 
 fn url(template: impl Into<String>) -> Source {
-    Source::Url {
-        template: template.into(),
-        sha256: BTreeMap::new(),
-    }
+    Source::Url { template: template.into(), sha256: BTreeMap::new() }
 }
 
 fn url_with(template: impl Into<String>, sha256: &str) -> Source {
-    Source::Url {
-        template: template.into(),
-        sha256: BTreeMap::from([(Arch::Amd64, sha256.to_owned())]),
-    }
+    Source::Url { template: template.into(), sha256: BTreeMap::from([(Arch::Amd64, sha256.to_owned())]) }
 }
 
 fn archive_at(path: &Path) -> Source {
-    Source::Archive {
-        path: path.to_owned(),
-        sha256: BTreeMap::new(),
-    }
+    Source::Archive { path: path.to_owned(), sha256: BTreeMap::new() }
 }
 
 /// The archive is what it says it is, byte for byte.
@@ -120,23 +104,13 @@ fn assert_whole(archive: &Archive, content: &[u8]) {
     assert_eq!(archive.size, content.len() as u64);
     assert_eq!(archive.version.to_string(), VERSION);
     assert_eq!(archive.file_name(), NAME);
-    let programs: Vec<_> = archive
-        .binaries
-        .iter()
-        .map(|binary| (binary.name.as_str(), binary.size, binary.sha256.clone()))
-        .collect();
+    let programs: Vec<_> =
+        archive.binaries.iter().map(|binary| (binary.name.as_str(), binary.size, binary.sha256.clone())).collect();
     let expected = |name, seed| {
         let program = fake::program(archive.arch, fake::SIZE, seed);
         (name, program.len() as u64, fake::sha256(&program))
     };
-    assert_eq!(
-        programs,
-        [
-            expected("etcd", 1),
-            expected("etcdctl", 2),
-            expected("etcdutl", 3)
-        ]
-    );
+    assert_eq!(programs, [expected("etcd", 1), expected("etcdctl", 2), expected("etcdutl", 3)]);
 }
 
 /// How the user reads it.

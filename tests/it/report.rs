@@ -6,8 +6,8 @@ mod demo;
 
 use etcd_ha::error::ExitStatus;
 use etcd_ha::report::{
-    Detail, Event, HostRecap, JsonLines, Outcome, Output, Plain, ReportError, Reporter, RunLog,
-    Sink, json_line, run_log_path,
+    Detail, Event, HostRecap, JsonLines, Outcome, Output, Plain, ReportError, Reporter, RunLog, Sink, json_line,
+    run_log_path,
 };
 use std::io::{self, BufRead as _, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -60,18 +60,11 @@ fn run_started(hosts: &[&str]) -> Event {
 }
 
 fn play(title: &str, mode: &str, hosts: &[&str]) -> Event {
-    Event::PlayStarted {
-        play: title.into(),
-        mode: mode.into(),
-        hosts: hosts.iter().map(ToString::to_string).collect(),
-    }
+    Event::PlayStarted { play: title.into(), mode: mode.into(), hosts: hosts.iter().map(ToString::to_string).collect() }
 }
 
 fn started(host: &str, task: &str) -> Event {
-    Event::TaskStarted {
-        host: host.into(),
-        task: task.into(),
-    }
+    Event::TaskStarted { host: host.into(), task: task.into() }
 }
 
 fn progress(host: &str, task: &str, message: &str, moved: Option<(u64, u64)>) -> Event {
@@ -85,18 +78,11 @@ fn progress(host: &str, task: &str, message: &str, moved: Option<(u64, u64)>) ->
 }
 
 fn finished(host: &str, task: &str, outcome: Outcome, seconds: f64) -> Event {
-    Event::TaskFinished {
-        host: host.into(),
-        task: task.into(),
-        outcome,
-        seconds,
-    }
+    Event::TaskFinished { host: host.into(), task: task.into(), outcome, seconds }
 }
 
 fn changed(changes: &[&str]) -> Outcome {
-    Outcome::Changed {
-        changes: changes.iter().map(ToString::to_string).collect(),
-    }
+    Outcome::Changed { changes: changes.iter().map(ToString::to_string).collect() }
 }
 
 fn run_finished(exit: ExitStatus, message: &str, recap: Vec<HostRecap>, seconds: f64) -> Event {
@@ -111,10 +97,7 @@ fn run_finished(exit: ExitStatus, message: &str, recap: Vec<HostRecap>, seconds:
 }
 
 fn warning(message: &str) -> Event {
-    Event::Warning {
-        host: None,
-        message: message.into(),
-    }
+    Event::Warning { host: None, message: message.into() }
 }
 
 fn done() -> Event {
@@ -135,24 +118,10 @@ fn events_in(lines: &str) -> Vec<String> {
 
 #[test]
 fn every_event_has_its_json_line() {
-    let recap = HostRecap {
-        host: "node01".into(),
-        ok: 4,
-        changed: 3,
-        failed: 0,
-        seconds: 0.1 + 0.2,
-    };
-    let failed = Outcome::Failed {
-        error: "no\nspace".into(),
-        hint: Some("free some".into()),
-    };
-    let skipped = Outcome::Skipped {
-        reason: "not its turn".into(),
-    };
-    let warning_on_host = Event::Warning {
-        host: Some("node01".into()),
-        message: "clock \u{1b}[31m".into(),
-    };
+    let recap = HostRecap { host: "node01".into(), ok: 4, changed: 3, failed: 0, seconds: 0.1 + 0.2 };
+    let failed = Outcome::Failed { error: "no\nspace".into(), hint: Some("free some".into()) };
+    let skipped = Outcome::Skipped { reason: "not its turn".into() };
+    let warning_on_host = Event::Warning { host: Some("node01".into()), message: "clock \u{1b}[31m".into() };
     let cases = [
         (
             run_started(&["node01", "node02"]),
@@ -162,10 +131,7 @@ fn every_event_has_its_json_line() {
             play("Verify", "parallel", &["controller"]),
             r#""event":"play_started","play":"Verify","mode":"parallel","hosts":["controller"]}"#,
         ),
-        (
-            started("node01", "start"),
-            r#""event":"task_started","host":"node01","task":"start"}"#,
-        ),
+        (started("node01", "start"), r#""event":"task_started","host":"node01","task":"start"}"#),
         (
             progress("node01", "start", "waiting", None),
             r#""event":"task_progress","host":"node01","task":"start","message":"waiting"}"#,
@@ -191,10 +157,7 @@ fn every_event_has_its_json_line() {
             r#""event":"task_finished","host":"node01","task":"start","outcome":"failed","error":"no\nspace","hint":"free some","seconds":0.0}"#,
         ),
         (warning("even"), r#""event":"warning","message":"even"}"#),
-        (
-            warning_on_host,
-            r#""event":"warning","host":"node01","message":"clock \u001b[31m"}"#,
-        ),
+        (warning_on_host, r#""event":"warning","host":"node01","message":"clock \u001b[31m"}"#),
         (
             run_finished(ExitStatus::Unhealthy, "m", vec![recap], 4.2),
             r#""event":"run_finished","command":"deploy","cluster":"prod","exit":3,"message":"m","recap":[{"host":"node01","ok":4,"changed":3,"failed":0,"seconds":0.3}],"seconds":4.2}"#,
@@ -218,29 +181,20 @@ fn the_last_json_line_is_the_end_of_the_run() {
     reporter.finish();
     reporter.emit(warning("far too late"));
     reporter.finish();
-    assert_eq!(
-        events_in(&buffer.text()),
-        ["run_started", "task_started", "run_finished"]
-    );
+    assert_eq!(events_in(&buffer.text()), ["run_started", "task_started", "run_finished"]);
 }
 
 #[test]
 fn the_last_reporter_to_go_finishes_the_sinks() {
     let buffer = Buffer::default();
-    let reporter = Reporter::new(vec![Box::new(Plain::new(
-        buffer.clone(),
-        Detail::default(),
-    ))]);
+    let reporter = Reporter::new(vec![Box::new(Plain::new(buffer.clone(), Detail::default()))]);
     let clone = reporter.clone();
     clone.emit(warning("one"));
     drop(reporter);
     clone.emit(warning("two"));
     drop(clone);
     let text = buffer.text();
-    assert!(
-        text.contains("warning: one\n") && text.ends_with("warning: two\n"),
-        "{text}"
-    );
+    assert!(text.contains("warning: one\n") && text.ends_with("warning: two\n"), "{text}");
 }
 
 #[test]
@@ -249,10 +203,7 @@ fn a_closed_pipe_ends_nothing() {
     let log = Buffer::default();
     let reporter = Reporter::new(vec![
         Box::new(JsonLines::new(writer)),
-        Box::new(Plain::new(
-            Broken(io::ErrorKind::BrokenPipe),
-            Detail::default(),
-        )),
+        Box::new(Plain::new(Broken(io::ErrorKind::BrokenPipe), Detail::default())),
         Box::new(JsonLines::new(log.clone())),
     ]);
     reporter.emit(run_started(&["node01"]));
@@ -281,21 +232,9 @@ fn any_other_failure_is_told_once_to_the_other_sinks() {
     reporter.emit(run_started(&["node01"]));
     reporter.emit(done());
     reporter.finish();
-    assert_eq!(
-        events_in(&before.text()),
-        ["run_started", "warning", "run_finished"]
-    );
-    assert_eq!(
-        events_in(&after.text()),
-        ["warning", "run_started", "run_finished"]
-    );
-    assert!(
-        after
-            .text()
-            .contains("cannot write to stdout: no storage space"),
-        "{}",
-        after.text()
-    );
+    assert_eq!(events_in(&before.text()), ["run_started", "warning", "run_finished"]);
+    assert_eq!(events_in(&after.text()), ["warning", "run_started", "run_finished"]);
+    assert!(after.text().contains("cannot write to stdout: no storage space"), "{}", after.text());
 }
 
 #[test]
@@ -326,19 +265,11 @@ impl Sink for Stopped {
 #[test]
 fn a_stopped_terminal_holds_nobody_up_and_loses_only_progress() {
     let (seen, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(())));
-    let reporter = Reporter::new(vec![Box::new(Stopped(
-        Arc::clone(&seen),
-        Arc::clone(&gate),
-    ))]);
+    let reporter = Reporter::new(vec![Box::new(Stopped(Arc::clone(&seen), Arc::clone(&gate)))]);
     let stop = gate.lock().unwrap();
     let before = Instant::now();
     for number in 0..20_000 {
-        reporter.emit(progress(
-            "node01",
-            "start",
-            "uploading",
-            Some((number, 20_000)),
-        ));
+        reporter.emit(progress("node01", "start", "uploading", Some((number, 20_000))));
     }
     for _ in 0..50 {
         reporter.emit(finished("node01", "start", Outcome::Ok, 0.0));
@@ -347,10 +278,7 @@ fn a_stopped_terminal_holds_nobody_up_and_loses_only_progress() {
     drop(stop);
     reporter.finish();
     let seen = seen.lock().unwrap();
-    let endings = seen
-        .iter()
-        .filter(|event| matches!(event, Event::TaskFinished { .. }))
-        .count();
+    let endings = seen.iter().filter(|event| matches!(event, Event::TaskFinished { .. })).count();
     assert_eq!(endings, 50);
     assert!(seen.len() < 2_000, "{}", seen.len());
 }
@@ -358,13 +286,7 @@ fn a_stopped_terminal_holds_nobody_up_and_loses_only_progress() {
 #[test]
 fn the_run_log_is_private_and_leaves_the_steps_out() {
     let state = tempfile::tempdir().unwrap();
-    let path = run_log_path(
-        state.path(),
-        "prod",
-        "deploy",
-        datetime!(2026-11-22 10:14:30.5 UTC),
-        42,
-    );
+    let path = run_log_path(state.path(), "prod", "deploy", datetime!(2026-11-22 10:14:30.5 UTC), 42);
     assert_eq!(
         path.strip_prefix(state.path()).unwrap(),
         Path::new("etcd-ha/prod/runs/20261122T101430.500Z-deploy-42.jsonl")
@@ -374,12 +296,7 @@ fn the_run_log_is_private_and_leaves_the_steps_out() {
     for host in ["node01", "node02"] {
         reporter.emit(started(host, "stage_release"));
         for done in 0..=100 {
-            reporter.emit(progress(
-                host,
-                "stage_release",
-                "uploading",
-                Some((done, 100)),
-            ));
+            reporter.emit(progress(host, "stage_release", "uploading", Some((done, 100))));
         }
     }
     reporter.emit(finished("node01", "stage_release", Outcome::Ok, 1.0));
@@ -413,28 +330,15 @@ fn the_run_log_is_private_and_leaves_the_steps_out() {
 fn a_state_folder_that_cannot_be_written_is_a_warning() {
     let state = tempfile::tempdir().unwrap();
     std::fs::write(state.path().join("etcd-ha"), "a file in the way").unwrap();
-    let path = run_log_path(
-        state.path(),
-        "prod",
-        "deploy",
-        OffsetDateTime::UNIX_EPOCH,
-        1,
-    );
+    let path = run_log_path(state.path(), "prod", "deploy", OffsetDateTime::UNIX_EPOCH, 1);
     let Err(error) = RunLog::create(path) else {
         panic!("a file was made inside a file");
     };
     let event = Event::from(error);
-    let Event::Warning {
-        host: None,
-        message,
-    } = &event
-    else {
+    let Event::Warning { host: None, message } = &event else {
         panic!("{event:?}");
     };
-    assert!(
-        message.starts_with("cannot write the run log `"),
-        "{message}"
-    );
+    assert!(message.starts_with("cannot write the run log `"), "{message}");
     assert!(message.contains("etcd-ha/prod/runs`: "), "{message}");
 }
 
@@ -449,12 +353,7 @@ fn logs_until_killed() {
     // Should the parent be killed first, this must not fill the disk.
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
-        reporter.emit(finished(
-            "node01",
-            "start",
-            changed(&["x".repeat(5000).as_str()]),
-            1.0,
-        ));
+        reporter.emit(finished("node01", "start", changed(&["x".repeat(5000).as_str()]), 1.0));
         std::thread::sleep(Duration::from_micros(100));
     }
 }
@@ -483,37 +382,14 @@ fn a_killed_run_leaves_whole_lines() {
 #[test]
 fn plain_lines_have_no_colour_and_no_tricks() {
     let buffer = Buffer::default();
-    let reporter = Reporter::new(vec![Box::new(Plain::new(
-        buffer.clone(),
-        Detail::default(),
-    ))]);
-    reporter.emit(play(
-        "\x1b[31mStage\x1b[0m",
-        "parallel",
-        &["node01", "node02"],
-    ));
-    reporter.emit(finished(
-        "node01",
-        "start",
-        changed(&["\x1b[2Jall\rgone"]),
-        1.0,
-    ));
-    reporter.emit(run_finished(
-        ExitStatus::Failed,
-        "1 of 2 hosts failed\n",
-        vec![],
-        4.2,
-    ));
+    let reporter = Reporter::new(vec![Box::new(Plain::new(buffer.clone(), Detail::default()))]);
+    reporter.emit(play("\x1b[31mStage\x1b[0m", "parallel", &["node01", "node02"]));
+    reporter.emit(finished("node01", "start", changed(&["\x1b[2Jall\rgone"]), 1.0));
+    reporter.emit(run_finished(ExitStatus::Failed, "1 of 2 hosts failed\n", vec![], 4.2));
     reporter.finish();
     let text = buffer.text();
-    assert!(
-        !text.chars().any(|c| c.is_control() && c != '\n'),
-        "{text:?}"
-    );
-    let lines: Vec<&str> = text
-        .lines()
-        .map(|line| line.split_once("Z ").map_or(line, |(_, rest)| rest))
-        .collect();
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    let lines: Vec<&str> = text.lines().map(|line| line.split_once("Z ").map_or(line, |(_, rest)| rest)).collect();
     assert_eq!(
         lines,
         [
@@ -544,25 +420,10 @@ fn output_takes_a_closed_pipe_for_an_end_not_for_an_error() {
 fn folders_of_the_user_keep_their_mode() {
     let state = tempfile::tempdir().unwrap();
     let folder = state.path().join("etcd-ha");
-    std::fs::DirBuilder::new()
-        .mode(0o755)
-        .create(&folder)
-        .unwrap();
+    std::fs::DirBuilder::new().mode(0o755).create(&folder).unwrap();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = run_log_path(
-        state.path(),
-        "prod",
-        "health",
-        OffsetDateTime::UNIX_EPOCH,
-        1,
-    );
+    let path = run_log_path(state.path(), "prod", "health", OffsetDateTime::UNIX_EPOCH, 1);
     RunLog::create(path).unwrap();
-    assert_eq!(
-        folder.metadata().unwrap().permissions().mode() & 0o777,
-        0o755
-    );
-    assert_eq!(
-        folder.join("prod").metadata().unwrap().permissions().mode() & 0o777,
-        0o700
-    );
+    assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o755);
+    assert_eq!(folder.join("prod").metadata().unwrap().permissions().mode() & 0o777, 0o700);
 }

@@ -47,12 +47,7 @@ impl Fixture {
             connect_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(15),
         };
-        Self {
-            server,
-            folder,
-            target,
-            credentials: Credentials::default(),
-        }
+        Self { server, folder, target, credentials: Credentials::default() }
     }
 
     async fn connect(&self) -> Result<Session, SshError> {
@@ -75,9 +70,8 @@ fn write_key(path: &Path, key: &PrivateKey) {
 
 /// Whether a program is installed; says so where a test is left out for want of it.
 fn installed(program: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(program).exists())
-    });
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()));
     if !found {
         eprintln!("left out: no {program} here");
     }

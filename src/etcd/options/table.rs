@@ -77,23 +77,11 @@ impl EtcdOption {
 }
 
 const fn option(name: &'static str, known: Availability, kind: Kind) -> EtcdOption {
-    EtcdOption {
-        name,
-        known,
-        kind,
-        successor: None,
-        owned: None,
-    }
+    EtcdOption { name, known, kind, successor: None, owned: None }
 }
 
-const NUMBER: Kind = Kind::Number {
-    least: 0,
-    most: u64::MAX,
-};
-const NUMBER_32: Kind = Kind::Number {
-    least: 0,
-    most: u32::MAX as u64,
-};
+const NUMBER: Kind = Kind::Number { least: 0, most: u64::MAX };
+const NUMBER_32: Kind = Kind::Number { least: 0, most: u32::MAX as u64 };
 const DURATION: Kind = Kind::Duration { zero: true };
 const TLS_VERSIONS: Kind = Kind::Words(&[("TLS1.2", ALL), ("TLS1.3", ALL)]);
 /// Backported together with the fix for starving watches: 3.4.25 and 3.5.8.
@@ -101,10 +89,8 @@ const WITH_3_4_25: Availability = [Some(25), Some(8), Some(0), Some(0)];
 
 const MEMBER: &str = "`name` of the host names the member";
 const ADDRESS: &str = "`address` of the host and `etcd.client_port` and `etcd.peer_port` decide it";
-const CLUSTER: &str =
-    "the list of `hosts` decides it, and every run writes what is right at that time";
-const CERTIFICATES: &str =
-    "certificates are made and placed as `pki` says; TLS with client certificates is always on";
+const CLUSTER: &str = "the list of `hosts` decides it, and every run writes what is right at that time";
+const CERTIFICATES: &str = "certificates are made and placed as `pki` says; TLS with client certificates is always on";
 const DISCOVERY: &str = "the members are the list of `hosts`; no discovery is used";
 const V2: &str = "the v2 API is gone in 3.6, and data written through it blocks the upgrade";
 const PROXY: &str = "`hosts` are members; proxies are not run";
@@ -116,23 +102,9 @@ pub(super) const OPTIONS: &[EtcdOption] = &[
     option("data-dir", ALL, Kind::Text).owned("`paths.data` is the data folder"),
     option("wal-dir", ALL, Kind::Text).owned("the log lies in the data folder, `paths.data`"),
     option("snapshot-count", ALL, NUMBER),
-    option(
-        "heartbeat-interval",
-        ALL,
-        Kind::Number {
-            least: 1,
-            most: 50_000,
-        },
-    ),
+    option("heartbeat-interval", ALL, Kind::Number { least: 1, most: 50_000 }),
     // etcd refuses more than 50 s (maxElectionMs).
-    option(
-        "election-timeout",
-        ALL,
-        Kind::Number {
-            least: 1,
-            most: 50_000,
-        },
-    ),
+    option("election-timeout", ALL, Kind::Number { least: 1, most: 50_000 }),
     option("initial-election-tick-advance", ALL, Kind::Bool),
     option("listen-peer-urls", ALL, Kind::Text).owned(ADDRESS),
     option("listen-client-urls", ALL, Kind::Text)
@@ -140,39 +112,15 @@ pub(super) const OPTIONS: &[EtcdOption] = &[
     option("listen-client-http-urls", WITH_3_4_25, Kind::Text).owned(ADDRESS),
     option("max-snapshots", ALL, NUMBER),
     option("max-wals", ALL, NUMBER),
-    option(
-        "quota-backend-bytes",
-        ALL,
-        Kind::Bytes {
-            most: i64::MAX as u64,
-        },
-    ),
-    option(
-        "backend-bbolt-freelist-type",
-        FROM_3_5,
-        Kind::Words(&[("array", ALL), ("map", ALL)]),
-    ),
-    option(
-        "experimental-backend-bbolt-freelist-type",
-        ONLY_3_4,
-        Kind::Words(&[("array", ALL), ("map", ALL)]),
-    )
-    .renamed("backend-bbolt-freelist-type"),
+    option("quota-backend-bytes", ALL, Kind::Bytes { most: i64::MAX as u64 }),
+    option("backend-bbolt-freelist-type", FROM_3_5, Kind::Words(&[("array", ALL), ("map", ALL)])),
+    option("experimental-backend-bbolt-freelist-type", ONLY_3_4, Kind::Words(&[("array", ALL), ("map", ALL)]))
+        .renamed("backend-bbolt-freelist-type"),
     option("backend-batch-interval", ALL, DURATION),
     option("backend-batch-limit", ALL, NUMBER_32),
     option("max-txn-ops", ALL, NUMBER_32),
-    option(
-        "max-request-bytes",
-        ALL,
-        Kind::Bytes {
-            most: i32::MAX as u64,
-        },
-    ),
-    option(
-        "max-concurrent-streams",
-        [Some(20), Some(5), Some(0), Some(0)],
-        NUMBER_32,
-    ),
+    option("max-request-bytes", ALL, Kind::Bytes { most: i32::MAX as u64 }),
+    option("max-concurrent-streams", [Some(20), Some(5), Some(0), Some(0)], NUMBER_32),
     option("enable-grpc-gateway", ALL, Kind::Bool),
     option("grpc-keepalive-min-time", ALL, DURATION),
     option("grpc-keepalive-interval", ALL, DURATION),
@@ -186,9 +134,8 @@ pub(super) const OPTIONS: &[EtcdOption] = &[
     option("advertise-client-urls", ALL, Kind::Text).owned(ADDRESS),
     option("initial-cluster", ALL, Kind::Text).owned(CLUSTER),
     option("initial-cluster-state", ALL, Kind::Text).owned(CLUSTER),
-    option("initial-cluster-token", ALL, Kind::Text).owned(
-        "every bootstrap gets a token of its own, so that old data never joins a new cluster",
-    ),
+    option("initial-cluster-token", ALL, Kind::Text)
+        .owned("every bootstrap gets a token of its own, so that old data never joins a new cluster"),
     option("discovery", TO_3_6, Kind::Text).owned(DISCOVERY),
     option("discovery-proxy", TO_3_6, Kind::Text).owned(DISCOVERY),
     option("discovery-fallback", ALL, Kind::Text).owned(DISCOVERY),
@@ -210,11 +157,7 @@ pub(super) const OPTIONS: &[EtcdOption] = &[
     option("strict-reconfig-check", ALL, Kind::Bool),
     option("pre-vote", ALL, Kind::Bool),
     option("auto-compaction-retention", ALL, Kind::Retention),
-    option(
-        "auto-compaction-mode",
-        ALL,
-        Kind::Words(&[("periodic", ALL), ("revision", ALL)]),
-    ),
+    option("auto-compaction-mode", ALL, Kind::Words(&[("periodic", ALL), ("revision", ALL)])),
     option("enable-v2", TO_3_5, Kind::Bool).owned(V2),
     option("experimental-enable-v2v3", TO_3_5, Kind::Text).owned(V2),
     option(
@@ -228,12 +171,8 @@ pub(super) const OPTIONS: &[EtcdOption] = &[
             ("gone", ALL),
         ]),
     ),
-    option(
-        "next-cluster-version-compatible",
-        [Some(32), None, None, None],
-        Kind::Bool,
-    )
-    .owned("it belongs to a downgrade from 3.5, which is not done this way"),
+    option("next-cluster-version-compatible", [Some(32), None, None, None], Kind::Bool)
+        .owned("it belongs to a downgrade from 3.5, which is not done this way"),
     // Proxy
     option("proxy", TO_3_5, Kind::Text).owned(PROXY),
     option("proxy-failure-wait", TO_3_5, NUMBER).owned(PROXY),
@@ -262,12 +201,8 @@ pub(super) const OPTIONS: &[EtcdOption] = &[
     option("peer-crl-file", ALL, Kind::Text),
     option("peer-cert-allowed-cn", ALL, Kind::Text),
     option("peer-cert-allowed-hostname", ALL, Kind::Text),
-    option(
-        "experimental-peer-skip-client-san-verification",
-        TO_3_6,
-        Kind::Bool,
-    )
-    .renamed("peer-skip-client-san-verification"),
+    option("experimental-peer-skip-client-san-verification", TO_3_6, Kind::Bool)
+        .renamed("peer-skip-client-san-verification"),
     option("peer-skip-client-san-verification", FROM_3_6, Kind::Bool),
     option("cipher-suites", ALL, Kind::Text),
     option("tls-min-version", WITH_3_4_25, TLS_VERSIONS),
@@ -276,79 +211,35 @@ pub(super) const OPTIONS: &[EtcdOption] = &[
     option("host-whitelist", ALL, Kind::Text),
     // Authentication
     option("auth-token", ALL, Kind::Text),
-    option(
-        "auth-token-ttl",
-        [Some(10), Some(0), Some(0), Some(0)],
-        NUMBER_32,
-    ),
+    option("auth-token-ttl", [Some(10), Some(0), Some(0), Some(0)], NUMBER_32),
     option("bcrypt-cost", ALL, Kind::Number { least: 4, most: 31 }),
     // Logging
-    option(
-        "logger",
-        ALL,
-        Kind::Words(&[("zap", ALL), ("capnslog", ONLY_3_4)]),
-    ),
+    option("logger", ALL, Kind::Words(&[("zap", ALL), ("capnslog", ONLY_3_4)])),
     option("log-outputs", ALL, Kind::Text),
     option("log-output", ONLY_3_4, Kind::Text).renamed("log-outputs"),
     option(
         "log-level",
         ALL,
-        Kind::Words(&[
-            ("debug", ALL),
-            ("info", ALL),
-            ("warn", ALL),
-            ("error", ALL),
-            ("panic", ALL),
-            ("fatal", ALL),
-        ]),
+        Kind::Words(&[("debug", ALL), ("info", ALL), ("warn", ALL), ("error", ALL), ("panic", ALL), ("fatal", ALL)]),
     ),
-    option(
-        "log-format",
-        FROM_3_6,
-        Kind::Words(&[("json", ALL), ("console", ALL)]),
-    ),
+    option("log-format", FROM_3_6, Kind::Words(&[("json", ALL), ("console", ALL)])),
     option("log-package-levels", ONLY_3_4, Kind::Text).renamed("log-level"),
     option("debug", ONLY_3_4, Kind::Bool).renamed("log-level"),
     option("enable-log-rotation", FROM_3_5, Kind::Bool),
     option("log-rotation-config-json", FROM_3_5, Kind::Text),
     // Profiling, metrics, tracing
     option("enable-pprof", ALL, Kind::Bool),
-    option(
-        "metrics",
-        ALL,
-        Kind::Words(&[("basic", ALL), ("extensive", ALL)]),
-    ),
+    option("metrics", ALL, Kind::Words(&[("basic", ALL), ("extensive", ALL)])),
     option("listen-metrics-urls", ALL, Kind::Text),
-    option(
-        "experimental-enable-distributed-tracing",
-        IN_3_5_AND_3_6,
-        Kind::Bool,
-    )
-    .renamed("enable-distributed-tracing"),
-    option(
-        "experimental-distributed-tracing-address",
-        IN_3_5_AND_3_6,
-        Kind::Text,
-    )
-    .renamed("distributed-tracing-address"),
-    option(
-        "experimental-distributed-tracing-service-name",
-        IN_3_5_AND_3_6,
-        Kind::Text,
-    )
-    .renamed("distributed-tracing-service-name"),
-    option(
-        "experimental-distributed-tracing-instance-id",
-        IN_3_5_AND_3_6,
-        Kind::Text,
-    )
-    .renamed("distributed-tracing-instance-id"),
-    option(
-        "experimental-distributed-tracing-sampling-rate",
-        [None, Some(11), Some(0), None],
-        NUMBER_32,
-    )
-    .renamed("distributed-tracing-sampling-rate"),
+    option("experimental-enable-distributed-tracing", IN_3_5_AND_3_6, Kind::Bool).renamed("enable-distributed-tracing"),
+    option("experimental-distributed-tracing-address", IN_3_5_AND_3_6, Kind::Text)
+        .renamed("distributed-tracing-address"),
+    option("experimental-distributed-tracing-service-name", IN_3_5_AND_3_6, Kind::Text)
+        .renamed("distributed-tracing-service-name"),
+    option("experimental-distributed-tracing-instance-id", IN_3_5_AND_3_6, Kind::Text)
+        .renamed("distributed-tracing-instance-id"),
+    option("experimental-distributed-tracing-sampling-rate", [None, Some(11), Some(0), None], NUMBER_32)
+        .renamed("distributed-tracing-sampling-rate"),
     option("enable-distributed-tracing", FROM_3_6, Kind::Bool),
     option("distributed-tracing-address", FROM_3_6, Kind::Text),
     option("distributed-tracing-service-name", FROM_3_6, Kind::Text),
@@ -375,115 +266,45 @@ pub(super) const OPTIONS: &[EtcdOption] = &[
     option("experimental-initial-corrupt-check", TO_3_6, Kind::Bool).gate("InitialCorruptCheck"),
     option("experimental-corrupt-check-time", TO_3_6, DURATION).renamed("corrupt-check-time"),
     option("corrupt-check-time", FROM_3_6, DURATION),
-    option(
-        "experimental-compact-hash-check-enabled",
-        [None, Some(5), Some(0), None],
-        Kind::Bool,
-    )
-    .gate("CompactHashCheck"),
-    option(
-        "experimental-compact-hash-check-time",
-        [None, Some(5), Some(0), None],
-        Kind::Duration { zero: false },
-    )
-    .renamed("compact-hash-check-time"),
-    option(
-        "compact-hash-check-time",
-        FROM_3_6,
-        Kind::Duration { zero: false },
-    ),
+    option("experimental-compact-hash-check-enabled", [None, Some(5), Some(0), None], Kind::Bool)
+        .gate("CompactHashCheck"),
+    option("experimental-compact-hash-check-time", [None, Some(5), Some(0), None], Kind::Duration { zero: false })
+        .renamed("compact-hash-check-time"),
+    option("compact-hash-check-time", FROM_3_6, Kind::Duration { zero: false }),
     option("experimental-enable-lease-checkpoint", TO_3_6, Kind::Bool).gate("LeaseCheckpoint"),
-    option(
-        "experimental-enable-lease-checkpoint-persist",
-        [Some(20), Some(2), Some(0), None],
-        Kind::Bool,
-    )
-    .gate("LeaseCheckpointPersist"),
-    option("experimental-compaction-batch-limit", TO_3_6, NUMBER_32)
-        .renamed("compaction-batch-limit"),
+    option("experimental-enable-lease-checkpoint-persist", [Some(20), Some(2), Some(0), None], Kind::Bool)
+        .gate("LeaseCheckpointPersist"),
+    option("experimental-compaction-batch-limit", TO_3_6, NUMBER_32).renamed("compaction-batch-limit"),
     option("compaction-batch-limit", FROM_3_6, NUMBER_32),
-    option(
-        "experimental-compaction-sleep-interval",
-        IN_3_5_AND_3_6,
-        DURATION,
-    )
-    .renamed("compaction-sleep-interval"),
+    option("experimental-compaction-sleep-interval", IN_3_5_AND_3_6, DURATION).renamed("compaction-sleep-interval"),
     option("compaction-sleep-interval", FROM_3_6, DURATION),
-    option(
-        "experimental-watch-progress-notify-interval",
-        [Some(11), Some(0), Some(0), None],
-        DURATION,
-    )
-    .renamed("watch-progress-notify-interval"),
+    option("experimental-watch-progress-notify-interval", [Some(11), Some(0), Some(0), None], DURATION)
+        .renamed("watch-progress-notify-interval"),
     option("watch-progress-notify-interval", FROM_3_6, DURATION),
-    option(
-        "experimental-downgrade-check-time",
-        IN_3_5_AND_3_6,
-        DURATION,
-    )
-    .renamed("downgrade-check-time"),
+    option("experimental-downgrade-check-time", IN_3_5_AND_3_6, DURATION).renamed("downgrade-check-time"),
     option("downgrade-check-time", FROM_3_6, DURATION),
-    option(
-        "experimental-warning-apply-duration",
-        [Some(16), Some(0), Some(0), None],
-        DURATION,
-    )
-    .renamed("warning-apply-duration"),
+    option("experimental-warning-apply-duration", [Some(16), Some(0), Some(0), None], DURATION)
+        .renamed("warning-apply-duration"),
     option("warning-apply-duration", FROM_3_6, DURATION),
-    option(
-        "experimental-warning-unary-request-duration",
-        ONLY_3_6,
-        DURATION,
-    )
-    .renamed("warning-unary-request-duration"),
+    option("experimental-warning-unary-request-duration", ONLY_3_6, DURATION).renamed("warning-unary-request-duration"),
     option("warning-unary-request-duration", FROM_3_6, DURATION),
     option("experimental-memory-mlock", IN_3_5_AND_3_6, Kind::Bool).renamed("memory-mlock"),
     option("memory-mlock", FROM_3_6, Kind::Bool),
-    option(
-        "experimental-txn-mode-write-with-shared-buffer",
-        IN_3_5_AND_3_6,
-        Kind::Bool,
-    )
-    .gate("TxnModeWriteWithSharedBuffer"),
-    option(
-        "experimental-stop-grpc-service-on-defrag",
-        IN_3_5_AND_3_6,
-        Kind::Bool,
-    )
-    .gate("StopGRPCServiceOnDefrag"),
-    option(
-        "experimental-bootstrap-defrag-threshold-megabytes",
-        IN_3_5_AND_3_6,
-        NUMBER_32,
-    )
-    .renamed("bootstrap-defrag-threshold-megabytes"),
+    option("experimental-txn-mode-write-with-shared-buffer", IN_3_5_AND_3_6, Kind::Bool)
+        .gate("TxnModeWriteWithSharedBuffer"),
+    option("experimental-stop-grpc-service-on-defrag", IN_3_5_AND_3_6, Kind::Bool).gate("StopGRPCServiceOnDefrag"),
+    option("experimental-bootstrap-defrag-threshold-megabytes", IN_3_5_AND_3_6, NUMBER_32)
+        .renamed("bootstrap-defrag-threshold-megabytes"),
     option("bootstrap-defrag-threshold-megabytes", FROM_3_6, NUMBER_32),
-    option(
-        "max-learners",
-        FROM_3_6,
-        Kind::Number {
-            least: 1,
-            most: i32::MAX as u64,
-        },
-    ),
-    option(
-        "experimental-snapshot-catchup-entries",
-        IN_3_5_AND_3_6,
-        NUMBER,
-    )
-    .renamed("snapshot-catchup-entries"),
+    option("max-learners", FROM_3_6, Kind::Number { least: 1, most: i32::MAX as u64 }),
+    option("experimental-snapshot-catchup-entries", IN_3_5_AND_3_6, NUMBER).renamed("snapshot-catchup-entries"),
     option("snapshot-catchup-entries", FROM_3_6, NUMBER),
     // Unsafe
     option("force-new-cluster", ALL, Kind::Bool)
         .owned("it throws the other members away; rescues have procedures of their own"),
-    option(
-        "unsafe-no-fsync",
-        [Some(10), Some(0), Some(0), Some(0)],
-        Kind::Bool,
-    )
-    .owned("without fsync, a power cut loses acknowledged writes"),
+    option("unsafe-no-fsync", [Some(10), Some(0), Some(0), Some(0)], Kind::Bool)
+        .owned("without fsync, a power cut loses acknowledged writes"),
     // Not settings
-    option("config-file", ALL, Kind::Text)
-        .owned("a configuration file would void every other option"),
+    option("config-file", ALL, Kind::Text).owned("a configuration file would void every other option"),
     option("version", ALL, Kind::Bool).owned("`etcd.version` is the version to run"),
 ];

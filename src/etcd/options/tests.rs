@@ -10,14 +10,8 @@ fn version(text: &str) -> Version {
 fn said(at: &str, option: &str, value: &str) -> String {
     match canonical_value(&version(at), option, value) {
         Ok(canonical) => canonical,
-        Err(Finding {
-            message,
-            help: Some(help),
-        }) => format!("{message}; {help}"),
-        Err(Finding {
-            message,
-            help: None,
-        }) => message,
+        Err(Finding { message, help: Some(help) }) => format!("{message}; {help}"),
+        Err(Finding { message, help: None }) => message,
     }
 }
 
@@ -26,12 +20,7 @@ fn values() {
     for (at, option, value, want) in [
         ("3.5.16", "heartbeat-interval", "100", "100"),
         ("3.5.16", "heartbeat-interval", "0100", "100"),
-        (
-            "3.5.16",
-            "heartbeat-interval",
-            "0",
-            "`heartbeat-interval` wants a whole number, found `0`; from 1 to 50000",
-        ),
+        ("3.5.16", "heartbeat-interval", "0", "`heartbeat-interval` wants a whole number, found `0`; from 1 to 50000"),
         (
             "3.5.16",
             "heartbeat-interval",
@@ -44,12 +33,7 @@ fn values() {
             "50001",
             "`election-timeout` wants a whole number, found `50001`; from 1 to 50000",
         ),
-        (
-            "3.5.16",
-            "snapshot-count",
-            "-1",
-            "`snapshot-count` wants a whole number, found `-1`; 0 or more",
-        ),
+        ("3.5.16", "snapshot-count", "-1", "`snapshot-count` wants a whole number, found `-1`; 0 or more"),
         ("3.5.16", "quota-backend-bytes", "8GiB", "8589934592"),
         ("3.5.16", "quota-backend-bytes", "512MiB", "536870912"),
         ("3.5.16", "quota-backend-bytes", "8589934592", "8589934592"),
@@ -66,12 +50,7 @@ fn values() {
             "`quota-backend-bytes` wants a size, found `99999999TiB`; a whole number of bytes, or with a unit of KiB, MiB, GiB: `8GiB`",
         ),
         ("3.5.16", "pre-vote", "True", "true"),
-        (
-            "3.5.16",
-            "pre-vote",
-            "yes",
-            "`pre-vote` wants `true` or `false`, found `yes`; write `true` or `false`",
-        ),
+        ("3.5.16", "pre-vote", "yes", "`pre-vote` wants `true` or `false`, found `yes`; write `true` or `false`"),
         ("3.5.16", "grpc-keepalive-interval", "1h30m", "1h30m"),
         (
             "3.5.16",
@@ -88,12 +67,7 @@ fn values() {
         ("3.5.16", "auto-compaction-retention", "8", "8"),
         ("3.5.16", "auto-compaction-retention", "5m", "5m"),
         ("3.4.23", "logger", "capnslog", "capnslog"),
-        (
-            "3.5.16",
-            "logger",
-            "capnslog",
-            "`logger` wants one of zap in etcd 3.5.16, found `capnslog`; known are zap",
-        ),
+        ("3.5.16", "logger", "capnslog", "`logger` wants one of zap in etcd 3.5.16, found `capnslog`; known are zap"),
         (
             "3.5.16",
             "log-level",
@@ -118,12 +92,7 @@ fn values() {
             "FastLeaseKeepAlive=true",
             "etcd 3.6.14 has no feature gate `FastLeaseKeepAlive`; known are AllAlpha, AllBeta, CompactHashCheck, InitialCorruptCheck, LeaseCheckpoint, LeaseCheckpointPersist, SetMemberLocalAddr, StopGRPCServiceOnDefrag, TxnModeWriteWithSharedBuffer",
         ),
-        (
-            "3.7.1",
-            "feature-gates",
-            "FastLeaseKeepAlive=true",
-            "FastLeaseKeepAlive=true",
-        ),
+        ("3.7.1", "feature-gates", "FastLeaseKeepAlive=true", "FastLeaseKeepAlive=true"),
         (
             "3.6.14",
             "feature-gates",
@@ -175,16 +144,8 @@ fn names_that_a_version_does_not_know() {
             "frobnicate",
             "etcd has no option `frobnicate`; `etcd --help` of 3.5.16 lists them; write them without dashes in front",
         ),
-        (
-            "3.5.16",
-            "debug",
-            "etcd 3.5.16 has no option `debug`, which is known in 3.4 only; use `log-level`",
-        ),
-        (
-            "3.5.16",
-            "log-format",
-            "etcd 3.5.16 has no option `log-format`, which is known from 3.6 on",
-        ),
+        ("3.5.16", "debug", "etcd 3.5.16 has no option `debug`, which is known in 3.4 only; use `log-level`"),
+        ("3.5.16", "log-format", "etcd 3.5.16 has no option `log-format`, which is known from 3.6 on"),
         (
             "3.5.16",
             "corrupt-check-time",
@@ -215,11 +176,7 @@ fn names_that_a_version_does_not_know() {
             "enable-v2",
             "option `enable-v2` is not set by hand; the v2 API is gone in 3.6, and data written through it blocks the upgrade",
         ),
-        (
-            "3.5.16",
-            "data-dir",
-            "option `data-dir` is not set by hand; `paths.data` is the data folder",
-        ),
+        ("3.5.16", "data-dir", "option `data-dir` is not set by hand; `paths.data` is the data folder"),
     ] {
         assert_eq!(said(at, option, "true"), want, "{at} {option}");
     }
@@ -249,20 +206,13 @@ fn go_durations() {
 }
 
 fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 #[test]
 fn contradictory_settings() {
     for (at, pairs, want) in [
-        (
-            "3.5.16",
-            &[("heartbeat-interval", "200")] as &[(&str, &str)],
-            vec![],
-        ),
+        ("3.5.16", &[("heartbeat-interval", "200")] as &[(&str, &str)], vec![]),
         (
             "3.5.16",
             &[("heartbeat-interval", "201")],
@@ -274,11 +224,7 @@ fn contradictory_settings() {
             vec!["election-timeout of 499 ms is less than 5 x heartbeat-interval of 100 ms"],
         ),
         ("3.5.16", &[("election-timeout", "500")], vec![]),
-        (
-            "3.5.16",
-            &[("heartbeat-interval", "500"), ("election-timeout", "2500")],
-            vec![],
-        ),
+        ("3.5.16", &[("heartbeat-interval", "500"), ("election-timeout", "2500")], vec![]),
         (
             "3.5.16",
             &[("tls-min-version", "TLS1.3"), ("tls-max-version", "TLS1.2")],
@@ -291,35 +237,16 @@ fn contradictory_settings() {
         ),
         (
             "3.5.16",
-            &[
-                ("auto-compaction-mode", "revision"),
-                ("auto-compaction-retention", "5m"),
-            ],
-            vec![
-                "auto-compaction-retention is a length of time, but auto-compaction-mode is revision",
-            ],
+            &[("auto-compaction-mode", "revision"), ("auto-compaction-retention", "5m")],
+            vec!["auto-compaction-retention is a length of time, but auto-compaction-mode is revision"],
         ),
-        (
-            "3.5.16",
-            &[
-                ("auto-compaction-mode", "revision"),
-                ("auto-compaction-retention", "1000"),
-            ],
-            vec![],
-        ),
+        ("3.5.16", &[("auto-compaction-mode", "revision"), ("auto-compaction-retention", "1000")], vec![]),
         (
             "3.5.16",
             &[("enable-log-rotation", "true")],
             vec!["enable-log-rotation needs exactly one file in log-outputs"],
         ),
-        (
-            "3.5.16",
-            &[
-                ("enable-log-rotation", "true"),
-                ("log-outputs", "/a,stderr"),
-            ],
-            vec![],
-        ),
+        ("3.5.16", &[("enable-log-rotation", "true"), ("log-outputs", "/a,stderr")], vec![]),
         (
             "3.5.16",
             &[("enable-log-rotation", "true"), ("log-outputs", "/a,/b")],
@@ -335,38 +262,20 @@ fn contradictory_settings() {
             &[("feature-gates", "LeaseCheckpointPersist=true")],
             vec!["lease checkpoints cannot be persisted without being made"],
         ),
+        ("3.6.14", &[("feature-gates", "LeaseCheckpointPersist=true,LeaseCheckpoint=true")], vec![]),
         (
             "3.6.14",
-            &[(
-                "feature-gates",
-                "LeaseCheckpointPersist=true,LeaseCheckpoint=true",
-            )],
-            vec![],
-        ),
-        (
-            "3.6.14",
-            &[
-                ("corrupt-check-time", "1h"),
-                ("experimental-corrupt-check-time", "1h"),
-            ],
+            &[("corrupt-check-time", "1h"), ("experimental-corrupt-check-time", "1h")],
             vec!["`experimental-corrupt-check-time` and `corrupt-check-time` say the same thing"],
         ),
         (
             "3.6.14",
-            &[
-                ("feature-gates", "CompactHashCheck=true"),
-                ("experimental-compact-hash-check-enabled", "true"),
-            ],
-            vec![
-                "`experimental-compact-hash-check-enabled` and `feature-gates` say the same thing",
-            ],
+            &[("feature-gates", "CompactHashCheck=true"), ("experimental-compact-hash-check-enabled", "true")],
+            vec!["`experimental-compact-hash-check-enabled` and `feature-gates` say the same thing"],
         ),
     ] {
         let found = contradictions(&version(at), &settings(pairs));
-        let messages: Vec<&str> = found
-            .iter()
-            .map(|found| found.finding.message.as_str())
-            .collect();
+        let messages: Vec<&str> = found.iter().map(|found| found.finding.message.as_str()).collect();
         assert_eq!(messages, want, "{at} {pairs:?}");
     }
 }
@@ -374,11 +283,7 @@ fn contradictory_settings() {
 #[test]
 fn advice_on_what_is_allowed() {
     for (at, pairs, want) in [
-        (
-            "3.5.16",
-            &[("quota-backend-bytes", "8589934592")] as &[(&str, &str)],
-            vec![],
-        ),
+        ("3.5.16", &[("quota-backend-bytes", "8589934592")] as &[(&str, &str)], vec![]),
         (
             "3.5.16",
             &[("quota-backend-bytes", "17179869184")],
@@ -386,17 +291,11 @@ fn advice_on_what_is_allowed() {
                 "quota-backend-bytes is 16 GiB; etcd advises 8 GiB at most: a larger database makes starts, snapshots and recovery slow",
             ],
         ),
-        (
-            "3.5.16",
-            &[("experimental-corrupt-check-time", "1h")],
-            vec![],
-        ),
+        ("3.5.16", &[("experimental-corrupt-check-time", "1h")], vec![]),
         (
             "3.6.14",
             &[("experimental-corrupt-check-time", "1h")],
-            vec![
-                "option `experimental-corrupt-check-time` is gone after 3.6; `corrupt-check-time` replaces it",
-            ],
+            vec!["option `experimental-corrupt-check-time` is gone after 3.6; `corrupt-check-time` replaces it"],
         ),
         (
             "3.6.14",
@@ -406,20 +305,13 @@ fn advice_on_what_is_allowed() {
             ],
         ),
     ] {
-        assert_eq!(
-            advice(&version(at), &settings(pairs)),
-            want,
-            "{at} {pairs:?}"
-        );
+        assert_eq!(advice(&version(at), &settings(pairs)), want, "{at} {pairs:?}");
     }
 }
 
 #[test]
 fn environment_names() {
-    assert_eq!(
-        environment_name("heartbeat-interval"),
-        "ETCD_HEARTBEAT_INTERVAL"
-    );
+    assert_eq!(environment_name("heartbeat-interval"), "ETCD_HEARTBEAT_INTERVAL");
     assert_eq!(environment_name("enable-v2"), "ETCD_ENABLE_V2");
 }
 
@@ -429,22 +321,15 @@ fn the_table_is_sound() {
     let mut names = std::collections::BTreeSet::new();
     for option in OPTIONS {
         assert!(names.insert(option.name), "{} is listed twice", option.name);
-        assert!(
-            option.known.iter().any(Option::is_some),
-            "{} is known nowhere",
-            option.name
-        );
-        let gaps = option
-            .known
-            .iter()
-            .skip_while(|at| at.is_none())
-            .skip_while(|at| at.is_some())
-            .any(Option::is_some);
+        assert!(option.known.iter().any(Option::is_some), "{} is known nowhere", option.name);
+        let gaps = option.known.iter().skip_while(|at| at.is_none()).skip_while(|at| at.is_some()).any(Option::is_some);
         assert!(!gaps, "{} comes back", option.name);
         match &option.successor {
             Some(Successor::Option(name)) => assert!(OPTIONS.iter().any(|other| other.name == *name), "{name}"),
             Some(Successor::Gate(name)) => assert!(
-                OPTIONS.iter().any(|other| matches!(other.kind, Kind::Gates(gates) if gates.iter().any(|(gate, _)| gate == name))),
+                OPTIONS.iter().any(
+                    |other| matches!(other.kind, Kind::Gates(gates) if gates.iter().any(|(gate, _)| gate == name))
+                ),
                 "{name}"
             ),
             None => {}

@@ -6,11 +6,7 @@ use crate::inventory::{Finding, nearest, quoted};
 use semver::Version;
 
 /// A value of `option` in its one spelling, or why it is none.
-pub(super) fn canonical(
-    version: &Version,
-    option: &EtcdOption,
-    value: &str,
-) -> Result<String, Finding> {
+pub(super) fn canonical(version: &Version, option: &EtcdOption, value: &str) -> Result<String, Finding> {
     let name = option.name;
     let refuse = |what: &str, help: String| {
         Err(Finding::new(format!("`{name}` wants {what}, found {}", quoted(value))).help(help))
@@ -25,10 +21,7 @@ pub(super) fn canonical(
             _ => refuse("`true` or `false`", "write `true` or `false`".to_owned()),
         },
         Kind::Number { least, most } => match value.parse::<u64>() {
-            Ok(number)
-                if value.bytes().all(|byte| byte.is_ascii_digit())
-                    && (*least..=*most).contains(&number) =>
-            {
+            Ok(number) if value.bytes().all(|byte| byte.is_ascii_digit()) && (*least..=*most).contains(&number) => {
                 Ok(number.to_string())
             }
             _ if *most == u64::MAX => refuse("a whole number", format!("{least} or more")),
@@ -36,53 +29,32 @@ pub(super) fn canonical(
         },
         Kind::Bytes { most } => match bytes(value) {
             Some(size) if size <= *most => Ok(size.to_string()),
-            _ => refuse(
-                "a size",
-                "a whole number of bytes, or with a unit of KiB, MiB, GiB: `8GiB`".to_owned(),
-            ),
+            _ => refuse("a size", "a whole number of bytes, or with a unit of KiB, MiB, GiB: `8GiB`".to_owned()),
         },
         Kind::Duration { zero } => match go_duration(value) {
             Some(positive) if positive || *zero => Ok(value.to_owned()),
             Some(_) => refuse("a length of time above zero", "for example `1m`".to_owned()),
-            None => refuse(
-                "a length of time",
-                "numbers with units of ms, s, m, h: `500ms`, `1h30m`".to_owned(),
-            ),
+            None => refuse("a length of time", "numbers with units of ms, s, m, h: `500ms`, `1h30m`".to_owned()),
         },
         Kind::Retention => match value.parse::<u64>() {
             Ok(_) => Ok(value.to_owned()),
             Err(_) if go_duration(value).is_some() => Ok(value.to_owned()),
-            Err(_) => refuse(
-                "a length of time or a number",
-                "`5m`, `8` (hours) or, by revision, `1000`".to_owned(),
-            ),
+            Err(_) => refuse("a length of time or a number", "`5m`, `8` (hours) or, by revision, `1000`".to_owned()),
         },
         Kind::Words(words) => {
-            let known: Vec<&str> = words
-                .iter()
-                .filter(|(_, at)| is_known(at, version))
-                .map(|(word, _)| *word)
-                .collect();
+            let known: Vec<&str> =
+                words.iter().filter(|(_, at)| is_known(at, version)).map(|(word, _)| *word).collect();
             if known.contains(&value) {
                 return Ok(value.to_owned());
             }
-            refuse(
-                &format!("one of {} in etcd {version}", known.join(", ")),
-                suggestion(value, &known),
-            )
+            refuse(&format!("one of {} in etcd {version}", known.join(", ")), suggestion(value, &known))
         }
         Kind::Gates(gates) => {
-            let known: Vec<&str> = gates
-                .iter()
-                .filter(|(_, at)| is_known(at, version))
-                .map(|(gate, _)| *gate)
-                .collect();
+            let known: Vec<&str> =
+                gates.iter().filter(|(_, at)| is_known(at, version)).map(|(gate, _)| *gate).collect();
             for part in value.split(',') {
                 let Some((gate, state)) = part.split_once('=') else {
-                    return refuse(
-                        "gates",
-                        "`Name=true`, several separated by commas".to_owned(),
-                    );
+                    return refuse("gates", "`Name=true`, several separated by commas".to_owned());
                 };
                 if !matches!(state, "true" | "false") {
                     return refuse(
@@ -102,10 +74,7 @@ pub(super) fn canonical(
 
 fn suggestion(word: &str, known: &[&str]) -> String {
     let lower = word.to_ascii_lowercase();
-    let same = known
-        .iter()
-        .copied()
-        .find(|candidate| candidate.to_ascii_lowercase() == lower);
+    let same = known.iter().copied().find(|candidate| candidate.to_ascii_lowercase() == lower);
     match same.or_else(|| nearest(word, known.iter().copied())) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("known are {}", known.join(", ")),
@@ -135,24 +104,14 @@ pub(super) fn go_duration(value: &str) -> Option<bool> {
     let mut rest = value;
     let mut positive = false;
     while !rest.is_empty() {
-        let length = rest.len()
-            - rest
-                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
-                .len();
+        let length = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
         let (number, after) = rest.split_at_checked(length)?;
-        if number.matches('.').count() > 1
-            || !number.bytes().any(|byte| byte.is_ascii_digit())
-            || number.len() > 15
-        {
+        if number.matches('.').count() > 1 || !number.bytes().any(|byte| byte.is_ascii_digit()) || number.len() > 15 {
             return None;
         }
         // Longest first: `ms` is not `m` and something.
-        let unit = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"]
-            .into_iter()
-            .find(|unit| after.starts_with(unit))?;
-        positive |= number
-            .bytes()
-            .any(|byte| byte.is_ascii_digit() && byte != b'0');
+        let unit = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"].into_iter().find(|unit| after.starts_with(unit))?;
+        positive |= number.bytes().any(|byte| byte.is_ascii_digit() && byte != b'0');
         rest = after.strip_prefix(unit)?;
     }
     (!value.is_empty()).then_some(positive)

@@ -37,47 +37,28 @@ impl Validation<'_> {
         let address = self.required(host.address.clone(), "address", &host.given, &written.span);
         self.check(&address, rules::address);
         if many && rules::is_loopback(&address.value) {
-            let finding = Finding::new(format!(
-                "address `{}` means each host itself",
-                address.value
-            ));
+            let finding = Finding::new(format!("address `{}` means each host itself", address.value));
             self.add_finding(
-                finding.help(
-                    "the other members cannot reach it: give the host's address in their network",
-                ),
+                finding.help("the other members cannot reach it: give the host's address in their network"),
                 address.span.clone(),
             );
         }
-        let extra_names = host
-            .extra_names
-            .as_ref()
-            .map(|at| at.value.0.clone())
-            .unwrap_or_default();
+        let extra_names = host.extra_names.as_ref().map(|at| at.value.0.clone()).unwrap_or_default();
         for extra in &extra_names {
             self.check(extra, rules::address);
         }
         let own = host.etcd.as_ref().map(|at| &at.value);
-        let client = own
-            .and_then(|etcd| etcd.client_port.as_ref())
-            .or(defaults.etcd.client_port.as_ref());
-        let peer = own
-            .and_then(|etcd| etcd.peer_port.as_ref())
-            .or(defaults.etcd.peer_port.as_ref());
+        let client = own.and_then(|etcd| etcd.client_port.as_ref()).or(defaults.etcd.client_port.as_ref());
+        let peer = own.and_then(|etcd| etcd.peer_port.as_ref()).or(defaults.etcd.peer_port.as_ref());
         let (client_port, peer_port) = ports(host, defaults);
         if client_port == peer_port
             && let Some(at) = peer.or(client)
         {
-            let finding = Finding::new(format!(
-                "port {client_port} is both for clients and for peers"
-            ));
-            self.add_finding(
-                finding.help("`etcd.client_port` and `etcd.peer_port` differ on a host"),
-                at.span.clone(),
-            );
+            let finding = Finding::new(format!("port {client_port} is both for clients and for peers"));
+            self.add_finding(finding.help("`etcd.client_port` and `etcd.peer_port` differ on a host"), at.span.clone());
         }
-        let local_plaintext = own
-            .and_then(|etcd| etcd.local_plaintext.as_ref())
-            .or(defaults.etcd.local_plaintext.as_ref());
+        let local_plaintext =
+            own.and_then(|etcd| etcd.local_plaintext.as_ref()).or(defaults.etcd.local_plaintext.as_ref());
         Host {
             name: name.value,
             client_port,
@@ -89,11 +70,7 @@ impl Validation<'_> {
                 own.and_then(|etcd| etcd.settings.as_ref()),
                 settings_by,
             ),
-            ssh: self.ssh(
-                host.ssh.as_ref().map(|at| &at.value),
-                &defaults.ssh,
-                &address.value,
-            ),
+            ssh: self.ssh(host.ssh.as_ref().map(|at| &at.value), &defaults.ssh, &address.value),
             r#become: host
                 .ssh
                 .as_ref()
@@ -116,11 +93,7 @@ impl Validation<'_> {
             return BTreeMap::new();
         };
         let mut merged: BTreeMap<&str, (&At<String>, &At<String>)> = BTreeMap::new();
-        for (name, value) in [defaults, own]
-            .into_iter()
-            .flatten()
-            .flat_map(|settings| &settings.value.0)
-        {
+        for (name, value) in [defaults, own].into_iter().flatten().flat_map(|settings| &settings.value.0) {
             merged.insert(&name.value, (name, value));
         }
         let mut settings = BTreeMap::new();
@@ -134,11 +107,8 @@ impl Validation<'_> {
                 }
                 Err(finding) => {
                     refused = true;
-                    let problem = Problem::new(
-                        finding.message,
-                        name.span.start..value.span.end.max(name.span.end),
-                    )
-                    .label("here");
+                    let problem =
+                        Problem::new(finding.message, name.span.start..value.span.end.max(name.span.end)).label("here");
                     self.add(match finding.help {
                         Some(help) => problem.help(help),
                         None => problem,
@@ -147,13 +117,9 @@ impl Validation<'_> {
             }
         }
         for contradiction in self.lint.contradictions(version, &settings) {
-            let mut spans = contradiction
-                .options
-                .iter()
-                .filter_map(|option| places.get(option.as_str()));
+            let mut spans = contradiction.options.iter().filter_map(|option| places.get(option.as_str()));
             let Some(first) = spans.next() else { continue };
-            let mut problem =
-                Problem::new(contradiction.finding.message, first.clone()).label("here");
+            let mut problem = Problem::new(contradiction.finding.message, first.clone()).label("here");
             for other in spans {
                 problem = problem.and(other.clone(), "and here");
             }
@@ -168,12 +134,7 @@ impl Validation<'_> {
         settings
     }
 
-    fn ssh(
-        &mut self,
-        own: Option<&schema::Ssh>,
-        defaults: &schema::Ssh,
-        address: &str,
-    ) -> ssh::Target {
+    fn ssh(&mut self, own: Option<&schema::Ssh>, defaults: &schema::Ssh, address: &str) -> ssh::Target {
         let none = schema::Ssh::default();
         let own = own.unwrap_or(&none);
         let user = own.user.as_ref().or(defaults.user.as_ref());
@@ -183,39 +144,22 @@ impl Validation<'_> {
         if let Some(address) = &own.address {
             self.check(address, rules::address);
         }
-        let connect_timeout = own
-            .connect_timeout
-            .as_ref()
-            .or(defaults.connect_timeout.as_ref());
+        let connect_timeout = own.connect_timeout.as_ref().or(defaults.connect_timeout.as_ref());
         let keepalive = own.keepalive.as_ref().or(defaults.keepalive.as_ref());
-        for (key, at) in [
-            ("connect_timeout", connect_timeout),
-            ("keepalive", keepalive),
-        ] {
+        for (key, at) in [("connect_timeout", connect_timeout), ("keepalive", keepalive)] {
             if let Some(at) = at
                 && !(Duration::from_secs(1)..=HOUR).contains(&at.value.0)
             {
-                let finding = Finding::new(format!(
-                    "`ssh.{key}` of {} is out of bounds",
-                    show_duration(at.value.0)
-                ));
+                let finding = Finding::new(format!("`ssh.{key}` of {} is out of bounds", show_duration(at.value.0)));
                 self.add_finding(finding.help("from 1s to 1h"), at.span.clone());
             }
         }
         ssh::Target {
-            address: own
-                .address
-                .as_ref()
-                .map_or_else(|| address.to_owned(), |at| at.value.clone()),
-            port: own
-                .port
-                .as_ref()
-                .or(defaults.port.as_ref())
-                .map_or(22, |at| at.value.0),
+            address: own.address.as_ref().map_or_else(|| address.to_owned(), |at| at.value.clone()),
+            port: own.port.as_ref().or(defaults.port.as_ref()).map_or(22, |at| at.value.0),
             user: user.map_or_else(|| "root".to_owned(), |at| at.value.clone()),
             identity: self.local_paths(own.identity.as_ref().or(defaults.identity.as_ref())),
-            known_hosts: self
-                .local_paths(own.known_hosts.as_ref().or(defaults.known_hosts.as_ref())),
+            known_hosts: self.local_paths(own.known_hosts.as_ref().or(defaults.known_hosts.as_ref())),
             host_key_checking: own
                 .host_key_checking
                 .as_ref()
@@ -231,10 +175,7 @@ impl Validation<'_> {
         let none = schema::Paths::default();
         let own = own.unwrap_or(&none);
         let written: HashMap<&str, &At<String>> = [
-            (
-                "install",
-                own.install.as_ref().or(defaults.install.as_ref()),
-            ),
+            ("install", own.install.as_ref().or(defaults.install.as_ref())),
             ("config", own.config.as_ref().or(defaults.config.as_ref())),
             ("data", own.data.as_ref().or(defaults.data.as_ref())),
             ("bin", own.bin.as_ref().or(defaults.bin.as_ref())),
@@ -242,11 +183,7 @@ impl Validation<'_> {
         .into_iter()
         .filter_map(|(key, at)| Some((key, at?)))
         .collect();
-        let path = |key, default: &str| {
-            written
-                .get(key)
-                .map_or_else(|| default.to_owned(), |at| at.value.clone())
-        };
+        let path = |key, default: &str| written.get(key).map_or_else(|| default.to_owned(), |at| at.value.clone());
         let paths = Paths {
             install: path("install", "/opt/etcd"),
             config: path("config", "/etc/etcd"),
@@ -259,9 +196,7 @@ impl Validation<'_> {
             self.check(at, rules::remote_path);
         }
         if sound {
-            for (key, other, finding) in
-                rules::places(&paths.install, &paths.config, &paths.data, &paths.bin)
-            {
+            for (key, other, finding) in rules::places(&paths.install, &paths.config, &paths.data, &paths.bin) {
                 // The default of the one key may collide with what is written for the other.
                 let at = written.get(key).or_else(|| written.get(other?));
                 if let Some(at) = at {
@@ -280,15 +215,7 @@ pub(super) fn ports(host: &schema::Host, defaults: &Defaults) -> (u16, u16) {
         own.or(default).map_or(otherwise, |at| at.value.0)
     };
     (
-        port(
-            own.and_then(|etcd| etcd.client_port.as_ref()),
-            defaults.etcd.client_port.as_ref(),
-            2379,
-        ),
-        port(
-            own.and_then(|etcd| etcd.peer_port.as_ref()),
-            defaults.etcd.peer_port.as_ref(),
-            2380,
-        ),
+        port(own.and_then(|etcd| etcd.client_port.as_ref()), defaults.etcd.client_port.as_ref(), 2379),
+        port(own.and_then(|etcd| etcd.peer_port.as_ref()), defaults.etcd.peer_port.as_ref(), 2380),
     )
 }

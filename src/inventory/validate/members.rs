@@ -32,31 +32,20 @@ impl Validation<'_> {
             let canonical = rules::canonical_address(&address.value);
             let (client, peer) = ports(host, defaults);
             let clash = [client, peer].into_iter().filter_map(|port| {
-                let (first, place) =
-                    addresses.insert((canonical.clone(), port), (index, address))?;
+                let (first, place) = addresses.insert((canonical.clone(), port), (index, address))?;
                 (first != index).then_some((port, place))
             });
             // Both ports are to be taken, even if the first one clashes already.
             let clash = clash.collect::<Vec<_>>().into_iter().next();
             let ssh = host.ssh.as_ref().map(|at| &at.value);
             let reached = ssh.and_then(|ssh| ssh.address.as_ref()).unwrap_or(address);
-            let ssh_port = ssh
-                .and_then(|ssh| ssh.port.as_ref())
-                .or(defaults.ssh.port.as_ref());
+            let ssh_port = ssh.and_then(|ssh| ssh.port.as_ref()).or(defaults.ssh.port.as_ref());
             let ssh_port = ssh_port.map_or(22, |at| at.value.0);
-            let machine = machines.insert(
-                (rules::canonical_address(&reached.value), ssh_port),
-                reached,
-            );
+            let machine = machines.insert((rules::canonical_address(&reached.value), ssh_port), reached);
             if let Some((port, first)) = clash {
                 let shown = quoted(&address.value);
                 let message = format!("two hosts have the address {shown} and port {port}");
-                self.twice(
-                    message,
-                    first,
-                    address,
-                    "every member needs an address of its own",
-                );
+                self.twice(message, first, address, "every member needs an address of its own");
             } else if let Some(first) = machine {
                 let shown = quoted(&reached.value);
                 let message = format!("two hosts are reached over SSH at {shown} port {ssh_port}");
@@ -90,7 +79,10 @@ pub(super) fn member_count(members: usize) -> Option<String> {
     match members {
         0 => None,
         1 => Some("1 member tolerates no failure: while its host is down, so is the cluster".to_owned()),
-        2 => Some("2 members tolerate no failure, as 1 does; quorum is 2, so the cluster stops when either host is down".to_owned()),
+        2 => Some(
+            "2 members tolerate no failure, as 1 does; quorum is 2, so the cluster stops when either host is down"
+                .to_owned(),
+        ),
         even if even % 2 == 0 => Some(format!(
             "{even} members tolerate {}, as {} do; quorum is {quorum}",
             failures(tolerated(even)),
@@ -111,10 +103,7 @@ mod tests {
     #[test]
     fn member_counts() {
         for (members, want) in [
-            (
-                1,
-                Some("1 member tolerates no failure: while its host is down, so is the cluster"),
-            ),
+            (1, Some("1 member tolerates no failure: while its host is down, so is the cluster")),
             (
                 2,
                 Some(
@@ -122,26 +111,12 @@ mod tests {
                 ),
             ),
             (3, None),
-            (
-                4,
-                Some("4 members tolerate 1 failure, as 3 do; quorum is 3"),
-            ),
+            (4, Some("4 members tolerate 1 failure, as 3 do; quorum is 3")),
             (5, None),
-            (
-                6,
-                Some("6 members tolerate 2 failures, as 5 do; quorum is 4"),
-            ),
+            (6, Some("6 members tolerate 2 failures, as 5 do; quorum is 4")),
             (7, None),
-            (
-                8,
-                Some("8 members tolerate 3 failures, as 7 do; quorum is 5"),
-            ),
-            (
-                9,
-                Some(
-                    "9 members tolerate 4 failures, but every write waits for 5 of them; etcd's advice is 7 at most",
-                ),
-            ),
+            (8, Some("8 members tolerate 3 failures, as 7 do; quorum is 5")),
+            (9, Some("9 members tolerate 4 failures, but every write waits for 5 of them; etcd's advice is 7 at most")),
         ] {
             assert_eq!(member_count(members).as_deref(), want);
         }

@@ -24,11 +24,7 @@ fn line(key: &PublicKey) -> String {
 
 fn known(files: &[&str]) -> KnownHosts {
     let files = files.iter().enumerate();
-    KnownHosts {
-        files: files
-            .map(|(n, text)| (PathBuf::from(format!("kh{n}")), (*text).to_owned()))
-            .collect(),
-    }
+    KnownHosts { files: files.map(|(n, text)| (PathBuf::from(format!("kh{n}")), (*text).to_owned())).collect() }
 }
 
 fn verdict(files: &[&str], host: &str, port: u16) -> String {
@@ -47,129 +43,40 @@ fn what_a_file_says() {
         (String::new(), "node01", 22, "unknown"),
         (format!("node01 {ours}\n"), "node01", 22, "trusted"),
         (format!("node01 {ours}"), "NODE01", 22, "trusted"),
-        (
-            format!("Node01 {ours} a comment\r\n"),
-            "node01",
-            22,
-            "trusted",
-        ),
-        (
-            format!("  node01\t{}\tcomment", ours.replace(' ', "\t")),
-            "node01",
-            22,
-            "trusted",
-        ),
-        (
-            format!("# node01 {ours}\n\nnode02 {ours}"),
-            "node01",
-            22,
-            "unknown",
-        ),
-        (
-            format!("# a comment\n\n  \nnode01 {other}"),
-            "node01",
-            22,
-            "changed kh0:4",
-        ),
-        (
-            format!("node01 {other}\nnode01 {ours}"),
-            "node01",
-            22,
-            "trusted",
-        ),
+        (format!("Node01 {ours} a comment\r\n"), "node01", 22, "trusted"),
+        (format!("  node01\t{}\tcomment", ours.replace(' ', "\t")), "node01", 22, "trusted"),
+        (format!("# node01 {ours}\n\nnode02 {ours}"), "node01", 22, "unknown"),
+        (format!("# a comment\n\n  \nnode01 {other}"), "node01", 22, "changed kh0:4"),
+        (format!("node01 {other}\nnode01 {ours}"), "node01", 22, "trusted"),
         (format!("node01,10.0.0.1 {ours}"), "10.0.0.1", 22, "trusted"),
         (format!("10.0.0.* {ours}"), "10.0.0.1", 22, "trusted"),
         (format!("10.0.0.? {ours}"), "10.0.0.12", 22, "unknown"),
-        (
-            format!("10.0.0.*,!10.0.0.1 {ours}"),
-            "10.0.0.1",
-            22,
-            "unknown",
-        ),
-        (
-            format!("!10.0.0.1,10.0.0.* {ours}"),
-            "10.0.0.2",
-            22,
-            "trusted",
-        ),
+        (format!("10.0.0.*,!10.0.0.1 {ours}"), "10.0.0.1", 22, "unknown"),
+        (format!("!10.0.0.1,10.0.0.* {ours}"), "10.0.0.2", 22, "trusted"),
         (format!("!node02 {ours}"), "node01", 22, "unknown"),
-        (
-            format!("@revoked node01 {ours}"),
-            "node01",
-            22,
-            "revoked kh0:1",
-        ),
-        (
-            format!("node01 {ours}\n@revoked * {ours}"),
-            "node01",
-            22,
-            "revoked kh0:2",
-        ),
-        (
-            format!("@revoked node01 {other}\nnode01 {ours}"),
-            "node01",
-            22,
-            "trusted",
-        ),
+        (format!("@revoked node01 {ours}"), "node01", 22, "revoked kh0:1"),
+        (format!("node01 {ours}\n@revoked * {ours}"), "node01", 22, "revoked kh0:2"),
+        (format!("@revoked node01 {other}\nnode01 {ours}"), "node01", 22, "trusted"),
         (format!("@revoked node01 {other}"), "node01", 22, "unknown"),
-        (
-            format!("@cert-authority node01 {ours}"),
-            "node01",
-            22,
-            "unknown",
-        ),
-        (
-            format!("@cert-authority node01 {other}"),
-            "node01",
-            22,
-            "unknown",
-        ),
+        (format!("@cert-authority node01 {ours}"), "node01", 22, "unknown"),
+        (format!("@cert-authority node01 {other}"), "node01", 22, "unknown"),
         (format!("@nonsense node01 {ours}"), "node01", 22, "unknown"),
         (format!("[node01]:2222 {ours}"), "node01", 2222, "trusted"),
         (format!("[node01]:2222 {ours}"), "node01", 22, "unknown"),
         (format!("[node01]:2222 {ours}"), "node01", 2223, "unknown"),
         (format!("node01 {ours}"), "node01", 2222, "trusted"),
         (format!("node01 {other}"), "node01", 2222, "unknown"),
-        (
-            format!("node01 {ours}\n[node01]:2222 {other}"),
-            "node01",
-            2222,
-            "changed kh0:2",
-        ),
+        (format!("node01 {ours}\n[node01]:2222 {other}"), "node01", 2222, "changed kh0:2"),
         (format!("[node01]:* {ours}"), "node01", 2222, "trusted"),
         (format!("fd00::1 {ours}"), "fd00::1", 22, "trusted"),
         (format!("[fd00::1]:2222 {ours}"), "FD00::1", 2222, "trusted"),
         (format!("node01 {RSA}"), "node01", 22, "changed kh0:1"),
-        (
-            format!("node01 {RSA}\nnode01 {other}"),
-            "node01",
-            22,
-            "changed kh0:2",
-        ),
-        (
-            "node01 ssh-ed25519 AAAAbroken\nnode01\nnode01 ssh-ed25519\n@revoked".to_owned(),
-            "node01",
-            22,
-            "unknown",
-        ),
-        (
-            format!("node01 ssh-rsa {}", ours.split(' ').nth(1).unwrap()),
-            "node01",
-            22,
-            "unknown",
-        ),
-        (
-            format!("|1|broken {ours}\n|1|a|b {ours}\n|2|x|y {ours}"),
-            "node01",
-            22,
-            "unknown",
-        ),
+        (format!("node01 {RSA}\nnode01 {other}"), "node01", 22, "changed kh0:2"),
+        ("node01 ssh-ed25519 AAAAbroken\nnode01\nnode01 ssh-ed25519\n@revoked".to_owned(), "node01", 22, "unknown"),
+        (format!("node01 ssh-rsa {}", ours.split(' ').nth(1).unwrap()), "node01", 22, "unknown"),
+        (format!("|1|broken {ours}\n|1|a|b {ours}\n|2|x|y {ours}"), "node01", 22, "unknown"),
     ] {
-        assert_eq!(
-            verdict(&[&text], host, port),
-            expected,
-            "{text:?} {host}:{port}"
-        );
+        assert_eq!(verdict(&[&text], host, port), expected, "{text:?} {host}:{port}");
     }
 }
 
@@ -184,52 +91,26 @@ fn hashed_names() {
         "AAECAwQFBgcICQoLDA0ODxAREhM=",
         "ys9rVTaJ3yYNICWx8uYNCQPBc0I=",
     );
-    for (host, port, expected) in [
-        ("node01", 22, "trusted"),
-        ("node01", 2222, "trusted"),
-        ("node02", 22, "unknown"),
-    ] {
+    for (host, port, expected) in [("node01", 22, "trusted"), ("node01", 2222, "trusted"), ("node02", 22, "unknown")] {
         assert_eq!(verdict(&[&text], host, port), expected, "{host}:{port}");
     }
 }
 
 #[test]
 fn several_files_count_together() {
-    let (ours, other) = (
-        format!("node01 {}", line(&key(1))),
-        format!("node01 {}", line(&key(2))),
-    );
+    let (ours, other) = (format!("node01 {}", line(&key(1))), format!("node01 {}", line(&key(2))));
     assert_eq!(verdict(&["", &ours], "node01", 22), "trusted");
     assert_eq!(verdict(&[&other, &ours], "node01", 22), "trusted");
-    assert_eq!(
-        verdict(&["\n", &format!("#\n{other}")], "node01", 22),
-        "changed kh1:2"
-    );
-    assert_eq!(
-        verdict(&[&ours, &format!("@revoked {ours}")], "node01", 22),
-        "revoked kh1:1"
-    );
+    assert_eq!(verdict(&["\n", &format!("#\n{other}")], "node01", 22), "changed kh1:2");
+    assert_eq!(verdict(&[&ours, &format!("@revoked {ours}")], "node01", 22), "revoked kh1:1");
 }
 
 #[test]
 fn the_types_on_file() {
-    let text = format!(
-        "node01 {RSA}\n@revoked node01 {}\n[node02]:2222 {}",
-        line(&key(1)),
-        line(&key(1))
-    );
-    assert_eq!(
-        known(&[&text]).algorithms("node01", 22),
-        [Algorithm::Rsa { hash: None }]
-    );
-    assert_eq!(
-        known(&[&text]).algorithms("node01", 2222),
-        [Algorithm::Rsa { hash: None }]
-    );
-    assert_eq!(
-        known(&[&text]).algorithms("node02", 2222),
-        [Algorithm::Ed25519]
-    );
+    let text = format!("node01 {RSA}\n@revoked node01 {}\n[node02]:2222 {}", line(&key(1)), line(&key(1)));
+    assert_eq!(known(&[&text]).algorithms("node01", 22), [Algorithm::Rsa { hash: None }]);
+    assert_eq!(known(&[&text]).algorithms("node01", 2222), [Algorithm::Rsa { hash: None }]);
+    assert_eq!(known(&[&text]).algorithms("node02", 2222), [Algorithm::Ed25519]);
     assert_eq!(known(&[&text]).algorithms("node02", 22), []);
 }
 
@@ -237,18 +118,9 @@ fn the_types_on_file() {
 fn a_new_key_is_written_down_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("new/.ssh/known_hosts");
-    assert_eq!(
-        learn(&file, "Node01", 22, &key(1)).unwrap(),
-        Verdict::Trusted
-    );
-    assert_eq!(
-        learn(&file, "node01", 22, &key(1)).unwrap(),
-        Verdict::Trusted
-    );
-    assert!(matches!(
-        learn(&file, "node01", 22, &key(2)).unwrap(),
-        Verdict::Changed(_)
-    ));
+    assert_eq!(learn(&file, "Node01", 22, &key(1)).unwrap(), Verdict::Trusted);
+    assert_eq!(learn(&file, "node01", 22, &key(1)).unwrap(), Verdict::Trusted);
+    assert!(matches!(learn(&file, "node01", 22, &key(2)).unwrap(), Verdict::Changed(_)));
     let expected = format!("node01 {}\n", line(&key(1)));
     assert_eq!(fs::read_to_string(&file).unwrap(), expected);
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -257,10 +129,7 @@ fn a_new_key_is_written_down_once() {
     // A file that somebody edited and left without a line end.
     fs::write(&file, expected.trim_end()).unwrap();
     learn(&file, "node02", 2222, &key(2)).unwrap();
-    assert_eq!(
-        fs::read_to_string(&file).unwrap(),
-        format!("{expected}[node02]:2222 {}\n", line(&key(2)))
-    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{expected}[node02]:2222 {}\n", line(&key(2))));
 }
 
 #[test]
@@ -275,10 +144,7 @@ fn hosts_met_at_the_same_moment_tear_no_line() {
     });
     let known = KnownHosts::load(std::slice::from_ref(&file)).unwrap();
     for number in 0..32 {
-        assert_eq!(
-            known.check(&format!("node{number}"), 22, &key(number)),
-            Verdict::Trusted
-        );
+        assert_eq!(known.check(&format!("node{number}"), 22, &key(number)), Verdict::Trusted);
     }
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 32);
 }
@@ -295,13 +161,10 @@ fn glob_by_definition(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern, name) {
         ([], []) => true,
         ([b'*', rest @ ..], _) => {
-            glob_by_definition(rest, name)
-                || (!name.is_empty() && glob_by_definition(pattern, &name[1..]))
+            glob_by_definition(rest, name) || (!name.is_empty() && glob_by_definition(pattern, &name[1..]))
         }
         ([b'?', pattern @ ..], [_, name @ ..]) => glob_by_definition(pattern, name),
-        ([a, pattern @ ..], [b, name @ ..]) => {
-            a.eq_ignore_ascii_case(b) && glob_by_definition(pattern, name)
-        }
+        ([a, pattern @ ..], [b, name @ ..]) => a.eq_ignore_ascii_case(b) && glob_by_definition(pattern, name),
         _ => false,
     }
 }

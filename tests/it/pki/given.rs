@@ -12,78 +12,29 @@ const SELF_SIGNED: &str = "openssl req -x509 -new -key ca.key -subj '/O=Corp/OU=
 fn authorities_of_the_users_own_work_in_every_common_form() {
     let ec = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ca.key";
     let subject = |subject: &str, more: &str| {
-        format!(
-            "{ec}; openssl req -x509 -new -key ca.key {more} -subj '{subject}' -days 3650 -out ca.crt"
-        )
+        format!("{ec}; openssl req -x509 -new -key ca.key {more} -subj '{subject}' -days 3650 -out ca.crt")
     };
     let with_key = |make: &str| format!("{make}; {SELF_SIGNED}");
     let cases = [
-        (
-            "RSA, PKCS#1",
-            with_key("openssl genrsa -traditional -out ca.key 2048"),
-        ),
+        ("RSA, PKCS#1", with_key("openssl genrsa -traditional -out ca.key 2048")),
         ("RSA, PKCS#8", with_key("openssl genrsa -out ca.key 2048")),
-        (
-            "RSA 4096, PKCS#1",
-            with_key("openssl genrsa -traditional -out ca.key 4096"),
-        ),
-        (
-            "EC, SEC1",
-            with_key("openssl ecparam -name prime256v1 -genkey -noout -out ca.key"),
-        ),
-        (
-            "EC, parameters and SEC1",
-            with_key("openssl ecparam -name prime256v1 -genkey -out ca.key"),
-        ),
+        ("RSA 4096, PKCS#1", with_key("openssl genrsa -traditional -out ca.key 4096")),
+        ("EC, SEC1", with_key("openssl ecparam -name prime256v1 -genkey -noout -out ca.key")),
+        ("EC, parameters and SEC1", with_key("openssl ecparam -name prime256v1 -genkey -out ca.key")),
         ("EC, PKCS#8", with_key(ec)),
-        (
-            "P-384",
-            with_key("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out ca.key"),
-        ),
-        (
-            "Ed25519",
-            with_key("openssl genpkey -algorithm ED25519 -out ca.key"),
-        ),
-        (
-            "CRLF",
-            format!("{ec}; {SELF_SIGNED}; sed -i 's/$/\\r/' ca.crt ca.key"),
-        ),
-        (
-            "text around",
-            format!("{ec}; {SELF_SIGNED}; openssl x509 -in ca.crt -text -out t; mv t ca.crt"),
-        ),
-        (
-            "both in one file",
-            format!("{ec}; {SELF_SIGNED}; cat ca.key >> ca.crt; cp ca.crt ca.key"),
-        ),
-        (
-            "repeated attributes",
-            subject("/DC=com/DC=example/OU=a/OU=b/CN=AD CA", ""),
-        ),
-        (
-            "several attributes in one",
-            subject("/O=x+OU=y/CN=multi", "-multivalue-rdn"),
-        ),
-        (
-            "only a common name, in UTF-8",
-            subject("/CN=Zertifizierungsstelle Köln", "-utf8"),
-        ),
-        (
-            "an e-mail address",
-            subject("/CN=x/emailAddress=ca@example.com", ""),
-        ),
-        (
-            "a path length",
-            subject(
-                "/CN=x",
-                "-addext basicConstraints=critical,CA:TRUE,pathlen:0",
-            ),
-        ),
+        ("P-384", with_key("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out ca.key")),
+        ("Ed25519", with_key("openssl genpkey -algorithm ED25519 -out ca.key")),
+        ("CRLF", format!("{ec}; {SELF_SIGNED}; sed -i 's/$/\\r/' ca.crt ca.key")),
+        ("text around", format!("{ec}; {SELF_SIGNED}; openssl x509 -in ca.crt -text -out t; mv t ca.crt")),
+        ("both in one file", format!("{ec}; {SELF_SIGNED}; cat ca.key >> ca.crt; cp ca.crt ca.key")),
+        ("repeated attributes", subject("/DC=com/DC=example/OU=a/OU=b/CN=AD CA", "")),
+        ("several attributes in one", subject("/O=x+OU=y/CN=multi", "-multivalue-rdn")),
+        ("only a common name, in UTF-8", subject("/CN=Zertifizierungsstelle Köln", "-utf8")),
+        ("an e-mail address", subject("/CN=x/emailAddress=ca@example.com", "")),
+        ("a path length", subject("/CN=x", "-addext basicConstraints=critical,CA:TRUE,pathlen:0")),
         (
             "signed by SHA-1",
-            format!(
-                "{ec}; openssl req -x509 -sha1 -new -key ca.key -subj /CN=x -days 3650 -out ca.crt"
-            ),
+            format!("{ec}; openssl req -x509 -sha1 -new -key ca.key -subj /CN=x -days 3650 -out ca.crt"),
         ),
     ];
     for (case, script) in cases {
@@ -91,23 +42,14 @@ fn authorities_of_the_users_own_work_in_every_common_form() {
         controller.members.truncate(1);
         controller.sh("chmod 400 ca.key");
         let before = controller.sh("cat ca.crt ca.key | sha256sum");
-        let pki = controller
-            .load()
-            .unwrap_or_else(|e| panic!("{case}: {}", Error::from(e).line()));
+        let pki = controller.load().unwrap_or_else(|e| panic!("{case}: {}", Error::from(e).line()));
         pki.persist().unwrap();
         println!("{case}");
         controller.verify_loosely(&pki);
         assert!(!pki.ca_pem().contains("PRIVATE"), "{case}");
         assert_eq!(controller.run(), [""; 0], "{case}");
-        assert_eq!(
-            controller.sh("cat ca.crt ca.key | sha256sum"),
-            before,
-            "{case}"
-        );
-        assert!(
-            !controller.path("ca.pem").exists() && !controller.path("ca-key.pem").exists(),
-            "{case}"
-        );
+        assert_eq!(controller.sh("cat ca.crt ca.key | sha256sum"), before, "{case}");
+        assert!(!controller.path("ca.pem").exists() && !controller.path("ca-key.pem").exists(), "{case}");
     }
 }
 
@@ -126,8 +68,7 @@ fn chain(root: &str, intermediate: &str) -> String {
 #[test]
 fn an_intermediate_with_its_root_works_in_either_order() {
     for order in ["ca.crt root.crt", "root.crt ca.crt"] {
-        let script =
-            chain("CA:TRUE", "CA:TRUE,pathlen:0") + &format!("cat {order} > both; mv both ca.crt");
+        let script = chain("CA:TRUE", "CA:TRUE,pathlen:0") + &format!("cat {order} > both; mv both ca.crt");
         let controller = Controller::with_own_authority(&script);
         let pki = controller.load().unwrap();
         pki.persist().unwrap();
@@ -145,9 +86,7 @@ fn wrong_authorities_of_the_users_own_are_refused() {
     let key = "openssl ecparam -name prime256v1 -genkey -noout -out ca.key";
     let good = format!("{key}; {SELF_SIGNED}; ");
     let with = |extension: &str| {
-        format!(
-            "{key}; openssl req -x509 -new -key ca.key -subj /CN=x -days 3650 -addext {extension} -out ca.crt"
-        )
+        format!("{key}; openssl req -x509 -new -key ca.key -subj /CN=x -days 3650 -addext {extension} -out ca.crt")
     };
     let dated = |from: &str, to: &str| {
         format!(
@@ -164,7 +103,11 @@ fn wrong_authorities_of_the_users_own_are_refused() {
             format!("{good} openssl ecparam -name prime256v1 -genkey -noout -out ca.key"),
             "does not belong to CA certificate",
         ),
-        ("expired", dated("20200101000000", "20210101000000"), "has expired: `CN=x` was valid until 2021-01-01 00:00 UTC"),
+        (
+            "expired",
+            dated("20200101000000", "20210101000000"),
+            "has expired: `CN=x` was valid until 2021-01-01 00:00 UTC",
+        ),
         (
             "not yet valid",
             dated("20990101000000", "21000101000000"),
@@ -173,18 +116,22 @@ fn wrong_authorities_of_the_users_own_are_refused() {
         ("no CA", with("basicConstraints=critical,CA:FALSE"), "lacks the basic constraint CA:TRUE"),
         ("no keyCertSign", with("keyUsage=digitalSignature"), "lacks the key usage keyCertSign"),
         ("servers only", with("extendedKeyUsage=serverAuth"), "lacks serverAuth or clientAuth"),
+        ("name constraints", with("nameConstraints=critical,permitted\\;DNS:example.com"), "would not verify"),
         (
-            "name constraints",
-            with("nameConstraints=critical,permitted\\;DNS:example.com"),
-            "would not verify",
+            "encrypted PKCS#8",
+            format!("{good} openssl pkey -in ca.key -aes256 -passout pass:x -out k; mv k ca.key"),
+            "is encrypted",
         ),
-        ("encrypted PKCS#8", format!("{good} openssl pkey -in ca.key -aes256 -passout pass:x -out k; mv k ca.key"), "is encrypted"),
         (
             "encrypted SEC1",
             format!("{good} openssl ec -in ca.key -aes256 -passout pass:x -out k; mv k ca.key"),
             "is encrypted",
         ),
-        ("P-521", format!("openssl ecparam -name secp521r1 -genkey -noout -out ca.key; {SELF_SIGNED}"), "is of a kind that cannot be used"),
+        (
+            "P-521",
+            format!("openssl ecparam -name secp521r1 -genkey -noout -out ca.key; {SELF_SIGNED}"),
+            "is of a kind that cannot be used",
+        ),
         ("RSA 1024", format!("openssl genrsa -out ca.key 1024; {SELF_SIGNED}"), "is of a kind that cannot be used"),
         ("no key", format!("{good} cp ca.crt ca.key"), "holds no private key in PEM form"),
         ("no certificate", format!("{good} cp ca.key ca.crt"), "holds no certificate in PEM form"),
@@ -192,7 +139,11 @@ fn wrong_authorities_of_the_users_own_are_refused() {
         ("cut off", format!("{good} head -c 300 ca.crt > c; mv c ca.crt"), "is damaged: its PEM text is cut off"),
         ("missing", format!("{good} rm ca.key"), "failed to read"),
         ("no root", chain("CA:TRUE", "CA:TRUE"), "`CN=Intermediate` was issued by `CN=Root`, which is not in the file"),
-        ("path length", chain("CA:TRUE,pathlen:0", "CA:TRUE") + root_appended, "the path length of `CN=Root` allows no CA"),
+        (
+            "path length",
+            chain("CA:TRUE,pathlen:0", "CA:TRUE") + root_appended,
+            "the path length of `CN=Root` allows no CA",
+        ),
         (
             "another root of the same name",
             chain("CA:TRUE", "CA:TRUE")
@@ -220,24 +171,15 @@ fn wrong_authorities_of_the_users_own_are_refused() {
         assert_eq!(error.exit(), ExitStatus::Usage, "{case}");
         assert!(!controller.settings.dir.exists(), "{case}");
         let rendered = Error::from(error).render();
-        assert!(
-            rendered.contains("ca.crt") || rendered.contains("ca.key"),
-            "{case}: {rendered}"
-        );
+        assert!(rendered.contains("ca.crt") || rendered.contains("ca.key"), "{case}: {rendered}");
         let key = fs::read_to_string(controller.home.path().join("ca.key")).unwrap_or_default();
-        for secret in key
-            .lines()
-            .filter(|line| line.len() > 30 && !line.starts_with('-'))
-        {
+        for secret in key.lines().filter(|line| line.len() > 30 && !line.starts_with('-')) {
             assert!(!rendered.contains(secret), "{case}: {rendered}");
         }
     }
     let mut controller = Controller::new();
     controller.settings.ca_cert = Some("x".into());
-    assert_eq!(
-        controller.refusal().to_string(),
-        "`pki.ca_cert` is given without `pki.ca_key`"
-    );
+    assert_eq!(controller.refusal().to_string(), "`pki.ca_cert` is given without `pki.ca_key`");
 }
 
 #[test]
@@ -256,26 +198,19 @@ fn name_constraints_that_permit_the_names_are_no_obstacle() {
 fn another_authority_issues_all_leaves_anew() {
     let mut controller = Controller::new();
     controller.run();
-    controller.sh(&format!(
-        "openssl ecparam -name prime256v1 -genkey -noout -out ca.key; {SELF_SIGNED}"
-    ));
+    controller.sh(&format!("openssl ecparam -name prime256v1 -genkey -noout -out ca.key; {SELF_SIGNED}"));
     controller.settings.ca_cert = Some(controller.home.path().join("ca.crt"));
     controller.settings.ca_key = Some(controller.home.path().join("ca.key"));
     controller.now = OffsetDateTime::now_utc();
     let pki = controller.load().unwrap();
     assert_eq!(issued(&pki), all_leaves());
-    assert_eq!(
-        changes(&pki)[0],
-        "issue admin certificate: another CA issued it"
-    );
+    assert_eq!(changes(&pki)[0], "issue admin certificate: another CA issued it");
     pki.persist().unwrap();
     controller.verify(&pki);
     assert_eq!(controller.run(), [""; 0]);
 
     // A CA of the same name with another key is another CA.
-    controller.sh(&format!(
-        "openssl ecparam -name prime256v1 -genkey -noout -out ca.key; {SELF_SIGNED}"
-    ));
+    controller.sh(&format!("openssl ecparam -name prime256v1 -genkey -noout -out ca.key; {SELF_SIGNED}"));
     controller.now = OffsetDateTime::now_utc();
     assert_eq!(issued(&controller.load().unwrap()), all_leaves());
 }

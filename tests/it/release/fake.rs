@@ -47,9 +47,7 @@ pub struct Archive {
 
 impl Archive {
     pub fn empty() -> Self {
-        Self {
-            tar: tar::Builder::new(Vec::new()),
-        }
+        Self { tar: tar::Builder::new(Vec::new()) }
     }
 
     /// An official release of 3.5 or later.

@@ -27,35 +27,17 @@ fn found_by_file_folder_mirror_template_and_file_url() {
         (archive_at(&desk.file(NAME)), NAME),
         (archive_at(&desk.file("renamed.tgz")), "renamed.tgz"),
         (archive_at(&desk.file("")), NAME),
-        (
-            archive_at(&desk.file("mirror")),
-            "mirror/v3.5.16/etcd-v3.5.16-linux-amd64.tar.gz",
-        ),
-        (
-            archive_at(&desk.file("etcd-v{version}-linux-{arch}.tar.gz")),
-            NAME,
-        ),
+        (archive_at(&desk.file("mirror")), "mirror/v3.5.16/etcd-v3.5.16-linux-amd64.tar.gz"),
+        (archive_at(&desk.file("etcd-v{version}-linux-{arch}.tar.gz")), NAME),
         (url(format!("file://{root}/{NAME}")), NAME),
-        (
-            url(format!(
-                "file://localhost{root}/etcd%2Dv{{version}}-linux-{{arch}}.tar.gz"
-            )),
-            NAME,
-        ),
+        (url(format!("file://localhost{root}/etcd%2Dv{{version}}-linux-{{arch}}.tar.gz")), NAME),
         (Source::parse(root), NAME),
     ] {
         let archive = desk.obtain(&source).unwrap();
         assert_whole(&archive, &content);
-        assert_eq!(
-            archive.path.canonicalize().unwrap(),
-            desk.file(path),
-            "{source:?}"
-        );
+        assert_eq!(archive.path.canonicalize().unwrap(), desk.file(path), "{source:?}");
     }
-    assert!(
-        files(&desk.cache().join("releases")).is_empty(),
-        "it stays where it is"
-    );
+    assert!(files(&desk.cache().join("releases")).is_empty(), "it stays where it is");
 }
 
 #[test]
@@ -73,12 +55,7 @@ fn a_second_run_reads_nothing_and_a_changed_file_is_read_again() {
     let mut broken = content.clone();
     broken[content.len() / 2] ^= 1;
     fs::write(&path, &broken).unwrap();
-    File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_modified(modified)
-        .unwrap();
+    File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
     let error = desk.obtain(&archive_at(&path)).unwrap_err();
     assert!(said(error).contains("cannot be read as a tar.gz archive"));
 
@@ -105,24 +82,12 @@ fn digests_count_where_there_are_any() {
         (Some(format!("{right}  {NAME}\n")), None, None),
         (Some(format!("{right} *{NAME}\r\n")), None, None),
         (Some(format!("{wrong}  other.tar.gz\n")), None, None),
-        (
-            Some(format!("{wrong}  {NAME}\n")),
-            None,
-            Some("SHA256SUMS` says"),
-        ),
+        (Some(format!("{wrong}  {NAME}\n")), None, Some("SHA256SUMS` says")),
         (None, Some(right.to_uppercase()), None),
         (None, Some(wrong.clone()), Some("but the inventory says")),
-        (
-            None,
-            Some("abc".to_owned()),
-            Some("not a SHA-256 digest for amd64"),
-        ),
+        (None, Some("abc".to_owned()), Some("not a SHA-256 digest for amd64")),
         // The inventory's own digest outweighs one that lies about.
-        (
-            Some(format!("{wrong}  {NAME}\n")),
-            Some(right.clone()),
-            None,
-        ),
+        (Some(format!("{wrong}  {NAME}\n")), Some(right.clone()), None),
     ] {
         let desk = Desk::new();
         let file = desk.put(NAME, &content);
@@ -151,10 +116,7 @@ fn a_digest_that_came_later_is_held_against_what_was_checked_before() {
     let desk = Desk::new();
     let path = desk.put(NAME, &release());
     desk.obtain(&archive_at(&path)).unwrap();
-    desk.put(
-        "SHA256SUMS",
-        format!("{}  {NAME}\n", sha256(b"x")).as_bytes(),
-    );
+    desk.put("SHA256SUMS", format!("{}  {NAME}\n", sha256(b"x")).as_bytes());
     let error = desk.obtain(&archive_at(&path)).unwrap_err();
     assert!(said(error).contains("SHA256SUMS` says"));
 }
@@ -163,16 +125,8 @@ fn a_digest_that_came_later_is_held_against_what_was_checked_before() {
 fn wrong_archives_are_refused_each_for_its_reason() {
     let top = "etcd-v3.5.16-linux-amd64";
     let etcd = program(Arch::Amd64, 9000, 1);
-    let with = |path: &str, content: &[u8]| {
-        Archive::release(VERSION, Arch::Amd64)
-            .file(path, content)
-            .pack()
-    };
-    let link = |path: &str, kind, target: &str| {
-        Archive::release(VERSION, Arch::Amd64)
-            .link(path, kind, target)
-            .pack()
-    };
+    let with = |path: &str, content: &[u8]| Archive::release(VERSION, Arch::Amd64).file(path, content).pack();
+    let link = |path: &str, kind, target: &str| Archive::release(VERSION, Arch::Amd64).link(path, kind, target).pack();
     let only = |programs: &[(&str, &[u8])]| {
         let mut archive = Archive::empty();
         for (name, content) in programs {
@@ -185,35 +139,14 @@ fn wrong_archives_are_refused_each_for_its_reason() {
         (whole[..whole.len() / 2].to_vec(), "is cut short"),
         (whole[..whole.len() - 1].to_vec(), "is cut short"),
         (Vec::new(), "is cut short"),
-        (
-            b"<html>not found</html>".to_vec(),
-            "cannot be read as a tar.gz archive",
-        ),
-        (
-            fake::gzip(b"no tar archive"),
-            "cannot be read as a tar.gz archive",
-        ),
-        (
-            [&whole[..], b"and more that is no gzip"].concat(),
-            "cannot be read as a tar.gz archive",
-        ),
+        (b"<html>not found</html>".to_vec(), "cannot be read as a tar.gz archive"),
+        (fake::gzip(b"no tar archive"), "cannot be read as a tar.gz archive"),
+        ([&whole[..], b"and more that is no gzip"].concat(), "cannot be read as a tar.gz archive"),
         (only(&[]), "lacks the binary `etcd`"),
-        (
-            only(&[("etcd", &etcd), ("etcdctl", &etcd)]),
-            "lacks the binary `etcdutl`",
-        ),
-        (
-            only(&[("etcd", &program(Arch::Arm64, 9000, 1))]),
-            "`etcd` in `PATH` is built for arm64, not for amd64",
-        ),
-        (
-            only(&[("etcdctl", b"#!/bin/sh\n")]),
-            "`etcdctl` in `PATH` is not a Linux program",
-        ),
-        (
-            only(&[("etcd", &etcd[..8999])]),
-            "`etcd` in `PATH` is cut short",
-        ),
+        (only(&[("etcd", &etcd), ("etcdctl", &etcd)]), "lacks the binary `etcdutl`"),
+        (only(&[("etcd", &program(Arch::Arm64, 9000, 1))]), "`etcd` in `PATH` is built for arm64, not for amd64"),
+        (only(&[("etcdctl", b"#!/bin/sh\n")]), "`etcdctl` in `PATH` is not a Linux program"),
+        (only(&[("etcd", &etcd[..8999])]), "`etcd` in `PATH` is cut short"),
         (
             Archive::release("3.5.30", Arch::Amd64).pack(),
             "holds `etcd-v3.5.30-linux-amd64` instead of the folder `etcd-v3.5.16-linux-amd64`",
@@ -222,34 +155,15 @@ fn wrong_archives_are_refused_each_for_its_reason() {
             Archive::release(VERSION, Arch::Arm64).pack(),
             "holds `etcd-v3.5.16-linux-arm64` instead of the folder `etcd-v3.5.16-linux-amd64`",
         ),
-        (
-            Archive::empty().file("etcd", &etcd).pack(),
-            "holds `etcd` instead of the folder",
-        ),
-        (
-            with(&format!("{top}/../../etc/cron.d/x"), b"x"),
-            "leads outside",
-        ),
+        (Archive::empty().file("etcd", &etcd).pack(), "holds `etcd` instead of the folder"),
+        (with(&format!("{top}/../../etc/cron.d/x"), b"x"), "leads outside"),
         (with("/etc/cron.d/x", b"x"), "leads outside"),
         (with(&format!("{top}/etcd"), &etcd), "a second time"),
+        (link(&format!("{top}/x"), EntryType::Symlink, "/etc"), "a link that leads outside"),
+        (link(&format!("{top}/x"), EntryType::Link, "/etc/shadow"), "neither a file"),
+        (Archive::empty().link(top, EntryType::Symlink, "/usr/local/bin").pack(), "which is not a folder"),
         (
-            link(&format!("{top}/x"), EntryType::Symlink, "/etc"),
-            "a link that leads outside",
-        ),
-        (
-            link(&format!("{top}/x"), EntryType::Link, "/etc/shadow"),
-            "neither a file",
-        ),
-        (
-            Archive::empty()
-                .link(top, EntryType::Symlink, "/usr/local/bin")
-                .pack(),
-            "which is not a folder",
-        ),
-        (
-            Archive::empty()
-                .link(&format!("{top}/etcd"), EntryType::Symlink, "etcdctl")
-                .pack(),
+            Archive::empty().link(&format!("{top}/etcd"), EntryType::Symlink, "etcdctl").pack(),
             "which is not a regular file",
         ),
     ] {
@@ -270,10 +184,7 @@ fn a_cut_archive_is_called_cut_also_where_its_digest_tells() {
     let desk = Desk::new();
     let whole = release();
     let path = desk.put(NAME, &whole[..100_000]);
-    desk.put(
-        "SHA256SUMS",
-        format!("{}  {NAME}\n", sha256(&whole)).as_bytes(),
-    );
+    desk.put("SHA256SUMS", format!("{}  {NAME}\n", sha256(&whole)).as_bytes());
     let error = desk.obtain(&archive_at(&path)).unwrap_err();
     assert!(said(error).ends_with("is cut short"));
 }
@@ -286,20 +197,10 @@ fn releases_before_3_5_have_two_programs() {
     let content = Archive::empty()
         .file(&format!("./{top}/etcd"), &program(Arch::Amd64, 9000, 1))
         .file(&format!("./{top}/etcdctl"), &program(Arch::Amd64, 9000, 2))
-        .link(
-            &format!("./{top}/Documentation/README.md"),
-            EntryType::Symlink,
-            "docs.md",
-        )
+        .link(&format!("./{top}/Documentation/README.md"), EntryType::Symlink, "docs.md")
         .pack();
-    let archive = desk
-        .obtain(&archive_at(&desk.put("e.tgz", &content)))
-        .unwrap();
-    let names: Vec<_> = archive
-        .binaries
-        .iter()
-        .map(|binary| binary.name.as_str())
-        .collect();
+    let archive = desk.obtain(&archive_at(&desk.put("e.tgz", &content))).unwrap();
+    let names: Vec<_> = archive.binaries.iter().map(|binary| binary.name.as_str()).collect();
     assert_eq!(names, ["etcd", "etcdctl"]);
 }
 
@@ -309,32 +210,14 @@ fn what_is_not_there_is_said_with_every_place() {
     let folder = desk.file("");
     let folder = folder.to_str().unwrap();
     for (source, verdict) in [
-        (
-            archive_at(&desk.file("no.tgz")),
-            format!("no release archive at `{folder}no.tgz`"),
-        ),
-        (
-            archive_at(&desk.file("")),
-            format!("no release archive at `{folder}{NAME}`, `{folder}v3.5.16/{NAME}`"),
-        ),
-        (
-            url(format!("file://{folder}no/{NAME}")),
-            format!("`{folder}no/{NAME}`"),
-        ),
-        (
-            Source::Binaries(desk.file("no")),
-            format!("no folder of binaries at `{folder}no`"),
-        ),
-        (
-            url("ftp://h/x.tgz"),
-            "only https, http and file URLs".to_owned(),
-        ),
+        (archive_at(&desk.file("no.tgz")), format!("no release archive at `{folder}no.tgz`")),
+        (archive_at(&desk.file("")), format!("no release archive at `{folder}{NAME}`, `{folder}v3.5.16/{NAME}`")),
+        (url(format!("file://{folder}no/{NAME}")), format!("`{folder}no/{NAME}`")),
+        (Source::Binaries(desk.file("no")), format!("no folder of binaries at `{folder}no`")),
+        (url("ftp://h/x.tgz"), "only https, http and file URLs".to_owned()),
         (url("file://h/x.tgz"), "three slashes".to_owned()),
         (url("http://127.0.0.1/"), "names no file".to_owned()),
-        (
-            url("http://127.0.0.1:port/x.tgz"),
-            "its port is no number".to_owned(),
-        ),
+        (url("http://127.0.0.1:port/x.tgz"), "its port is no number".to_owned()),
     ] {
         let error = desk.obtain(&source).unwrap_err();
         assert_eq!(exit(&error), "Usage", "{error}");
@@ -346,10 +229,7 @@ fn what_is_not_there_is_said_with_every_place() {
 /// A folder with the three programs.
 fn bare(desk: &Desk, folder: &str, arch: Arch) {
     for (seed, name) in (1..).zip(["etcd", "etcdctl", "etcdutl"]) {
-        desk.put(
-            &format!("{folder}/{name}"),
-            &program(arch, fake::SIZE, seed),
-        );
+        desk.put(&format!("{folder}/{name}"), &program(arch, fake::SIZE, seed));
     }
 }
 
@@ -359,17 +239,11 @@ fn bare_binaries_become_an_archive_of_the_official_layout_always_the_same() {
     bare(&one, "bin", Arch::Amd64);
     bare(&two, "elsewhere", Arch::Amd64);
     for name in ["etcd", "etcdctl", "etcdutl"] {
-        let file = File::options()
-            .write(true)
-            .open(two.file("elsewhere").join(name))
-            .unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(86_400))
-            .unwrap();
+        let file = File::options().write(true).open(two.file("elsewhere").join(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
     }
     let a = one.obtain(&Source::Binaries(one.file("bin"))).unwrap();
-    let b = two
-        .obtain(&Source::parse(two.file("elsewhere").to_str().unwrap()))
-        .unwrap();
+    let b = two.obtain(&Source::parse(two.file("elsewhere").to_str().unwrap())).unwrap();
     let content = fs::read(&a.path).unwrap();
     assert_whole(&a, &content);
     assert_eq!(a.sha256, b.sha256);
@@ -385,13 +259,7 @@ fn bare_binaries_become_an_archive_of_the_official_layout_always_the_same() {
         entries.push((path, mode, content));
     }
     let top = a.top_folder();
-    let program = |name, seed| {
-        (
-            format!("{top}/{name}"),
-            0o755,
-            program(Arch::Amd64, fake::SIZE, seed),
-        )
-    };
+    let program = |name, seed| (format!("{top}/{name}"), 0o755, program(Arch::Amd64, fake::SIZE, seed));
     assert!(
         entries
             == [
@@ -408,16 +276,8 @@ fn bare_binaries_become_an_archive_of_the_official_layout_always_the_same() {
     one.put("bin/etcd", &fake::program(Arch::Amd64, fake::SIZE, 9));
     let c = one.obtain(&Source::Binaries(one.file("bin"))).unwrap();
     assert_ne!(c.sha256, a.sha256);
-    assert_eq!(
-        c.binaries[0].sha256,
-        sha256(&fake::program(Arch::Amd64, fake::SIZE, 9))
-    );
-    assert!(
-        files(&one.cache())
-            .iter()
-            .all(|file| !file.ends_with(".part")),
-        "no half-made file stays"
-    );
+    assert_eq!(c.binaries[0].sha256, sha256(&fake::program(Arch::Amd64, fake::SIZE, 9)));
+    assert!(files(&one.cache()).iter().all(|file| !file.ends_with(".part")), "no half-made file stays");
 }
 
 #[test]
@@ -439,19 +299,13 @@ fn a_folder_of_binaries_serves_the_architecture_that_it_holds() {
     fs::create_dir(desk.file("part/etcdutl")).unwrap();
     desk.put("cut/etcdctl", &program(Arch::Amd64, 9000, 1)[..8000]);
     for (folder, arch, verdict) in [
-        (
-            "bare",
-            Arch::Arm64,
-            "`etcd` in `PATH` is built for amd64, not for arm64",
-        ),
+        ("bare", Arch::Arm64, "`etcd` in `PATH` is built for amd64, not for arm64"),
         ("part", Arch::Amd64, "`PATH` lacks the binary `etcdutl`"),
         ("cut", Arch::Amd64, "`etcdctl` in `PATH` is cut short"),
         ("", Arch::Amd64, "lacks the binary `etcd`"),
     ] {
         let path = desk.file(folder);
-        let error = desk
-            .obtain_for(&Source::Binaries(path.clone()), arch)
-            .unwrap_err();
+        let error = desk.obtain_for(&Source::Binaries(path.clone()), arch).unwrap_err();
         assert_eq!(exit(&error), "Usage");
         let said = said(error);
         let verdict = verdict.replace("PATH", path.to_str().unwrap());

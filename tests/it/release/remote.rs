@@ -22,26 +22,15 @@ fn release() -> Vec<u8> {
 }
 
 fn sums(content: &[u8]) -> Vec<u8> {
-    format!(
-        "{}  other.tar.gz\n{}  {NAME}\n",
-        sha256(b"other"),
-        sha256(content)
-    )
-    .into_bytes()
+    format!("{}  other.tar.gz\n{}  {NAME}\n", sha256(b"other"), sha256(content)).into_bytes()
 }
 
 fn mirror(content: &[u8]) -> Server {
-    Server::of(vec![
-        (TARGET.to_owned(), content.to_vec()),
-        (SUMS.to_owned(), sums(content)),
-    ])
+    Server::of(vec![(TARGET.to_owned(), content.to_vec()), (SUMS.to_owned(), sums(content))])
 }
 
 /// Serves the digests as they are, and the archive as `answer` wants it; the count starts at 0.
-fn moody(
-    content: &[u8],
-    answer: impl Fn(&Request, &[u8], usize) -> Answer + Send + Sync + 'static,
-) -> Server {
+fn moody(content: &[u8], answer: impl Fn(&Request, &[u8], usize) -> Answer + Send + Sync + 'static) -> Server {
     let content = content.to_vec();
     let count = AtomicUsize::new(0);
     Server::start(move |request| match request.target.as_str() {
@@ -60,19 +49,10 @@ fn fetched_once_and_never_asked_for_again() {
     let archive = desk.obtain(&source).unwrap();
     assert_whole(&archive, &content);
     assert_eq!(server.targets(), [SUMS, TARGET]);
-    assert_eq!(
-        archive.path,
-        desk.cache()
-            .join("releases")
-            .join(sha256(&content))
-            .join(NAME)
-    );
+    assert_eq!(archive.path, desk.cache().join("releases").join(sha256(&content)).join(NAME));
 
     let told = desk.told();
-    let download: Vec<_> = told
-        .iter()
-        .filter(|(m, ..)| m.starts_with("downloading"))
-        .collect();
+    let download: Vec<_> = told.iter().filter(|(m, ..)| m.starts_with("downloading")).collect();
     let size = content.len() as u64;
     assert!(download.is_sorted_by_key(|(_, done, _)| *done));
     assert!(download.iter().all(|(_, _, total)| *total == Some(size)));
@@ -118,14 +98,9 @@ fn a_renamed_archive_is_found_in_the_digests_by_its_official_name() {
     let content = release();
     let desk = Desk::new();
     let crlf = format!("{} *{NAME}\r\n", sha256(&content)).into_bytes();
-    let server = Server::of(vec![
-        ("/e.tgz?token=t".to_owned(), content.clone()),
-        ("/SHA256SUMS?token=t".to_owned(), crlf),
-    ]);
-    assert_whole(
-        &desk.obtain(&url(server.url("/e.tgz?token=t"))).unwrap(),
-        &content,
-    );
+    let server =
+        Server::of(vec![("/e.tgz?token=t".to_owned(), content.clone()), ("/SHA256SUMS?token=t".to_owned(), crlf)]);
+    assert_whole(&desk.obtain(&url(server.url("/e.tgz?token=t"))).unwrap(), &content);
 }
 
 #[test]
@@ -150,18 +125,8 @@ fn a_broken_download_goes_on_in_the_next_run_with_the_rest_only() {
     let rest = content.len() - half + sums(&content).len();
     assert_eq!(server.sent() - before, rest as u64);
     let range = format!("bytes={half}-");
-    assert_eq!(
-        server.log().last().unwrap().header("range"),
-        Some(range.as_str())
-    );
-    assert_eq!(
-        desk.told()
-            .iter()
-            .find(|t| t.0.starts_with("downloading"))
-            .unwrap()
-            .1,
-        half as u64
-    );
+    assert_eq!(server.log().last().unwrap().header("range"), Some(range.as_str()));
+    assert_eq!(desk.told().iter().find(|t| t.0.starts_with("downloading")).unwrap().1, half as u64);
     assert!(files(&desk.cache().join("partial")).is_empty());
 }
 
@@ -173,11 +138,7 @@ fn a_flaky_server_is_asked_again_in_the_same_run() {
             "cut thrice",
             moody(&content, |request, content, count| {
                 let answer = Answer::file(request, content);
-                if count < 3 {
-                    answer.cut(100_000)
-                } else {
-                    answer
-                }
+                if count < 3 { answer.cut(100_000) } else { answer }
             }),
         ),
         (
@@ -192,32 +153,21 @@ fn a_flaky_server_is_asked_again_in_the_same_run() {
             "ranges are unknown to it",
             moody(&content, |_, content, count| {
                 let answer = Answer::whole(content);
-                if count == 0 {
-                    answer.cut(100_000)
-                } else {
-                    answer
-                }
+                if count == 0 { answer.cut(100_000) } else { answer }
             }),
         ),
         (
             "answers another range, twice",
             moody(&content, |request, content, count| match count {
                 0 | 2 => Answer::whole(content).cut(100_000),
-                1 | 3 => Answer {
-                    status: 206,
-                    ..Answer::whole(b"other")
-                }
-                .header("content-range", "bytes 5-9/10"),
+                1 | 3 => Answer { status: 206, ..Answer::whole(b"other") }.header("content-range", "bytes 5-9/10"),
                 _ => Answer::file(request, content),
             }),
         ),
     ] {
         let desk = Desk::new();
         let archive = desk.obtain(&url(server.url(TEMPLATE)));
-        assert_whole(
-            &archive.unwrap_or_else(|error| panic!("{name}: {error}")),
-            &content,
-        );
+        assert_whole(&archive.unwrap_or_else(|error| panic!("{name}: {error}")), &content);
     }
 }
 
@@ -235,15 +185,10 @@ fn a_partial_file_that_does_not_fit_is_fetched_anew() {
         let desk = Desk::new();
         let server = mirror(&content);
         fs::create_dir_all(desk.cache().join("partial")).unwrap();
-        let path = desk
-            .cache()
-            .join(format!("partial/{}.part", sha256(&content)));
+        let path = desk.cache().join(format!("partial/{}.part", sha256(&content)));
         fs::write(path, &part).unwrap();
         assert_whole(&desk.obtain(&url(server.url(TEMPLATE))).unwrap(), &content);
-        assert_eq!(
-            server.targets().iter().filter(|t| *t == TARGET).count(),
-            requests
-        );
+        assert_eq!(server.targets().iter().filter(|t| *t == TARGET).count(), requests);
     }
 }
 
@@ -253,26 +198,15 @@ fn what_is_not_the_promised_archive_is_refused_and_not_kept() {
     let cut = &content[..100_000];
     let wrong = Archive::release("3.5.30", Arch::Amd64).pack();
     for (served, promised, verdict) in [
-        (
-            &wrong[..],
-            sha256(&content),
-            "but `http://ADDRESS/v3.5.16/SHA256SUMS` says",
-        ),
+        (&wrong[..], sha256(&content), "but `http://ADDRESS/v3.5.16/SHA256SUMS` says"),
         (cut, sha256(&content), "is cut short"),
         // Published like that: the digest is right, the archive is not.
         (cut, sha256(cut), "is cut short"),
-        (
-            &wrong,
-            sha256(&wrong),
-            "holds `etcd-v3.5.30-linux-amd64` instead of",
-        ),
+        (&wrong, sha256(&wrong), "holds `etcd-v3.5.30-linux-amd64` instead of"),
     ] {
         let desk = Desk::new();
         let sums = format!("{promised}  {NAME}\n").into_bytes();
-        let server = Server::of(vec![
-            (TARGET.to_owned(), served.to_vec()),
-            (SUMS.to_owned(), sums),
-        ]);
+        let server = Server::of(vec![(TARGET.to_owned(), served.to_vec()), (SUMS.to_owned(), sums)]);
         let error = desk.obtain(&url(server.url(TEMPLATE))).unwrap_err();
         assert_eq!(exit(&error), "Usage");
         assert_eq!(server.targets(), [SUMS, TARGET], "asked once");
@@ -284,9 +218,7 @@ fn what_is_not_the_promised_archive_is_refused_and_not_kept() {
     }
     let desk = Desk::new();
     let server = mirror(&content);
-    let error = desk
-        .obtain(&url_with(server.url(TEMPLATE), &sha256(b"x")))
-        .unwrap_err();
+    let error = desk.obtain(&url_with(server.url(TEMPLATE), &sha256(b"x"))).unwrap_err();
     assert!(said(error).contains("but the inventory says"));
 }
 
@@ -298,46 +230,14 @@ fn refusals_name_url_and_status_and_are_not_repeated() {
     let empty = Server::of(Vec::new());
     let locked = Server::start(|_| Answer::status(403));
     let down = Server::start(|_| Answer::status(503));
-    let huge = moody(&content, |_, _, _| {
-        Answer::whole(b"x").header("content-length", 1u64 << 30)
-    });
+    let huge = moody(&content, |_, _, _| Answer::whole(b"x").header("content-length", 1u64 << 30));
     for (server, requests, status, verdict) in [
-        (
-            &no_sums,
-            2,
-            "Usage",
-            format!("`{}` answered with HTTP status 404", no_sums.url(TARGET)),
-        ),
-        (
-            &other_sums,
-            1,
-            "Usage",
-            format!("has no digest of `{NAME}`"),
-        ),
-        (
-            &empty,
-            1,
-            "Usage",
-            format!("`{}` answered with HTTP status 404", empty.url(SUMS)),
-        ),
-        (
-            &locked,
-            1,
-            "Usage",
-            format!("`{}` answered with HTTP status 403", locked.url(SUMS)),
-        ),
-        (
-            &down,
-            4,
-            "Failed",
-            format!("`{}` answered with HTTP status 503", down.url(SUMS)),
-        ),
-        (
-            &huge,
-            2,
-            "Usage",
-            "is larger than 536870912 bytes".to_owned(),
-        ),
+        (&no_sums, 2, "Usage", format!("`{}` answered with HTTP status 404", no_sums.url(TARGET))),
+        (&other_sums, 1, "Usage", format!("has no digest of `{NAME}`")),
+        (&empty, 1, "Usage", format!("`{}` answered with HTTP status 404", empty.url(SUMS))),
+        (&locked, 1, "Usage", format!("`{}` answered with HTTP status 403", locked.url(SUMS))),
+        (&down, 4, "Failed", format!("`{}` answered with HTTP status 503", down.url(SUMS))),
+        (&huge, 2, "Usage", "is larger than 536870912 bytes".to_owned()),
     ] {
         let error = Desk::new().obtain(&url(server.url(TEMPLATE))).unwrap_err();
         assert_eq!(exit(&error), status, "{error}");
@@ -353,10 +253,8 @@ fn a_server_that_falls_silent_or_is_gone_does_not_hold_us_up() {
     let content = release();
     let mut desk = Desk::impatient();
     desk.network.silence = Duration::from_millis(300);
-    let stalled = moody(&content, |request, content, _| Answer {
-        stall: Some(100_000),
-        ..Answer::file(request, content)
-    });
+    let stalled =
+        moody(&content, |request, content, _| Answer { stall: Some(100_000), ..Answer::file(request, content) });
     let start = Instant::now();
     let error = desk.obtain(&url(stalled.url(TEMPLATE))).unwrap_err();
     assert_eq!(exit(&error), "Failed");
@@ -369,13 +267,9 @@ fn a_server_that_falls_silent_or_is_gone_does_not_hold_us_up() {
     assert_eq!(exit(&error), "Failed");
     assert!(said(error).contains("Connection refused"));
 
-    let error = desk
-        .obtain(&url(format!("http://no-such-host.invalid{TEMPLATE}")))
-        .unwrap_err();
+    let error = desk.obtain(&url(format!("http://no-such-host.invalid{TEMPLATE}"))).unwrap_err();
     assert_eq!(exit(&error), "Failed");
-    assert!(
-        said(error).contains("failed to fetch `http://no-such-host.invalid/v3.5.16/SHA256SUMS`: ")
-    );
+    assert!(said(error).contains("failed to fetch `http://no-such-host.invalid/v3.5.16/SHA256SUMS`: "));
 }
 
 #[test]
@@ -383,16 +277,12 @@ fn redirects_are_followed_but_not_for_ever() {
     let content = release();
     let origin = mirror(&content);
     let origin_url = origin.url("");
-    let front = Server::start(move |request| {
-        Answer::redirect(format!("{origin_url}{}?signature=s3cret", request.target))
-    });
+    let front =
+        Server::start(move |request| Answer::redirect(format!("{origin_url}{}?signature=s3cret", request.target)));
     // The origin does not know the query: the error shows where the request ended, without secrets.
     let error = Desk::new().obtain(&url(front.url(TEMPLATE))).unwrap_err();
     let said_404 = said(error);
-    assert!(
-        said_404.contains(&origin.url(SUMS)) && !said_404.contains("s3cret"),
-        "{said_404}"
-    );
+    assert!(said_404.contains(&origin.url(SUMS)) && !said_404.contains("s3cret"), "{said_404}");
 
     let origin_url = origin.url("");
     let front = Server::start(move |request| match request.target.strip_prefix("/old") {
@@ -418,21 +308,12 @@ fn two_runs_at_once_fetch_one_archive() {
     }));
     let source = url(server.url(TEMPLATE));
     thread::scope(|scope| {
-        let runs: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| desk.obtain(&source).unwrap()))
-            .collect();
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| desk.obtain(&source).unwrap())).collect();
         for run in runs {
             assert_whole(&run.join().unwrap(), &content);
         }
     });
-    assert_eq!(
-        server
-            .targets()
-            .iter()
-            .filter(|target| *target == TARGET)
-            .count(),
-        1
-    );
+    assert_eq!(server.targets().iter().filter(|target| *target == TARGET).count(), 1);
 }
 
 #[test]
@@ -463,39 +344,25 @@ fn passwords_are_used_but_neither_said_nor_kept() {
     let server = Server::start({
         let content = content.clone();
         move |request| match request.target.as_str() {
-            _ if request.header("authorization") != Some("Basic bWU6czNjcmV0") => {
-                Answer::status(401)
-            }
+            _ if request.header("authorization") != Some("Basic bWU6czNjcmV0") => Answer::status(401),
             SUMS => Answer::whole(&sums(&content)),
             TARGET => Answer::file(request, &content),
             _ => Answer::status(404),
         }
     });
     let base = format!("http://me:s3cret@{}", server.address());
-    assert_whole(
-        &desk.obtain(&url(format!("{base}{TEMPLATE}"))).unwrap(),
-        &content,
-    );
+    assert_whole(&desk.obtain(&url(format!("{base}{TEMPLATE}"))).unwrap(), &content);
     for file in files(&desk.cache()) {
         let kept = fs::read(desk.cache().join(&file)).unwrap();
         assert!(!kept.windows(6).any(|bytes| bytes == b"s3cret"), "{file}");
     }
-    let error = Desk::new()
-        .obtain(&url(format!("{base}/no/{{version}}.tgz")))
-        .unwrap_err();
+    let error = Desk::new().obtain(&url(format!("{base}/no/{{version}}.tgz"))).unwrap_err();
     let said = said(error);
-    assert!(
-        said.contains("status 404") && !said.contains("s3cret"),
-        "{said}"
-    );
+    assert!(said.contains("status 404") && !said.contains("s3cret"), "{said}");
 }
 
 fn proxies(vars: &[(&str, String)]) -> Proxies {
-    Proxies::from_vars(|name| {
-        vars.iter()
-            .find(|var| var.0 == name)
-            .map(|var| var.1.clone())
-    })
+    Proxies::from_vars(|name| vars.iter().find(|var| var.0 == name).map(|var| var.1.clone()))
 }
 
 #[test]
@@ -503,47 +370,28 @@ fn proxies_are_asked_as_proxies_want_to_be_asked() {
     let content = release();
     // The proxy is the only one who knows the host.
     let host = "http://mirror.invalid";
-    let proxy = Server::of(vec![
-        (format!("{host}{TARGET}"), content.clone()),
-        (format!("{host}{SUMS}"), sums(&content)),
-    ]);
+    let proxy =
+        Server::of(vec![(format!("{host}{TARGET}"), content.clone()), (format!("{host}{SUMS}"), sums(&content))]);
     let address = proxy.address();
     let mut desk = Desk::new();
     desk.network.proxies = proxies(&[("HTTP_PROXY", format!("http://me:s3cret@{address}"))]);
-    assert_whole(
-        &desk.obtain(&url(format!("{host}{TEMPLATE}"))).unwrap(),
-        &content,
-    );
+    assert_whole(&desk.obtain(&url(format!("{host}{TEMPLATE}"))).unwrap(), &content);
     for request in proxy.log() {
         assert_eq!(request.header("host"), Some("mirror.invalid"));
-        assert_eq!(
-            request.header("proxy-authorization"),
-            Some("Basic bWU6czNjcmV0")
-        );
+        assert_eq!(request.header("proxy-authorization"), Some("Basic bWU6czNjcmV0"));
     }
 
     // https goes through a tunnel.
     let mut desk = Desk::impatient();
     desk.network.proxies = proxies(&[("https_proxy", format!("http://me:s3cret@{address}"))]);
     let before = proxy.log().len();
-    let error = desk
-        .obtain(&url(format!("https://mirror.invalid{TEMPLATE}")))
-        .unwrap_err();
+    let error = desk.obtain(&url(format!("https://mirror.invalid{TEMPLATE}"))).unwrap_err();
     assert_eq!(exit(&error), "Failed");
     let said = said(error);
-    assert!(
-        said.contains(&format!("through proxy `http://me@{address}`")),
-        "{said}"
-    );
+    assert!(said.contains(&format!("through proxy `http://me@{address}`")), "{said}");
     let asked = &proxy.log()[before];
-    assert_eq!(
-        (asked.method.as_str(), asked.target.as_str()),
-        ("CONNECT", "mirror.invalid:443")
-    );
-    assert_eq!(
-        asked.header("proxy-authorization"),
-        Some("Basic bWU6czNjcmV0")
-    );
+    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("CONNECT", "mirror.invalid:443"));
+    assert_eq!(asked.header("proxy-authorization"), Some("Basic bWU6czNjcmV0"));
 }
 
 #[test]
@@ -552,10 +400,8 @@ fn hosts_of_no_proxy_are_asked_themselves() {
     let server = mirror(&content);
     let proxy = Server::start(|_| Answer::status(502));
     let mut desk = Desk::new();
-    desk.network.proxies = proxies(&[
-        ("ALL_PROXY", proxy.address().to_string()),
-        ("NO_PROXY", "127.0.0.0/8".to_owned()),
-    ]);
+    desk.network.proxies =
+        proxies(&[("ALL_PROXY", proxy.address().to_string()), ("NO_PROXY", "127.0.0.0/8".to_owned())]);
     assert_whole(&desk.obtain(&url(server.url(TEMPLATE))).unwrap(), &content);
     assert!(proxy.log().is_empty());
 }
@@ -564,14 +410,9 @@ fn hosts_of_no_proxy_are_asked_themselves() {
 fn a_proxy_that_cannot_be_used_is_named_without_its_password() {
     let mut desk = Desk::new();
     desk.network.proxies = proxies(&[("ALL_PROXY", "socks5://me:s3cret@p:1".to_owned())]);
-    let error = desk
-        .obtain(&url(format!("http://h{TEMPLATE}")))
-        .unwrap_err();
+    let error = desk.obtain(&url(format!("http://h{TEMPLATE}"))).unwrap_err();
     assert_eq!(exit(&error), "Usage");
-    assert_eq!(
-        said(error),
-        "proxy `socks5://me@p:1` cannot be used: only http and https proxies are supported"
-    );
+    assert_eq!(said(error), "proxy `socks5://me@p:1` cannot be used: only http and https proxies are supported");
 }
 
 #[test]
@@ -593,9 +434,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused() {
         let mut tls = rustls::ServerConnection::new(Arc::new(config)).unwrap();
         while tls.is_handshaking() && tls.complete_io(&mut stream).is_ok() {}
     });
-    let error = Desk::new()
-        .obtain(&url(format!("https://localhost:{port}{TEMPLATE}")))
-        .unwrap_err();
+    let error = Desk::new().obtain(&url(format!("https://localhost:{port}{TEMPLATE}"))).unwrap_err();
     assert_eq!(exit(&error), "Failed");
     assert!(error.hint().unwrap().contains("SSL_CERT_FILE"));
     let said = said(error);

@@ -43,19 +43,12 @@ pub struct Answer {
 
 impl Answer {
     pub fn status(status: u16) -> Self {
-        Self {
-            status,
-            ..Self::default()
-        }
+        Self { status, ..Self::default() }
     }
 
     /// The whole file, whatever range is asked for.
     pub fn whole(body: &[u8]) -> Self {
-        Self {
-            status: 200,
-            body: body.to_vec(),
-            ..Self::default()
-        }
+        Self { status: 200, body: body.to_vec(), ..Self::default() }
     }
 
     /// The file or the range of it that is asked for.
@@ -65,26 +58,17 @@ impl Answer {
         };
         let total = body.len();
         if from >= total {
-            return Self {
-                headers: vec![("content-range", format!("bytes */{total}"))],
-                ..Self::status(416)
-            };
+            return Self { headers: vec![("content-range", format!("bytes */{total}"))], ..Self::status(416) };
         }
         Self {
-            headers: vec![(
-                "content-range",
-                format!("bytes {from}-{}/{total}", total - 1),
-            )],
+            headers: vec![("content-range", format!("bytes {from}-{}/{total}", total - 1))],
             body: body[from..].to_vec(),
             ..Self::status(206)
         }
     }
 
     pub fn redirect(to: String) -> Self {
-        Self {
-            headers: vec![("location", to)],
-            ..Self::status(302)
-        }
+        Self { headers: vec![("location", to)], ..Self::status(302) }
     }
 
     pub fn cut(mut self, at: usize) -> Self {
@@ -137,21 +121,14 @@ impl Server {
                 }
             }
         });
-        Self {
-            address,
-            shared,
-            accepting: Some(accepting),
-        }
+        Self { address, shared, accepting: Some(accepting) }
     }
 
     /// Serves these files, with ranges.
     pub fn of(files: Vec<(String, Vec<u8>)>) -> Self {
         Self::start(move |request| {
             let file = files.iter().find(|(path, _)| *path == request.target);
-            file.map_or_else(
-                || Answer::status(404),
-                |(_, body)| Answer::file(request, body),
-            )
+            file.map_or_else(|| Answer::status(404), |(_, body)| Answer::file(request, body))
         })
     }
 
@@ -206,24 +183,13 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         };
         headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
-    let request = Request {
-        method,
-        target,
-        headers,
-    };
+    let request = Request { method, target, headers };
     let answer = (shared.handler)(&request);
     shared.log.lock().unwrap().push(request);
 
     let mut stream = reader.into_inner();
-    let mut head = format!(
-        "HTTP/1.1 {} Whatever\r\nconnection: close\r\n",
-        answer.status
-    );
-    if !answer
-        .headers
-        .iter()
-        .any(|(name, _)| *name == "content-length")
-    {
+    let mut head = format!("HTTP/1.1 {} Whatever\r\nconnection: close\r\n", answer.status);
+    if !answer.headers.iter().any(|(name, _)| *name == "content-length") {
         head.push_str(&format!("content-length: {}\r\n", answer.body.len()));
     }
     for (name, value) in &answer.headers {

@@ -22,13 +22,7 @@ struct Agent {
 impl Agent {
     fn start(folder: &Path) -> Self {
         let socket = folder.join("agent");
-        let process = Command::new("ssh-agent")
-            .arg("-D")
-            .arg("-a")
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let process = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
         while !socket.exists() {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -36,12 +30,7 @@ impl Agent {
     }
 
     fn add(&self, key: &Path) {
-        let added = Command::new("ssh-add")
-            .arg("-q")
-            .arg(key)
-            .env("SSH_AUTH_SOCK", &self.socket)
-            .status()
-            .unwrap();
+        let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &self.socket).status().unwrap();
         assert!(added.success());
     }
 }
@@ -60,12 +49,7 @@ fn public(path: &Path) -> PublicKey {
 /// Makes a key pair with `ssh-keygen`.
 fn keygen(path: &Path, kind: &[&str], passphrase: &str) -> PublicKey {
     let mut command = Command::new("ssh-keygen");
-    let made = command
-        .args(["-q", "-N", passphrase, "-C", "a comment", "-f"])
-        .arg(path)
-        .arg("-t")
-        .args(kind)
-        .status();
+    let made = command.args(["-q", "-N", passphrase, "-C", "a comment", "-f"]).arg(path).arg("-t").args(kind).status();
     assert!(made.unwrap().success());
     public(path)
 }
@@ -97,50 +81,26 @@ async fn keys_of_every_kind_log_in() {
     for (index, kind) in kinds.iter().enumerate() {
         let path = folder.path().join(index.to_string());
         let key = keygen(&path, kind, "");
-        let mut fixture = Fixture::new(Behaviour {
-            authorized: Some(vec![key]),
-            ..Behaviour::default()
-        })
-        .await;
+        let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![key]), ..Behaviour::default() }).await;
         fixture.target.identity = vec![path];
-        fixture
-            .connect()
-            .await
-            .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        fixture.connect().await.unwrap_or_else(|error| panic!("{kind:?}: {error}"));
     }
 }
 
 #[tokio::test]
 async fn a_refusal_says_what_was_tried_in_order() {
-    let mut fixture = Fixture::new(Behaviour {
-        authorized: Some(vec![]),
-        ..Behaviour::default()
-    })
-    .await;
+    let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![]), ..Behaviour::default() }).await;
     let (open, second) = (fixture.path("open"), fixture.path("second"));
     write_key(&open, &new_key());
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
     write_key(&second, &new_key());
     fixture.target.identity = vec![fixture.path("id"), open.clone(), second.clone()];
     let (failure, text, hint) = failure(fixture.connect().await);
-    let origins: Vec<_> = failure
-        .tried
-        .iter()
-        .map(|attempt| attempt.origin.clone())
-        .collect();
-    assert_eq!(
-        origins,
-        [fixture.path("id"), open.clone(), second].map(KeyOrigin::File)
-    );
+    let origins: Vec<_> = failure.tried.iter().map(|attempt| attempt.origin.clone()).collect();
+    assert_eq!(origins, [fixture.path("id"), open.clone(), second].map(KeyOrigin::File));
     assert_eq!(failure.tried[0].outcome, Outcome::Refused);
-    assert_eq!(
-        failure.tried[1].outcome,
-        Outcome::Unusable(Unusable::Permissions(0o644))
-    );
-    assert!(
-        failure.accepted.contains(&"publickey".to_owned()),
-        "{failure:?}"
-    );
+    assert_eq!(failure.tried[1].outcome, Outcome::Unusable(Unusable::Permissions(0o644)));
+    assert!(failure.accepted.contains(&"publickey".to_owned()), "{failure:?}");
     let port = fixture.target.port;
     assert!(
         text.starts_with(&format!(
@@ -155,22 +115,12 @@ async fn a_refusal_says_what_was_tried_in_order() {
 
 #[tokio::test]
 async fn without_any_key_the_server_is_asked_what_it_takes() {
-    let mut fixture = Fixture::new(Behaviour {
-        banner: Some("Go away\n"),
-        ..Behaviour::default()
-    })
-    .await;
+    let mut fixture = Fixture::new(Behaviour { banner: Some("Go away\n"), ..Behaviour::default() }).await;
     fixture.target.identity.clear();
     fixture.credentials.home = Some(fixture.path("nobody"));
     let (failure, text, hint) = failure(fixture.connect().await);
-    assert!(
-        failure.tried.is_empty() && failure.accepted.contains(&"publickey".to_owned()),
-        "{failure:?}"
-    );
-    assert!(
-        text.contains("there is no key to try") && text.ends_with("it says `Go away`"),
-        "{text}"
-    );
+    assert!(failure.tried.is_empty() && failure.accepted.contains(&"publickey".to_owned()), "{failure:?}");
+    assert!(text.contains("there is no key to try") && text.ends_with("it says `Go away`"), "{text}");
     assert!(hint.contains("ssh-add"), "{hint}");
 }
 
@@ -189,47 +139,25 @@ async fn default_keys_are_found_in_the_home_folder() {
 
 #[tokio::test]
 async fn a_key_with_a_passphrase_needs_the_agent() {
-    if !["ssh-keygen", "ssh-agent", "ssh-add"]
-        .into_iter()
-        .all(installed)
-    {
+    if !["ssh-keygen", "ssh-agent", "ssh-add"].into_iter().all(installed) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     for kind in [&["ed25519"][..], &["rsa", "-b", "2048", "-m", "PEM"]] {
         let path = folder.path().join(format!("key-{}", kind[0]));
         let key = keygen(&path, kind, "secret");
-        let mut fixture = Fixture::new(Behaviour {
-            authorized: Some(vec![key.clone()]),
-            ..Behaviour::default()
-        })
-        .await;
+        let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![key.clone()]), ..Behaviour::default() }).await;
         fixture.target.identity = vec![path.clone()];
         let (failed, text, hint) = failure(fixture.connect().await);
-        assert_eq!(
-            failed.tried[0].outcome,
-            Outcome::Unusable(Unusable::Encrypted)
-        );
-        assert!(
-            text.contains("it has a passphrase and is not in the agent"),
-            "{text}"
-        );
-        assert_eq!(
-            hint,
-            format!(
-                "hand the key to your agent with `ssh-add {}`",
-                path.display()
-            )
-        );
+        assert_eq!(failed.tried[0].outcome, Outcome::Unusable(Unusable::Encrypted));
+        assert!(text.contains("it has a passphrase and is not in the agent"), "{text}");
+        assert_eq!(hint, format!("hand the key to your agent with `ssh-add {}`", path.display()));
 
         // The agent has it, without its passphrase and under another name.
         let agent = Agent::start(fixture.folder.path());
         let plain = fixture.path("plain");
         fs::copy(&path, &plain).unwrap();
-        let opened = Command::new("ssh-keygen")
-            .args(["-q", "-p", "-P", "secret", "-N", "", "-f"])
-            .arg(&plain)
-            .status();
+        let opened = Command::new("ssh-keygen").args(["-q", "-p", "-P", "secret", "-N", "", "-f"]).arg(&plain).status();
         assert!(opened.unwrap().success());
         agent.add(&plain);
         fixture.credentials.agent = Some(agent.socket.clone());
@@ -251,18 +179,11 @@ async fn an_agent_full_of_keys_does_not_use_up_the_tries() {
         agent.add(&path);
         keys.push((path, key.public_key().clone()));
     }
-    let credentials = Credentials {
-        home: None,
-        agent: Some(agent.socket.clone()),
-    };
+    let credentials = Credentials { home: None, agent: Some(agent.socket.clone()) };
 
     // The right key is the seventh of the agent, and it is named, be it by its public half alone.
     let (path, key) = &keys[6];
-    let mut fixture = Fixture::new(Behaviour {
-        authorized: Some(vec![key.clone()]),
-        ..Behaviour::default()
-    })
-    .await;
+    let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![key.clone()]), ..Behaviour::default() }).await;
     fixture.credentials = credentials.clone();
     fixture.target.identity = vec![path.clone()];
     fixture.connect().await.unwrap();
@@ -277,18 +198,11 @@ async fn an_agent_full_of_keys_does_not_use_up_the_tries() {
     fixture.target.identity.clear();
     let (failed, text, hint) = failure(fixture.connect().await);
     assert_eq!((failed.tried.len(), failed.untried), (5, 3));
-    assert!(
-        text.contains("; 3 more not tried; the server accepts "),
-        "{text}"
-    );
+    assert!(text.contains("; 3 more not tried; the server accepts "), "{text}");
     assert!(hint.contains("identity"), "{hint}");
 
     // A server with less patience than most.
-    let strict = Behaviour {
-        authorized: Some(vec![]),
-        max_auth_tries: Some(2),
-        ..Behaviour::default()
-    };
+    let strict = Behaviour { authorized: Some(vec![]), max_auth_tries: Some(2), ..Behaviour::default() };
     let mut fixture = Fixture::new(strict).await;
     fixture.credentials = credentials;
     fixture.target.identity.clear();
@@ -302,15 +216,8 @@ async fn an_agent_that_is_gone_is_mentioned_and_harmless() {
     fixture.credentials.agent = Some(fixture.path("no agent"));
     fixture.connect().await.unwrap();
 
-    let mut fixture = Fixture::new(Behaviour {
-        authorized: Some(vec![]),
-        ..Behaviour::default()
-    })
-    .await;
+    let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![]), ..Behaviour::default() }).await;
     fixture.credentials.agent = Some(fixture.path("no agent"));
     let (_, text, _) = failure(fixture.connect().await);
-    assert!(
-        text.contains("no agent` is of no use: No such file or directory"),
-        "{text}"
-    );
+    assert!(text.contains("no agent` is of no use: No such file or directory"), "{text}");
 }

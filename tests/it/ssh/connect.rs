@@ -31,22 +31,11 @@ async fn speaker(words: &'static str, close: bool) -> u16 {
 async fn each_cause_has_its_own_words() {
     let mut fixture = Fixture::new(Behaviour::default()).await;
     fixture.target.connect_timeout = Duration::from_millis(500);
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     for (port, expected) in [
         (free, "refused the connection"),
-        (
-            speaker("", false).await,
-            "took the connection, but sent no SSH banner within 0.5 s",
-        ),
-        (
-            speaker("SSH-2.0-Frozen_1.0\r\n", false).await,
-            "did not finish the key exchange within 0.5 s",
-        ),
+        (speaker("", false).await, "took the connection, but sent no SSH banner within 0.5 s"),
+        (speaker("SSH-2.0-Frozen_1.0\r\n", false).await, "did not finish the key exchange within 0.5 s"),
         (
             speaker(&"220 mail.example ESMTP\r\n".repeat(30).leak()[..], false).await,
             "does not speak SSH, saying `220 mail.example ESMTP`",
@@ -78,17 +67,8 @@ async fn each_cause_has_its_own_words() {
 #[tokio::test]
 async fn being_turned_away_at_first_is_no_failure() {
     let turn_away = (3, "Exceeded MaxStartups\r\n");
-    let fixture = Fixture::new(Behaviour {
-        turn_away,
-        ..Behaviour::default()
-    })
-    .await;
-    let output = fixture
-        .session()
-        .await
-        .exec("echo in", Input::None, &Limits::default())
-        .await
-        .unwrap();
+    let fixture = Fixture::new(Behaviour { turn_away, ..Behaviour::default() }).await;
+    let output = fixture.session().await.exec("echo in", Input::None, &Limits::default()).await.unwrap();
     assert_eq!(output.stdout, b"in\n");
     assert_eq!(fixture.server.seen.connections.load(Ordering::SeqCst), 4);
 }
@@ -96,25 +76,17 @@ async fn being_turned_away_at_first_is_no_failure() {
 #[tokio::test]
 async fn being_turned_away_for_good_is_one() {
     let turn_away = (1000, "Exceeded MaxStartups\r\n");
-    let fixture = Fixture::new(Behaviour {
-        turn_away,
-        ..Behaviour::default()
-    })
-    .await;
+    let fixture = Fixture::new(Behaviour { turn_away, ..Behaviour::default() }).await;
     let started = Instant::now();
     let error = fixture.connect().await.unwrap_err();
     let port = fixture.target.port;
     assert_eq!(
         error.to_string(),
-        format!(
-            "`127.0.0.1:{port}` closed the connection before log-in, saying `Exceeded MaxStartups`"
-        )
+        format!("`127.0.0.1:{port}` closed the connection before log-in, saying `Exceeded MaxStartups`")
     );
     assert!(error.is_retryable());
     assert_eq!(fixture.server.seen.connections.load(Ordering::SeqCst), 6);
-    assert!(
-        started.elapsed() > Duration::from_secs(2) && started.elapsed() < Duration::from_secs(8)
-    );
+    assert!(started.elapsed() > Duration::from_secs(2) && started.elapsed() < Duration::from_secs(8));
 }
 
 #[tokio::test]
@@ -125,16 +97,8 @@ async fn noise_around_the_log_in_is_not_output() {
         ..Behaviour::default()
     })
     .await;
-    let output = fixture
-        .session()
-        .await
-        .exec("echo out", Input::None, &Limits::default())
-        .await
-        .unwrap();
-    assert_eq!(
-        (&*output.stdout, &*output.stderr),
-        (&b"out\n"[..], &b""[..])
-    );
+    let output = fixture.session().await.exec("echo out", Input::None, &Limits::default()).await.unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"out\n"[..], &b""[..]));
 }
 
 #[tokio::test]
@@ -142,10 +106,7 @@ async fn a_named_key_file_that_is_missing_is_found_before_anything_is_sent() {
     let mut fixture = Fixture::new(Behaviour::default()).await;
     fixture.target.identity.push(fixture.path("missing"));
     let error = fixture.connect().await.unwrap_err();
-    assert!(
-        matches!(&error, SshError::KeyFile { path, .. } if *path == fixture.path("missing")),
-        "{error:?}"
-    );
+    assert!(matches!(&error, SshError::KeyFile { path, .. } if *path == fixture.path("missing")), "{error:?}");
     assert_eq!(error.exit(), etcd_ha::error::ExitStatus::Usage);
     assert_eq!(fixture.server.seen.connections.load(Ordering::SeqCst), 0);
 }
@@ -155,17 +116,10 @@ async fn closing_is_prompt_and_final() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let session = fixture.session().await;
     assert!(!session.is_closed());
-    assert_eq!(
-        session.peer().to_string(),
-        format!("127.0.0.1:{}", fixture.target.port)
-    );
+    assert_eq!(session.peer().to_string(), format!("127.0.0.1:{}", fixture.target.port));
     let started = Instant::now();
     session.close().await;
-    assert!(
-        started.elapsed() < Duration::from_millis(900),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
     assert!(session.is_closed());
     session.close().await;
 }
@@ -176,8 +130,5 @@ async fn a_name_is_reported_with_its_address() {
     fixture.target.address = "localhost".to_owned();
     fixture.target.host_key_checking = HostKeyChecking::Off;
     let session = fixture.session().await;
-    assert_eq!(
-        session.peer().to_string(),
-        format!("localhost:{} (127.0.0.1)", fixture.target.port)
-    );
+    assert_eq!(session.peer().to_string(), format!("localhost:{} (127.0.0.1)", fixture.target.port));
 }

@@ -12,10 +12,7 @@ use super::Fixture;
 use super::server::{Behaviour, Line};
 
 async fn run(session: &Session, command: &str, input: Input) -> Output {
-    session
-        .exec(command, input, &Limits::default())
-        .await
-        .unwrap()
+    session.exec(command, input, &Limits::default()).await.unwrap()
 }
 
 /// Bytes that do not repeat soon.
@@ -36,32 +33,19 @@ async fn status_and_both_outputs() {
         ("exit 0", 0, &b""[..], &b""[..]),
         ("echo out; echo err >&2; exit 7", 7, b"out\n", b"err\n"),
         ("printf '\\377\\0\\376'", 0, b"\xff\0\xfe", b""),
-        (
-            "exec 2>&-; printf 'no newline'; exit 255",
-            255,
-            b"no newline",
-            b"",
-        ),
+        ("exec 2>&-; printf 'no newline'; exit 255", 255, b"no newline", b""),
         ("cat", 0, b"", b""),
     ] {
         let output = run(&session, command, Input::None).await;
         assert_eq!(output.status, Status::Exited(status), "{command}");
         assert_eq!(output.success(), status == 0, "{command}");
-        assert_eq!(
-            (&*output.stdout, &*output.stderr),
-            (stdout, stderr),
-            "{command}"
-        );
+        assert_eq!((&*output.stdout, &*output.stderr), (stdout, stderr), "{command}");
     }
     let output = run(&session, "test: signal", Input::None).await;
     assert_eq!(output.status, Status::Signaled("KILL".to_owned()));
     assert!(!output.success());
     let id = fixture.server.seen.client_ids.lock().unwrap().clone();
-    assert_eq!(
-        id,
-        [concat!("SSH-2.0-etcdha_", env!("CARGO_PKG_VERSION"))],
-        "one connection for all"
-    );
+    assert_eq!(id, [concat!("SSH-2.0-etcdha_", env!("CARGO_PKG_VERSION"))], "one connection for all");
 }
 
 #[tokio::test]
@@ -72,11 +56,7 @@ async fn what_goes_in_comes_out() {
     let data = Bytes::from(noise(5_000_000));
     let output = run(&session, "cat", Input::Bytes(data.clone())).await;
     assert!(output.success());
-    assert!(
-        output.stdout == data,
-        "{} bytes came back",
-        output.stdout.len()
-    );
+    assert!(output.stdout == data, "{} bytes came back", output.stdout.len());
 }
 
 #[tokio::test]
@@ -101,15 +81,9 @@ async fn a_file_arrives_whole_and_is_counted() {
     let command = "read -r line; echo \"$line\"; sha256sum";
     // Several sessions may read the file at once.
     let other = fixture.session().await;
-    let (one, two) = tokio::join!(
-        run(&session, command, input()),
-        run(&other, command, input())
-    );
+    let (one, two) = tokio::join!(run(&session, command, input()), run(&other, command, input()));
     for output in [one, two] {
-        assert_eq!(
-            String::from_utf8(output.stdout).unwrap(),
-            format!("a script\n{digest}  -\n")
-        );
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("a script\n{digest}  -\n"));
     }
     let counts = counts.lock().unwrap();
     assert_eq!(counts.iter().filter(|count| **count == 32 << 20).count(), 2);
@@ -120,35 +94,15 @@ async fn a_file_arrives_whole_and_is_counted() {
 async fn a_file_that_is_not_there_starts_nothing() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let session = fixture.session().await;
-    let input = Input::File {
-        head: Bytes::new(),
-        path: fixture.path("none"),
-        progress: None,
-    };
-    let error = session
-        .exec("cat", input, &Limits::default())
-        .await
-        .unwrap_err();
+    let input = Input::File { head: Bytes::new(), path: fixture.path("none"), progress: None };
+    let error = session.exec("cat", input, &Limits::default()).await.unwrap_err();
     assert!(matches!(error, SshError::Input { .. }), "{error:?}");
     // A folder can be opened, but not be read.
-    let input = Input::File {
-        head: Bytes::new(),
-        path: fixture.folder.path().to_owned(),
-        progress: None,
-    };
-    let error = session
-        .exec("cat", input, &Limits::default())
-        .await
-        .unwrap_err();
+    let input = Input::File { head: Bytes::new(), path: fixture.folder.path().to_owned(), progress: None };
+    let error = session.exec("cat", input, &Limits::default()).await.unwrap_err();
     assert!(matches!(error, SshError::Input { .. }), "{error:?}");
-    assert_eq!(
-        run(&session, "echo fine", Input::None).await.stdout,
-        b"fine\n"
-    );
-    assert_eq!(
-        *fixture.server.seen.commands.lock().unwrap(),
-        ["cat", "echo fine"]
-    );
+    assert_eq!(run(&session, "echo fine", Input::None).await.stdout, b"fine\n");
+    assert_eq!(*fixture.server.seen.commands.lock().unwrap(), ["cat", "echo fine"]);
 }
 
 #[tokio::test]
@@ -159,50 +113,26 @@ async fn a_command_that_does_not_read_its_input_ends() {
     let path = fixture.path("data");
     std::fs::write(&path, &data).unwrap();
     let started = Instant::now();
-    for command in [
-        "test: exit without reading",
-        "exit 3",
-        "head -c 1000 > /dev/null; exit 3",
-    ] {
-        let file = Input::File {
-            head: Bytes::new(),
-            path: path.clone(),
-            progress: None,
-        };
+    for command in ["test: exit without reading", "exit 3", "head -c 1000 > /dev/null; exit 3"] {
+        let file = Input::File { head: Bytes::new(), path: path.clone(), progress: None };
         for input in [Input::Bytes(data.clone()), file] {
-            let limits = Limits {
-                timeout: Some(Duration::from_secs(20)),
-                ..Limits::default()
-            };
+            let limits = Limits { timeout: Some(Duration::from_secs(20)), ..Limits::default() };
             let output = session.exec(command, input, &limits).await.unwrap();
             assert_eq!(output.status, Status::Exited(3), "{command}");
         }
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
 async fn an_end_without_a_status_is_no_success() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let session = fixture.session().await;
-    let error = session
-        .exec("test: no status", Input::None, &Limits::default())
-        .await
-        .unwrap_err();
+    let error = session.exec("test: no status", Input::None, &Limits::default()).await.unwrap_err();
     assert!(matches!(error, SshError::NoExitStatus { .. }), "{error:?}");
-    let error = session
-        .exec("test: refuse", Input::None, &Limits::default())
-        .await
-        .unwrap_err();
+    let error = session.exec("test: refuse", Input::None, &Limits::default()).await.unwrap_err();
     assert!(matches!(error, SshError::ExecRefused { .. }), "{error:?}");
-    let error = session
-        .exec("echo \0", Input::None, &Limits::default())
-        .await
-        .unwrap_err();
+    let error = session.exec("echo \0", Input::None, &Limits::default()).await.unwrap_err();
     assert!(matches!(error, SshError::NulInCommand { .. }), "{error:?}");
     assert!(run(&session, "exit 0", Input::None).await.success());
 }
@@ -215,44 +145,21 @@ async fn a_connection_that_ends_is_no_success() {
     target.port = line.address.port();
     std::fs::write(
         &target.known_hosts[0],
-        fixture.server.known_hosts_line().replace(
-            &fixture.server.address.port().to_string(),
-            &target.port.to_string(),
-        ),
+        fixture.server.known_hosts_line().replace(&fixture.server.address.port().to_string(), &target.port.to_string()),
     )
     .unwrap();
-    let session = Session::connect_with(&target, &fixture.credentials)
-        .await
-        .unwrap();
+    let session = Session::connect_with(&target, &fixture.credentials).await.unwrap();
     let limits = Limits::default();
-    let (outcome, ()) = tokio::join!(
-        session.exec("echo begun; sleep 60", Input::None, &limits),
-        async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            line.cut();
-        }
-    );
+    let (outcome, ()) = tokio::join!(session.exec("echo begun; sleep 60", Input::None, &limits), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        line.cut();
+    });
     let error = outcome.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            SshError::ConnectionLost {
-                loss: Loss::Closed | Loss::Broken(_),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, SshError::ConnectionLost { loss: Loss::Closed | Loss::Broken(_), .. }), "{error:?}");
     assert!(session.is_closed());
     for _ in 0..2 {
-        let error = session
-            .exec("exit 0", Input::None, &Limits::default())
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(error, SshError::ConnectionLost { .. }),
-            "{error:?}"
-        );
+        let error = session.exec("exit 0", Input::None, &Limits::default()).await.unwrap_err();
+        assert!(matches!(error, SshError::ConnectionLost { .. }), "{error:?}");
     }
 }
 
@@ -270,54 +177,35 @@ async fn a_dead_line_is_found_out() {
         target.keepalive = Duration::from_millis(400);
         std::fs::write(
             &target.known_hosts[0],
-            fixture.server.known_hosts_line().replace(
-                &fixture.server.address.port().to_string(),
-                &target.port.to_string(),
-            ),
+            fixture
+                .server
+                .known_hosts_line()
+                .replace(&fixture.server.address.port().to_string(), &target.port.to_string()),
         )
         .unwrap();
-        let session = Session::connect_with(&target, &fixture.credentials)
-            .await
-            .unwrap();
+        let session = Session::connect_with(&target, &fixture.credentials).await.unwrap();
         let sent = Arc::new(AtomicU64::new(0));
         let progress = Arc::clone(&sent);
         let input = if upload {
-            let progress: etcd_ha::ssh::Progress =
-                Arc::new(move |bytes| progress.store(bytes, Ordering::SeqCst));
-            Input::File {
-                head: Bytes::new(),
-                path: path.clone(),
-                progress: Some(progress),
-            }
+            let progress: etcd_ha::ssh::Progress = Arc::new(move |bytes| progress.store(bytes, Ordering::SeqCst));
+            Input::File { head: Bytes::new(), path: path.clone(), progress: Some(progress) }
         } else {
             Input::None
         };
         let limits = Limits::default();
-        let (outcome, frozen) = tokio::join!(
-            session.exec("sleep 60; cat > /dev/null", input, &limits),
-            async {
-                if upload {
-                    while sent.load(Ordering::SeqCst) < 1 << 20 {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                    }
-                } else {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+        let (outcome, frozen) = tokio::join!(session.exec("sleep 60; cat > /dev/null", input, &limits), async {
+            if upload {
+                while sent.load(Ordering::SeqCst) < 1 << 20 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
-                line.freeze();
-                Instant::now()
+            } else {
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
-        );
+            line.freeze();
+            Instant::now()
+        });
         let error = outcome.unwrap_err();
-        assert!(
-            matches!(
-                error,
-                SshError::ConnectionLost {
-                    loss: Loss::Silent,
-                    ..
-                }
-            ),
-            "{upload} {error:?}"
-        );
+        assert!(matches!(error, SshError::ConnectionLost { loss: Loss::Silent, .. }), "{upload} {error:?}");
         let took = frozen.elapsed();
         assert!(took < Duration::from_secs(4), "{upload}: {took:?}");
     }
@@ -329,58 +217,23 @@ async fn limits_hold() {
     let session = fixture.session().await;
     let started = Instant::now();
 
-    let limits = Limits {
-        timeout: Some(Duration::from_millis(300)),
-        ..Limits::default()
-    };
-    let error = session
-        .exec("test: silence", Input::None, &limits)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, SshError::CommandTimeout { .. }),
-        "{error:?}"
-    );
+    let limits = Limits { timeout: Some(Duration::from_millis(300)), ..Limits::default() };
+    let error = session.exec("test: silence", Input::None, &limits).await.unwrap_err();
+    assert!(matches!(error, SshError::CommandTimeout { .. }), "{error:?}");
     assert!(error.to_string().contains("within 0.3 s"), "{error}");
 
-    let limits = Limits {
-        idle: Some(Duration::from_millis(500)),
-        ..Limits::default()
-    };
-    let error = session
-        .exec("test: silence", Input::None, &limits)
-        .await
-        .unwrap_err();
+    let limits = Limits { idle: Some(Duration::from_millis(500)), ..Limits::default() };
+    let error = session.exec("test: silence", Input::None, &limits).await.unwrap_err();
     assert!(matches!(error, SshError::IdleTimeout { .. }), "{error:?}");
     // 1.2 s in all, and never 0.5 s without a byte.
-    let output = session
-        .exec("test: trickle", Input::None, &limits)
-        .await
-        .unwrap();
+    let output = session.exec("test: trickle", Input::None, &limits).await.unwrap();
     assert_eq!(output.stdout, b"........");
 
-    let limits = Limits {
-        max_output: 1_000_000,
-        ..Limits::default()
-    };
-    let error = session
-        .exec("test: flood", Input::None, &limits)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            SshError::OutputTooLong {
-                limit: 1_000_000,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
-    for (command, fits) in [
-        ("head -c 1000000 /dev/zero", true),
-        ("head -c 600000 /dev/zero | tee /dev/stderr", false),
-    ] {
+    let limits = Limits { max_output: 1_000_000, ..Limits::default() };
+    let error = session.exec("test: flood", Input::None, &limits).await.unwrap_err();
+    assert!(matches!(error, SshError::OutputTooLong { limit: 1_000_000, .. }), "{error:?}");
+    for (command, fits) in [("head -c 1000000 /dev/zero", true), ("head -c 600000 /dev/zero | tee /dev/stderr", false)]
+    {
         let outcome = session.exec(command, Input::None, &limits).await;
         assert_eq!(outcome.is_ok(), fits, "{command}");
     }
@@ -388,11 +241,7 @@ async fn limits_hold() {
     // What overstepped its limits was ended, and the session is as good as before.
     assert!(run(&session, "exit 0", Input::None).await.success());
     assert!(fixture.server.seen.signals.lock().unwrap().len() >= 3);
-    assert!(
-        started.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -402,53 +251,27 @@ async fn a_command_that_nobody_waits_for_is_ended() {
     for _ in 0..6 {
         let limits = Limits::default();
         let exec = session.exec("test: silence", Input::None, &limits);
-        assert!(
-            tokio::time::timeout(Duration::from_millis(50), exec)
-                .await
-                .is_err()
-        );
+        assert!(tokio::time::timeout(Duration::from_millis(50), exec).await.is_err());
     }
     // More than have turns at once: the turns were given back.
     assert!(run(&session, "exit 0", Input::None).await.success());
-    assert_eq!(
-        *fixture.server.seen.signals.lock().unwrap(),
-        vec!["TERM"; 6]
-    );
+    assert_eq!(*fixture.server.seen.signals.lock().unwrap(), vec!["TERM"; 6]);
 }
 
 #[tokio::test]
 async fn commands_take_turns() {
     for (behaviour, most) in [
         (Behaviour::default(), 4),
-        (
-            Behaviour {
-                max_sessions: 2,
-                ..Behaviour::default()
-            },
-            2,
-        ),
-        (
-            Behaviour {
-                max_sessions: 1,
-                ..Behaviour::default()
-            },
-            1,
-        ),
-        (
-            Behaviour {
-                refuse_sessions: 5,
-                ..Behaviour::default()
-            },
-            4,
-        ),
+        (Behaviour { max_sessions: 2, ..Behaviour::default() }, 2),
+        (Behaviour { max_sessions: 1, ..Behaviour::default() }, 1),
+        (Behaviour { refuse_sessions: 5, ..Behaviour::default() }, 4),
     ] {
         let fixture = Fixture::new(behaviour).await;
         let session = fixture.session().await;
         let commands = (0..12).map(|number| {
             let session = session.clone();
             async move {
-                let output =
-                    run(&session, &format!("sleep 0.05; echo {number}"), Input::None).await;
+                let output = run(&session, &format!("sleep 0.05; echo {number}"), Input::None).await;
                 assert_eq!(output.stdout, format!("{number}\n").as_bytes());
             }
         });
@@ -460,19 +283,9 @@ async fn commands_take_turns() {
 
 #[tokio::test]
 async fn a_server_that_never_opens_a_session() {
-    let fixture = Fixture::new(Behaviour {
-        refuse_sessions: 1000,
-        ..Behaviour::default()
-    })
-    .await;
+    let fixture = Fixture::new(Behaviour { refuse_sessions: 1000, ..Behaviour::default() }).await;
     let session = fixture.session().await;
-    let error = session
-        .exec("exit 0", Input::None, &Limits::default())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, SshError::ChannelRefused { .. }),
-        "{error:?}"
-    );
+    let error = session.exec("exit 0", Input::None, &Limits::default()).await.unwrap_err();
+    assert!(matches!(error, SshError::ChannelRefused { .. }), "{error:?}");
     assert!(fixture.server.seen.refused_sessions.load(Ordering::SeqCst) > 3);
 }

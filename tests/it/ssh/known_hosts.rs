@@ -34,34 +34,13 @@ async fn their_answer(fixture: &Fixture) -> Answer {
     let target = &fixture.target;
     let mut command = tokio::process::Command::new("ssh");
     command
-        .args([
-            "-F",
-            "none",
-            "-T",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=yes",
-        ])
-        .args([
-            "-o",
-            "GlobalKnownHostsFile=/dev/null",
-            "-o",
-            "IdentitiesOnly=yes",
-        ])
+        .args(["-F", "none", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"])
+        .args(["-o", "GlobalKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes"])
         .arg("-o")
-        .arg(format!(
-            "UserKnownHostsFile={}",
-            target.known_hosts[0].display()
-        ))
+        .arg(format!("UserKnownHostsFile={}", target.known_hosts[0].display()))
         .arg("-i")
         .arg(&target.identity[0])
-        .args([
-            "-p",
-            &target.port.to_string(),
-            &format!("{}@{}", target.user, target.address),
-            "true",
-        ]);
+        .args(["-p", &target.port.to_string(), &format!("{}@{}", target.user, target.address), "true"]);
     let output = command.output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
@@ -81,15 +60,7 @@ async fn their_answer(fixture: &Fixture) -> Answer {
 fn hashed(fixture: &Fixture, line: &str) -> String {
     let path = fixture.path("to_hash");
     fs::write(&path, line).unwrap();
-    assert!(
-        Command::new("ssh-keygen")
-            .args(["-q", "-H", "-f"])
-            .arg(&path)
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
+    assert!(Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&path).output().unwrap().status.success());
     fs::read_to_string(&path).unwrap()
 }
 
@@ -103,14 +74,8 @@ async fn we_and_openssh_answer_alike() {
     let text = |key: &PublicKey| key.to_openssh().unwrap();
     let ours = text(&fixture.server.host_keys[0]);
     let other = text(new_key().public_key());
-    let ecdsa = Algorithm::Ecdsa {
-        curve: russh::keys::EcdsaCurve::NistP256,
-    };
-    let ecdsa = text(
-        PrivateKey::random(&mut safe_rng(), ecdsa)
-            .unwrap()
-            .public_key(),
-    );
+    let ecdsa = Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP256 };
+    let ecdsa = text(PrivateKey::random(&mut safe_rng(), ecdsa).unwrap().public_key());
     let host = format!("[127.0.0.1]:{}", fixture.target.port);
     let tabs = ours.replace(' ', "\t");
     for (file, expected) in [
@@ -126,22 +91,13 @@ async fn we_and_openssh_answer_alike() {
         (format!("{host} {ecdsa}\n{host} {ours}\n"), Accepted),
         (hashed(&fixture, &format!("{host} {ours}\n")), Accepted),
         (hashed(&fixture, &format!("{host} {other}\n")), Changed),
-        (
-            hashed(&fixture, &format!("[127.0.0.1]:1 {ours}\n")),
-            Unknown,
-        ),
+        (hashed(&fixture, &format!("[127.0.0.1]:1 {ours}\n")), Unknown),
         (format!("@revoked {host} {ours}\n{host} {ours}\n"), Revoked),
         (format!("{host} {ours}\n@revoked * {ours}\n"), Revoked),
-        (
-            format!("@revoked {host} {other}\n{host} {ours}\n"),
-            Accepted,
-        ),
+        (format!("@revoked {host} {other}\n{host} {ours}\n"), Accepted),
         (format!("@revoked {host} {other}\n"), Unknown),
         (format!("@cert-authority {host} {ours}\n"), Unknown),
-        (
-            format!("@cert-authority * {other}\n{host} {ours}\n"),
-            Accepted,
-        ),
+        (format!("@cert-authority * {other}\n{host} {ours}\n"), Accepted),
         (format!("@nonsense {host} {ours}\n"), Unknown),
         (format!("[127.0.0.*]:* {ours}\n"), Accepted),
         (format!("[127.0.0.?]:* {ours}\n"), Accepted),
@@ -156,24 +112,14 @@ async fn we_and_openssh_answer_alike() {
         (format!("127.0.0.1 {ours}\n"), Accepted),
         (format!("127.0.0.1 {other}\n"), Unknown),
         (format!("127.0.0.1 {ours}\n{host} {other}\n"), Changed),
-        (
-            format!("{host} ssh-ed25519 AAAAbroken\n{host}\n\n@revoked\n{host} ssh-ed25519\n"),
-            Unknown,
-        ),
-        (
-            format!("{host} ssh-rsa {}\n", ours.split(' ').nth(1).unwrap()),
-            Unknown,
-        ),
+        (format!("{host} ssh-ed25519 AAAAbroken\n{host}\n\n@revoked\n{host} ssh-ed25519\n"), Unknown),
+        (format!("{host} ssh-rsa {}\n", ours.split(' ').nth(1).unwrap()), Unknown),
         (format!("|1|broken {ours}\n|1|a|b {ours}\n"), Unknown),
         (format!("{host} {ours}\n{host} {other}\n"), Accepted),
     ] {
         fs::write(&fixture.target.known_hosts[0], &file).unwrap();
         let ours = our_answer(&fixture).await;
-        assert_eq!(
-            their_answer(&fixture).await,
-            ours,
-            "ssh has the left answer for\n{file}"
-        );
+        assert_eq!(their_answer(&fixture).await, ours, "ssh has the left answer for\n{file}");
         assert_eq!(ours, expected, "{file}");
     }
 }
@@ -182,35 +128,21 @@ async fn we_and_openssh_answer_alike() {
 async fn the_errors_show_fingerprints_and_lines() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let known_hosts = &fixture.target.known_hosts[0];
-    let (port, file, print) = (
-        fixture.target.port,
-        known_hosts.display(),
-        fixture.server.fingerprint(),
-    );
+    let (port, file, print) = (fixture.target.port, known_hosts.display(), fixture.server.fingerprint());
 
     fs::write(known_hosts, "# nothing\n").unwrap();
     let error = fixture.connect().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!(
-            "the host key of `127.0.0.1:{port}` is unknown: ssh-ed25519 {print} is in none of `{file}`"
-        )
+        format!("the host key of `127.0.0.1:{port}` is unknown: ssh-ed25519 {print} is in none of `{file}`")
     );
     let hint = error.hint().unwrap();
-    assert!(
-        hint.contains(&format!(
-            "ssh-keyscan -p {port} -t ed25519 127.0.0.1 >> {file}"
-        )),
-        "{hint}"
-    );
+    assert!(hint.contains(&format!("ssh-keyscan -p {port} -t ed25519 127.0.0.1 >> {file}")), "{hint}");
     assert!(hint.contains("host_key_checking: accept-new"), "{hint}");
     assert!(!error.is_retryable());
 
     let other = new_key().public_key().clone();
-    let line = format!(
-        "# a comment\n\n[127.0.0.1]:{port} {}\n",
-        other.to_openssh().unwrap()
-    );
+    let line = format!("# a comment\n\n[127.0.0.1]:{port} {}\n", other.to_openssh().unwrap());
     fs::write(known_hosts, line).unwrap();
     let error = fixture.connect().await.unwrap_err();
     assert_eq!(
@@ -221,42 +153,20 @@ async fn the_errors_show_fingerprints_and_lines() {
             other.fingerprint(HashAlg::Sha256)
         )
     );
-    assert!(
-        error
-            .hint()
-            .unwrap()
-            .contains(&format!("ssh-keygen -R '[127.0.0.1]:{port}' -f {file}"))
-    );
+    assert!(error.hint().unwrap().contains(&format!("ssh-keygen -R '[127.0.0.1]:{port}' -f {file}")));
     assert!(!error.is_retryable());
 }
 
 #[tokio::test]
 async fn a_host_known_by_another_type_of_key_shows_that_one() {
     let rsa = PrivateKey::random(&mut safe_rng(), Algorithm::Rsa { hash: None }).unwrap();
-    let ecdsa = Algorithm::Ecdsa {
-        curve: russh::keys::EcdsaCurve::NistP256,
-    };
-    let host_keys = vec![
-        new_key(),
-        PrivateKey::random(&mut safe_rng(), ecdsa).unwrap(),
-        rsa,
-    ];
-    let fixture = Fixture::new(Behaviour {
-        host_keys,
-        ..Behaviour::default()
-    })
-    .await;
+    let ecdsa = Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP256 };
+    let host_keys = vec![new_key(), PrivateKey::random(&mut safe_rng(), ecdsa).unwrap(), rsa];
+    let fixture = Fixture::new(Behaviour { host_keys, ..Behaviour::default() }).await;
     for key in &fixture.server.host_keys {
-        let line = format!(
-            "[127.0.0.1]:{} {}\n",
-            fixture.target.port,
-            key.to_openssh().unwrap()
-        );
+        let line = format!("[127.0.0.1]:{} {}\n", fixture.target.port, key.to_openssh().unwrap());
         fs::write(&fixture.target.known_hosts[0], line).unwrap();
-        fixture
-            .connect()
-            .await
-            .unwrap_or_else(|error| panic!("{}: {error}", key.algorithm()));
+        fixture.connect().await.unwrap_or_else(|error| panic!("{}: {error}", key.algorithm()));
     }
 }
 
@@ -268,20 +178,13 @@ async fn new_keys_are_accepted_and_written_down_where_that_is_asked_for() {
     fixture.target.host_key_checking = HostKeyChecking::AcceptNew;
     let (one, two) = tokio::join!(fixture.connect(), fixture.connect());
     assert!(one.is_ok() && two.is_ok());
-    assert_eq!(
-        fs::read_to_string(&file).unwrap(),
-        fixture.server.known_hosts_line()
-    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), fixture.server.known_hosts_line());
 
     // From now on it is known, and another key would be refused.
     fixture.target.host_key_checking = HostKeyChecking::Strict;
     assert_eq!(our_answer(&fixture).await, Answer::Accepted);
     let other = new_key().public_key().to_openssh().unwrap();
-    fs::write(
-        &file,
-        format!("[127.0.0.1]:{} {other}\n", fixture.target.port),
-    )
-    .unwrap();
+    fs::write(&file, format!("[127.0.0.1]:{} {other}\n", fixture.target.port)).unwrap();
     fixture.target.host_key_checking = HostKeyChecking::AcceptNew;
     assert_eq!(our_answer(&fixture).await, Answer::Changed);
     fixture.target.host_key_checking = HostKeyChecking::Off;

@@ -72,11 +72,7 @@ impl Server {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let host_keys = behaviour
-            .host_keys
-            .iter()
-            .map(|key| key.public_key().clone())
-            .collect();
+        let host_keys = behaviour.host_keys.iter().map(|key| key.public_key().clone()).collect();
         let config = Arc::new(server::Config {
             keys: behaviour.host_keys.clone(),
             auth_rejection_time: Duration::from_millis(5),
@@ -99,21 +95,12 @@ impl Server {
                 connections.spawn(serve(stream, Arc::clone(&config), Arc::clone(&shared)));
             }
         });
-        Self {
-            address,
-            host_keys,
-            seen,
-            _tasks: tasks,
-        }
+        Self { address, host_keys, seen, _tasks: tasks }
     }
 
     /// The line of a known_hosts file for its first key.
     pub fn known_hosts_line(&self) -> String {
-        format!(
-            "[127.0.0.1]:{} {}\n",
-            self.address.port(),
-            self.host_keys[0].to_openssh().unwrap()
-        )
+        format!("[127.0.0.1]:{} {}\n", self.address.port(), self.host_keys[0].to_openssh().unwrap())
     }
 
     pub fn fingerprint(&self) -> String {
@@ -127,31 +114,18 @@ pub fn new_key() -> PrivateKey {
 
 /// One less, unless it is zero already.
 fn take_one(count: &AtomicUsize) -> bool {
-    count
-        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
-            count.checked_sub(1)
-        })
-        .is_ok()
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1)).is_ok()
 }
 
 async fn serve(mut stream: TcpStream, config: Arc<server::Config>, shared: Arc<Shared>) {
     shared.seen.connections.fetch_add(1, Ordering::SeqCst);
     if take_one(&shared.to_turn_away) {
-        let _ = stream
-            .write_all(shared.behaviour.turn_away.1.as_bytes())
-            .await;
+        let _ = stream.write_all(shared.behaviour.turn_away.1.as_bytes()).await;
         return;
     }
     stream.set_nodelay(true).unwrap();
-    stream
-        .write_all(shared.behaviour.noise.as_bytes())
-        .await
-        .unwrap();
-    let handler = Connection {
-        shared,
-        channels: HashMap::new(),
-        commands: JoinSet::new(),
-    };
+    stream.write_all(shared.behaviour.noise.as_bytes()).await.unwrap();
+    let handler = Connection { shared, channels: HashMap::new(), commands: JoinSet::new() };
     if let Ok(session) = server::run_stream(config, stream, handler).await {
         let _ = session.await;
     }
@@ -187,11 +161,7 @@ impl server::Handler for Connection {
         Ok(self.answer(offer.public_key))
     }
 
-    async fn auth_publickey(
-        &mut self,
-        _: &str,
-        key: VerifiedPublicKey<'_>,
-    ) -> Result<Auth, russh::Error> {
+    async fn auth_publickey(&mut self, _: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         Ok(self.answer(key.public_key))
     }
 
@@ -210,17 +180,11 @@ impl server::Handler for Connection {
         let open = self.shared.open.load(Ordering::SeqCst) + self.channels.len();
         let full = self.shared.behaviour.max_sessions;
         if take_one(&self.shared.to_refuse) || (full > 0 && open >= full) {
-            self.shared
-                .seen
-                .refused_sessions
-                .fetch_add(1, Ordering::SeqCst);
+            self.shared.seen.refused_sessions.fetch_add(1, Ordering::SeqCst);
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
         }
-        self.shared
-            .seen
-            .most_sessions
-            .fetch_max(open + 1, Ordering::SeqCst);
+        self.shared.seen.most_sessions.fetch_max(open + 1, Ordering::SeqCst);
         self.channels.insert(channel.id(), channel);
         reply.accept().await;
         Ok(())
@@ -237,9 +201,7 @@ impl server::Handler for Connection {
         _: &mut Session,
     ) -> Result<(), russh::Error> {
         if self.shared.behaviour.no_tunnels {
-            reply
-                .reject(ChannelOpenFailure::AdministrativelyProhibited)
-                .await;
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         }
         match TcpStream::connect((host, u16::try_from(port).unwrap())).await {
@@ -254,19 +216,9 @@ impl server::Handler for Connection {
         Ok(())
     }
 
-    async fn exec_request(
-        &mut self,
-        id: ChannelId,
-        command: &[u8],
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
+    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), russh::Error> {
         let command = String::from_utf8_lossy(command).into_owned();
-        self.shared
-            .seen
-            .commands
-            .lock()
-            .unwrap()
-            .push(command.clone());
+        self.shared.seen.commands.lock().unwrap().push(command.clone());
         let Some(channel) = self.channels.remove(&id) else {
             return session.channel_failure(id);
         };
@@ -284,18 +236,8 @@ impl server::Handler for Connection {
         Ok(())
     }
 
-    async fn signal(
-        &mut self,
-        _: ChannelId,
-        signal: Sig,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        self.shared
-            .seen
-            .signals
-            .lock()
-            .unwrap()
-            .push(format!("{signal:?}"));
+    async fn signal(&mut self, _: ChannelId, signal: Sig, _: &mut Session) -> Result<(), russh::Error> {
+        self.shared.seen.signals.lock().unwrap().push(format!("{signal:?}"));
         Ok(())
     }
 }
@@ -303,9 +245,7 @@ impl server::Handler for Connection {
 impl Connection {
     fn answer(&self, key: &PublicKey) -> Auth {
         match &self.shared.behaviour.authorized {
-            Some(keys) if !keys.iter().any(|known| known.key_data() == key.key_data()) => {
-                Auth::reject()
-            }
+            Some(keys) if !keys.iter().any(|known| known.key_data() == key.key_data()) => Auth::reject(),
             _ => Auth::Accept,
         }
     }
@@ -319,9 +259,7 @@ async fn run(mut channel: Channel<Msg>, handle: server::Handle, id: ChannelId, c
         }
         "test: signal" => {
             let _ = channel.extended_data_bytes(1, &b"oh"[..]).await;
-            let _ = handle
-                .exit_signal_request(id, Sig::KILL, false, String::new(), String::new())
-                .await;
+            let _ = handle.exit_signal_request(id, Sig::KILL, false, String::new(), String::new()).await;
         }
         "test: silence" => while channel.wait().await.is_some() {},
         "test: trickle" => {
@@ -351,11 +289,8 @@ async fn run_shell(channel: Channel<Msg>, command: &str) {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let (mut stdin, mut stdout, mut stderr) = (
-        child.stdin.take().unwrap(),
-        child.stdout.take().unwrap(),
-        child.stderr.take().unwrap(),
-    );
+    let (mut stdin, mut stdout, mut stderr) =
+        (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let (mut reader, writer) = channel.split();
     // Without bounds: the library stands still while a channel is not read.
     let (queue, mut queued) = tokio::sync::mpsc::unbounded_channel::<bytes::Bytes>();
@@ -386,9 +321,7 @@ async fn run_shell(channel: Channel<Msg>, command: &str) {
         let mut queue = Some(queue);
         loop {
             match reader.wait().await {
-                Some(ChannelMsg::Data { data }) => {
-                    drop(queue.as_ref().map(|queue| queue.send(data)))
-                }
+                Some(ChannelMsg::Data { data }) => drop(queue.as_ref().map(|queue| queue.send(data))),
                 Some(ChannelMsg::Eof) => queue = None,
                 Some(ChannelMsg::Close) | None => return,
                 Some(_) => {}
@@ -400,9 +333,7 @@ async fn run_shell(channel: Channel<Msg>, command: &str) {
         _ = async { tokio::join!(output, errors) } => {}
     }
     let status = child.wait().await.unwrap();
-    let _ = writer
-        .exit_status(u32::try_from(status.code().unwrap_or(255)).unwrap())
-        .await;
+    let _ = writer.exit_status(u32::try_from(status.code().unwrap_or(255)).unwrap()).await;
     let _ = writer.eof().await;
     let _ = writer.close().await;
 }
@@ -441,11 +372,7 @@ impl Line {
                 });
             }
         });
-        Self {
-            address,
-            frozen,
-            tasks,
-        }
+        Self { address, frozen, tasks }
     }
 
     /// Lets nothing through any more, as a cut cable.

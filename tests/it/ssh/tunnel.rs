@@ -38,41 +38,20 @@ async fn carries_bytes_both_ways_and_outlives_the_handle() {
         }
     );
     assert!(received == data, "{} bytes came back", received.len());
-    timeout(Duration::from_secs(5), echo)
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(Duration::from_secs(5), echo).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn refusals_are_told_apart() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     for (no_tunnels, text) in [
-        (
-            false,
-            format!("opens no tunnel to `127.0.0.1:{free}`: connect failed"),
-        ),
-        (
-            true,
-            format!("opens no tunnel to `127.0.0.1:{free}`: administratively prohibited"),
-        ),
+        (false, format!("opens no tunnel to `127.0.0.1:{free}`: connect failed")),
+        (true, format!("opens no tunnel to `127.0.0.1:{free}`: administratively prohibited")),
     ] {
-        let fixture = Fixture::new(Behaviour {
-            no_tunnels,
-            ..Behaviour::default()
-        })
-        .await;
+        let fixture = Fixture::new(Behaviour { no_tunnels, ..Behaviour::default() }).await;
         let session = fixture.session().await;
         let error = session.tunnel("127.0.0.1", free).await.unwrap_err();
-        assert!(
-            matches!(error, SshError::TunnelRefused { prohibited, .. } if prohibited == no_tunnels),
-            "{error:?}"
-        );
+        assert!(matches!(error, SshError::TunnelRefused { prohibited, .. } if prohibited == no_tunnels), "{error:?}");
         assert!(error.to_string().ends_with(&text), "{error}");
     }
 }
@@ -95,10 +74,7 @@ async fn a_pipe_lives_as_long_as_it_is_held() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let session = fixture.session().await;
     let mark = fixture.path("held");
-    let script = format!(
-        "touch {0}; echo locked; cat > /dev/null; rm {0}",
-        mark.display()
-    );
+    let script = format!("touch {0}; echo locked; cat > /dev/null; rm {0}", mark.display());
     let mut pipe = BufReader::new(session.pipe(&script).await.unwrap());
     let mut line = String::new();
     pipe.read_line(&mut line).await.unwrap();
