@@ -23,7 +23,8 @@ etcd:
   version: {version}
   # Any option of etcd by its flag name, checked against this version's own list.
   settings:
-    # Of the round trip between members: the heartbeat about once, the election timeout at least ten times.
+    # Milliseconds. The heartbeat is about one round trip between members, the election timeout
+    # at least ten round trips and at least five heartbeats.
     heartbeat-interval: 100
     election-timeout: 1000
     # The database's largest size; etcd advises 8GiB at most.
