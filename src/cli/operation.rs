@@ -165,7 +165,8 @@ impl Operation {
             }
         };
         let exit = exit_of(&run, &how);
-        finish(exit, message(&run, &how, exit, &inventory, healthy), run.recap.hosts());
+        let recap = if how.dry { Vec::new() } else { run.recap.hosts() };
+        finish(exit, message(&run, &how, exit, &inventory, healthy), recap);
         if how.dry && run.failures.is_empty() && context.global.output == OutputFormat::Text {
             let style = context.around.stdout_style(Color::Auto);
             context.output.out(&render::plan(&run.plan, &inventory, style))?;
@@ -205,12 +206,7 @@ fn message(run: &Run, how: &How, exit: ExitStatus, inventory: &Inventory, health
         return if run.plan.is_empty() {
             format!("cluster {cluster}: no changes")
         } else {
-            let hosts = run.plan.hosts().len();
-            format!(
-                "cluster {cluster}: {} pending in {}, nothing was touched",
-                count(run.plan.pending.len(), "change"),
-                count(hosts, "place")
-            )
+            format!("cluster {cluster}: {} pending, nothing was touched", count(run.plan.pending.len(), "change"))
         };
     }
     let changes = if run.changes == 0 { "nothing to do".to_owned() } else { count(run.changes, "change") };

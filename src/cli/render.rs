@@ -3,6 +3,7 @@
 use crate::inventory::Inventory;
 use crate::plan::Plan;
 use crate::report::{Style, count, diff};
+use crate::tasks::TextDiff;
 use std::fmt::Write as _;
 
 /// What `plan` prints: per place the changes with their diffs, then the order of restarts.
@@ -11,6 +12,8 @@ pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
         return format!("no changes: cluster {} is as {} says\n", inventory.cluster, inventory.path.display());
     }
     let mut text = format!("cluster {}: what `deploy` would change\n", style.bold(&inventory.cluster));
+    // The same file on every host is shown once.
+    let mut shown: Vec<(&TextDiff, &str)> = Vec::new();
     for host in plan.hosts() {
         let address =
             inventory.hosts.iter().find(|other| other.name == host).map(|host| format!(" ({})", host.address));
@@ -18,6 +21,11 @@ pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
         for pending in plan.pending.iter().filter(|pending| pending.host == host) {
             let _ = writeln!(text, "  {} {}", style.warn("~"), pending.change.summary);
             if let Some(change) = &pending.change.diff {
+                if let Some((_, first)) = shown.iter().find(|(other, _)| *other == change) {
+                    let _ = writeln!(text, "      {}", style.dim(format!("the same as on {first}")));
+                    continue;
+                }
+                shown.push((change, host));
                 let old = Some(change.old.as_str()).filter(|old| !old.is_empty());
                 for line in diff(style, host, &change.path, old, Some(&change.new)).lines() {
                     let _ = writeln!(text, "      {line}");

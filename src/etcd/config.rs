@@ -199,7 +199,7 @@ pub fn unit(host: &Host) -> String {
     let mut text = format!(
         "{MARK}
 [Unit]
-Description=etcd member {name}
+Description=etcd
 Documentation=https://etcd.io/docs/
 Wants=network-online.target
 After=network-online.target
@@ -252,7 +252,6 @@ UMask=0077
 [Install]
 WantedBy=multi-user.target
 ",
-        name = host.name,
         data = paths.data,
         config = paths.config,
         bin = paths.bin,

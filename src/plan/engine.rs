@@ -69,11 +69,10 @@ impl Engine<'_> {
                 Tasks::Controller(_) => ("controller", vec!["controller".to_owned()]),
                 Tasks::Hosts { mode, .. } => (mode.name(), hosts.iter().map(|host| host.name.clone()).collect()),
             };
-            self.fleet.reporter.emit(Event::PlayStarted {
-                play: play.name.clone(),
-                mode: mode.to_owned(),
-                hosts: names,
-            });
+            if !self.dry {
+                let play = play.name.clone();
+                self.fleet.reporter.emit(Event::PlayStarted { play, mode: mode.to_owned(), hosts: names });
+            }
             match &play.tasks {
                 Tasks::Controller(tasks) => {
                     for Titled { task, .. } in tasks {
@@ -152,6 +151,9 @@ impl Engine<'_> {
         while !waiting.is_empty() {
             let mut due = Vec::new();
             for host in std::mem::take(&mut waiting) {
+                if steps.planned_before(host).await {
+                    continue;
+                }
                 match self.is_due(steps, host, tasks).await {
                     Ok(true) => due.push(host.name.clone()),
                     // Nothing of weight: its tasks are gone through for the record, and to wait.

@@ -75,7 +75,10 @@ impl Steps<'_> {
             seconds: begun.elapsed().as_secs_f64(),
         };
         self.note(&event);
-        self.fleet.reporter.emit(event);
+        // A dry run changes nothing, so there is nothing to tell but what fails; the plan says the rest.
+        if !self.dry || result.is_err() {
+            self.fleet.reporter.emit(event);
+        }
     }
 
     fn warn(&self, host: &str, messages: Vec<String>) {
@@ -121,6 +124,12 @@ impl Steps<'_> {
             None => None,
         };
         Ok(Looked { overview, seen: bare.seen, wanted, probe })
+    }
+
+    /// Whether a dry run may pass the host over in a rolling play: a member that does not run is
+    /// started by an earlier play, and what that would change is in the plan already.
+    pub async fn planned_before(&self, host: &Host) -> bool {
+        self.dry && self.fleet.seen(host).await.is_ok_and(|seen| !seen.unit.runs())
     }
 
     /// What the task would change on the host now, without a word to anybody.
