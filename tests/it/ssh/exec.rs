@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use etcd_ha::ssh::{Input, Limits, Loss, Output, Session, SshError, Status};
 use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
 
 use super::Fixture;
 use super::server::{Behaviour, Line};
@@ -211,16 +212,7 @@ async fn an_end_without_a_status_is_no_success() {
 async fn a_connection_that_ends_is_no_success() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let mut line = Line::to(fixture.server.address).await;
-    let mut target = fixture.target.clone();
-    target.port = line.address.port();
-    std::fs::write(
-        &target.known_hosts[0],
-        fixture.server.known_hosts_line().replace(
-            &fixture.server.address.port().to_string(),
-            &target.port.to_string(),
-        ),
-    )
-    .unwrap();
+    let target = fixture.target_over(&line);
     let session = Session::connect_with(&target, &fixture.credentials)
         .await
         .unwrap();
@@ -260,22 +252,18 @@ async fn a_connection_that_ends_is_no_success() {
 /// SSH library itself does not look.
 #[tokio::test]
 async fn a_dead_line_is_found_out() {
-    let fixture = Fixture::new(Behaviour::default()).await;
+    // More than TCP's buffers hold, so that it is TCP that is stuck and not the window.
+    let fixture = Fixture::new(Behaviour {
+        window: Some(64 << 20),
+        ..Behaviour::default()
+    })
+    .await;
     let path = fixture.path("data");
     std::fs::write(&path, noise(64 << 20)).unwrap();
     for upload in [false, true] {
         let line = Line::to(fixture.server.address).await;
-        let mut target = fixture.target.clone();
-        target.port = line.address.port();
+        let mut target = fixture.target_over(&line);
         target.keepalive = Duration::from_millis(400);
-        std::fs::write(
-            &target.known_hosts[0],
-            fixture.server.known_hosts_line().replace(
-                &fixture.server.address.port().to_string(),
-                &target.port.to_string(),
-            ),
-        )
-        .unwrap();
         let session = Session::connect_with(&target, &fixture.credentials)
             .await
             .unwrap();
@@ -294,7 +282,10 @@ async fn a_dead_line_is_found_out() {
         };
         let limits = Limits::default();
         let (outcome, frozen) = tokio::join!(
-            session.exec("sleep 60; cat > /dev/null", input, &limits),
+            timeout(
+                Duration::from_secs(20),
+                session.exec("sleep 60; cat > /dev/null", input, &limits)
+            ),
             async {
                 if upload {
                     while sent.load(Ordering::SeqCst) < 1 << 20 {
@@ -307,7 +298,7 @@ async fn a_dead_line_is_found_out() {
                 Instant::now()
             }
         );
-        let error = outcome.unwrap_err();
+        let error = outcome.expect("still waiting").unwrap_err();
         assert!(
             matches!(
                 error,
