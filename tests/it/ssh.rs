@@ -1,6 +1,11 @@
 //! SSH against a server in this process, and against OpenSSH's own programs where they are installed.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
 
 mod agent;
 mod connect;
@@ -19,7 +24,7 @@ use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use tempfile::TempDir;
 
-use server::{Behaviour, Server, new_key};
+use server::{Behaviour, Line, Server, new_key};
 
 /// A server, and a folder with what is needed to log in there.
 struct Fixture {
@@ -56,6 +61,21 @@ impl Fixture {
 
     async fn session(&self) -> Session {
         self.connect().await.unwrap()
+    }
+
+    /// The target at the other end of `line`; its host key is known there.
+    fn target_over(&self, line: &Line) -> Target {
+        let target = Target {
+            port: line.address.port(),
+            ..self.target.clone()
+        };
+        let (direct, over) = (
+            self.server.address.port().to_string(),
+            target.port.to_string(),
+        );
+        let known = self.server.known_hosts_line().replace(&direct, &over);
+        fs::write(&target.known_hosts[0], known).unwrap();
+        target
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -11,7 +11,7 @@ use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, Sig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
@@ -34,6 +34,8 @@ pub struct Behaviour {
     pub max_sessions: usize,
     /// Refuses every tunnel, as `AllowTcpForwarding no` does.
     pub no_tunnels: bool,
+    /// How much a client may send ahead; none: as much as OpenSSH allows.
+    pub window: Option<u32>,
     /// Host keys; none: a fresh Ed25519 key.
     pub host_keys: Vec<PrivateKey>,
 }
@@ -77,6 +79,7 @@ impl Server {
             keys: behaviour.host_keys.clone(),
             auth_rejection_time: Duration::from_millis(5),
             max_auth_attempts: behaviour.max_auth_tries.unwrap_or(6),
+            window_size: behaviour.window.unwrap_or(2 << 20),
             nodelay: true,
             ..server::Config::default()
         });
@@ -347,7 +350,11 @@ pub struct Line {
 
 impl Line {
     pub async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Little fits into it, so that whoever writes into a frozen line is soon stuck.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(16).unwrap();
         let address = listener.local_addr().unwrap();
         let frozen = tokio::sync::watch::Sender::new(false);
         let watching = frozen.subscribe();
