@@ -1,11 +1,6 @@
 //! SSH against a server in this process, and against OpenSSH's own programs where they are installed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod agent;
 mod connect;
@@ -65,14 +60,8 @@ impl Fixture {
 
     /// The target at the other end of `line`; its host key is known there.
     fn target_over(&self, line: &Line) -> Target {
-        let target = Target {
-            port: line.address.port(),
-            ..self.target.clone()
-        };
-        let (direct, over) = (
-            self.server.address.port().to_string(),
-            target.port.to_string(),
-        );
+        let target = Target { port: line.address.port(), ..self.target.clone() };
+        let (direct, over) = (self.server.address.port().to_string(), target.port.to_string());
         let known = self.server.known_hosts_line().replace(&direct, &over);
         fs::write(&target.known_hosts[0], known).unwrap();
         target

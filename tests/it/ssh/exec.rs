@@ -142,21 +142,8 @@ async fn an_end_without_a_status_is_no_success() {
 async fn a_connection_that_ends_is_no_success() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let mut line = Line::to(fixture.server.address).await;
-<<<<<<< HEAD
-    let mut target = fixture.target.clone();
-    target.port = line.address.port();
-    std::fs::write(
-        &target.known_hosts[0],
-        fixture.server.known_hosts_line().replace(&fixture.server.address.port().to_string(), &target.port.to_string()),
-    )
-    .unwrap();
-    let session = Session::connect_with(&target, &fixture.credentials).await.unwrap();
-=======
     let target = fixture.target_over(&line);
-    let session = Session::connect_with(&target, &fixture.credentials)
-        .await
-        .unwrap();
->>>>>>> ssh
+    let session = Session::connect_with(&target, &fixture.credentials).await.unwrap();
     let limits = Limits::default();
     let (outcome, ()) = tokio::join!(session.exec("echo begun; sleep 60", Input::None, &limits), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -176,32 +163,14 @@ async fn a_connection_that_ends_is_no_success() {
 #[tokio::test]
 async fn a_dead_line_is_found_out() {
     // More than TCP's buffers hold, so that it is TCP that is stuck and not the window.
-    let fixture = Fixture::new(Behaviour {
-        window: Some(64 << 20),
-        ..Behaviour::default()
-    })
-    .await;
+    let fixture = Fixture::new(Behaviour { window: Some(64 << 20), ..Behaviour::default() }).await;
     let path = fixture.path("data");
     std::fs::write(&path, noise(64 << 20)).unwrap();
     for upload in [false, true] {
         let line = Line::to(fixture.server.address).await;
         let mut target = fixture.target_over(&line);
         target.keepalive = Duration::from_millis(400);
-<<<<<<< HEAD
-        std::fs::write(
-            &target.known_hosts[0],
-            fixture
-                .server
-                .known_hosts_line()
-                .replace(&fixture.server.address.port().to_string(), &target.port.to_string()),
-        )
-        .unwrap();
         let session = Session::connect_with(&target, &fixture.credentials).await.unwrap();
-=======
-        let session = Session::connect_with(&target, &fixture.credentials)
-            .await
-            .unwrap();
->>>>>>> ssh
         let sent = Arc::new(AtomicU64::new(0));
         let progress = Arc::clone(&sent);
         let input = if upload {
@@ -211,17 +180,8 @@ async fn a_dead_line_is_found_out() {
             Input::None
         };
         let limits = Limits::default();
-<<<<<<< HEAD
-        let (outcome, frozen) = tokio::join!(session.exec("sleep 60; cat > /dev/null", input, &limits), async {
-            if upload {
-                while sent.load(Ordering::SeqCst) < 1 << 20 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-=======
         let (outcome, frozen) = tokio::join!(
-            timeout(
-                Duration::from_secs(20),
-                session.exec("sleep 60; cat > /dev/null", input, &limits)
-            ),
+            timeout(Duration::from_secs(20), session.exec("sleep 60; cat > /dev/null", input, &limits)),
             async {
                 if upload {
                     while sent.load(Ordering::SeqCst) < 1 << 20 {
@@ -229,31 +189,13 @@ async fn a_dead_line_is_found_out() {
                     }
                 } else {
                     tokio::time::sleep(Duration::from_millis(200)).await;
->>>>>>> ssh
                 }
-            } else {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                line.freeze();
+                Instant::now()
             }
-<<<<<<< HEAD
-            line.freeze();
-            Instant::now()
-        });
-        let error = outcome.unwrap_err();
-        assert!(matches!(error, SshError::ConnectionLost { loss: Loss::Silent, .. }), "{upload} {error:?}");
-=======
         );
         let error = outcome.expect("still waiting").unwrap_err();
-        assert!(
-            matches!(
-                error,
-                SshError::ConnectionLost {
-                    loss: Loss::Silent,
-                    ..
-                }
-            ),
-            "{upload} {error:?}"
-        );
->>>>>>> ssh
+        assert!(matches!(error, SshError::ConnectionLost { loss: Loss::Silent, .. }), "{upload} {error:?}");
         let took = frozen.elapsed();
         assert!(took < Duration::from_secs(4), "{upload}: {took:?}");
     }
