@@ -85,8 +85,6 @@ impl Observation {
 /// The running process of the unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Process {
-    /// The binary that it runs; ends in ` (deleted)` if that was replaced since.
-    pub exe: String,
     /// The generation that it was started with, if it was started by our unit.
     pub generation: Option<String>,
 }

@@ -98,20 +98,19 @@ fn script(places: &Places) -> String {
     let _ = write!(
         text,
         r#"v() {{ printf '%s %s\n' "$1" "$2"; }}
-block() {{ if [ -f "$2" ]; then v "$1" "$(head -c 65536 "$2" | base64 | tr -d '\n')"; fi; }}
-v kernel "$(uname -s)"
-v machine "$(uname -m)"
+v uname "$(uname -sm)"
 v clock "$(date +%s.%N)"
 v uid "$(id -u)"
 if [ -r /etc/machine-id ]; then read -r id </etc/machine-id || :; v machine-id "$id"; fi
 if [ -r /proc/sys/kernel/random/boot_id ]; then read -r id </proc/sys/kernel/random/boot_id || :; v boot-id "$id"; fi
-for c in systemctl journalctl tar gzip sha256sum base64 stat mktemp readlink df tr tail sync; do
+for c in systemctl journalctl tar gzip sha256sum base64 stat mktemp mkfifo tee readlink df tr sync timeout; do
   command -v "$c" >/dev/null 2>&1 || v missing "$c"
 done
 if id -u "$account" >/dev/null 2>&1; then v account "$account"; fi
 if [ -d /run/systemd/system ]; then
   v booted systemd
-  v systemd "$(systemctl --version | head -n 1)"
+  # A host that has our unit was found fit already; every program that is started here counts.
+  if [ ! -f "$unit_file" ]; then v systemd "$(systemctl --version | head -n 1)"; fi
   show=$(systemctl show "$unit" -p {properties} 2>/dev/null) || show=
   pid=0 active= sub= restarts=0
   while IFS= read -r line; do
@@ -124,51 +123,47 @@ if [ -d /run/systemd/system ]; then
 $show
 END
   if [ "$pid" -gt 0 ] 2>/dev/null && [ -r "/proc/$pid/environ" ]; then
-    v exe "$(readlink "/proc/$pid/exe" || :)"
     tr '\0' '\n' <"/proc/$pid/environ" | while IFS= read -r line; do
       case $line in {generation}=*) v generation "${{line#*=}}";; esac
     done
   fi
   if [ "$active" = failed ] || [ "$sub" = auto-restart ] || [ "${{restarts:-0}}" -gt 0 ]; then
-    v journal "$(journalctl -u "$unit" -n 40 -o cat --no-pager -q 2>/dev/null | base64 | tr -d '\n')"
+    v journal "$(journalctl -u "$unit" -n 40 -o cat --no-pager -q 2>/dev/null | base64 -w 0)"
   fi
 fi
+set --
 for p in "$install" "$config" "$data" "$bin"; do
-  at=$p; while [ ! -d "$at" ]; do at=$(dirname "$at"); done
-  v space "$(df -Pk "$at" | tail -n 1) $p"
-  v inodes "$(df -Pi "$at" 2>/dev/null | tail -n 1) $p"
+  at=$p; while [ ! -d "$at" ]; do at=${{at%/*}}; at=${{at:-/}}; done
   if [ ! -w "$at" ]; then v read-only "$p"; fi
+  v space-of "$p"
+  set -- "$@" "$at"
 done
+df --output=avail,iavail,target -k "$@" 2>/dev/null | while IFS= read -r line; do v space "$line"; done || :
 set -- {files}
-stat -c 'stat %n|%F|%a|%U|%G|%N' "$@" 2>/dev/null || :
-sha256sum "$@" 2>/dev/null | while IFS= read -r line; do v sha256 "$line"; done || :
+for f in "$install"/releases/*/etcd "$install"/releases/*/etcdctl "$install"/releases/*/etcdutl; do
+  if [ -f "$f" ]; then set -- "$@" "$f"; fi
+done
+stat -c 'stat %n|%F|%a|%U|%G|%s|%Y|%N' "$@" 2>/dev/null || :
+sha256sum {files} 2>/dev/null | while IFS= read -r line; do v sha256 "$line"; done || :
 if [ -e "$config/.next" ]; then v next present; fi
-block unit-text "$unit_file"
-block environment "$environment"
-if [ -e "$unit_file" ] && [ ! -f "$unit_file" ]; then v odd "$unit_file"; fi
+if [ -f "$unit_file" ]; then v unit-text "$(base64 -w 0 <"$unit_file")"; elif [ -e "$unit_file" ]; then v odd "$unit_file"; fi
+length=16384
+if [ -f "$environment" ]; then
+  v environment "$(base64 -w 0 <"$environment")"
+  while IFS= read -r line; do case $line in {established}=*) length=1024;; esac; done <"$environment"
+fi
 if [ -d "$data" ]; then
   for entry in "$data"/* "$data"/.[!.]*; do
     if [ -e "$entry" ] && [ "${{entry##*/}}" != lost+found ]; then v data "${{entry##*/}}"; break; fi
   done
   wal=
   for entry in "$data"/member/wal/*.wal; do if [ -f "$entry" ]; then wal=$entry; fi; done
-  if [ -n "$wal" ]; then
-    length=16384
-    if [ -f "$environment" ]; then
-      while IFS= read -r line; do case $line in {established}=*) length=1024;; esac; done <"$environment"
-    fi
-    v wal "$(head -c "$length" "$wal" | base64 | tr -d '\n')"
-  fi
+  if [ -n "$wal" ]; then v wal "$(head -c "$length" "$wal" | base64 -w 0)"; fi
 fi
-for dir in "$install"/releases/*/; do
-  dir=${{dir%/}}
-  if [ ! -f "$dir/.archive" ]; then continue; fi
-  read -r digest <"$dir/.archive" || :
-  if [ "$(cd "$dir" && stat -c '%n %s %Y %a' etcd etcdctl etcdutl 2>/dev/null)" = "$(tail -n +2 "$dir/.archive")" ]; then
-    v release "$digest whole ${{dir##*/}}"
-  else
-    v release "$digest altered ${{dir##*/}}"
-  fi
+for list in "$install"/releases/*/.archive; do
+  if [ ! -f "$list" ]; then continue; fi
+  list=${{list%/.archive}}
+  while IFS= read -r line; do v release "${{list##*/}} $line"; done <"$list/.archive"
 done
 for table in /proc/net/tcp /proc/net/tcp6; do
   if [ ! -r "$table" ]; then continue; fi
@@ -192,13 +187,19 @@ fn read(answer: &[u8]) -> Observation {
     let text = String::from_utf8_lossy(answer);
     let mut seen = Observation::default();
     let mut properties = BTreeMap::new();
-    let (mut exe, mut generation) = (None, None);
-    let mut digests = BTreeMap::new();
+    let mut generation = None;
+    let mut digests = Vec::new();
+    let (mut places, mut spaces) = (Vec::new(), Vec::new());
+    let mut unpacked: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut stamps = BTreeMap::new();
     for line in text.lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
         match key {
-            "kernel" => seen.kernel = value.to_owned(),
-            "machine" => seen.machine = value.to_owned(),
+            "uname" => {
+                if let Some((kernel, machine)) = value.split_once(' ') {
+                    (seen.kernel, seen.machine) = (kernel.to_owned(), machine.to_owned());
+                }
+            }
             "machine-id" => seen.machine_id = value.to_owned(),
             "boot-id" => seen.boot_id = value.to_owned(),
             "clock" => seen.clock = value.parse().ok(),
@@ -212,32 +213,19 @@ fn read(answer: &[u8]) -> Observation {
                     properties.insert(name.to_owned(), value.to_owned());
                 }
             }
-            "exe" => exe = Some(value.to_owned()),
             "generation" => generation = Some(value.to_owned()),
             "journal" => seen.journal = decode(value),
-            "space" => {
-                if let Some((free, mount, path)) = df(value) {
-                    seen.space.insert(path, Space { free: free * 1024, mount, free_inodes: None });
-                }
-            }
-            "inodes" => {
-                if let Some((free, _, path)) = df(value)
-                    && let Some(space) = seen.space.get_mut(&path)
-                {
-                    // File systems that make inodes as needed report none at all.
-                    space.free_inodes = Some(free).filter(|_| !value.contains(" 0 0 0 "));
-                }
-            }
+            "space-of" => places.push(value.to_owned()),
+            "space" => spaces.extend(space(value)),
             "read-only" => seen.read_only.push(value.to_owned()),
             "stat" => {
-                if let Some((path, state)) = stat(value) {
+                if let Some((path, state, stamp)) = stat(value) {
+                    stamps.insert(path.clone(), stamp);
                     seen.files.insert(path, state);
                 }
             }
             "sha256" => {
-                if let Some((digest, path)) = value.split_once("  ") {
-                    digests.insert(path.to_owned(), digest.to_owned());
-                }
+                digests.extend(value.split_once("  ").map(|(digest, path)| (path.to_owned(), digest.to_owned())))
             }
             "next" => seen.staged = true,
             "odd" => seen.odd.push(value.to_owned()),
@@ -249,15 +237,13 @@ fn read(answer: &[u8]) -> Observation {
                 seen.data.get_or_insert_with(DataDir::default).wal = bytes;
             }
             "release" => {
-                if let [digest, state, version] = value.split(' ').collect::<Vec<_>>()[..] {
-                    let release = Release { archive_sha256: digest.to_owned(), whole: state == "whole" };
-                    seen.releases.insert(version.to_owned(), release);
+                if let Some((version, line)) = value.split_once(' ') {
+                    unpacked.entry(version.to_owned()).or_default().push(line.to_owned());
                 }
             }
             "listen" => {
-                if let Some(port) = value.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok()) {
-                    seen.listening.insert(port);
-                }
+                let port = value.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+                seen.listening.extend(port);
             }
             _ => {}
         }
@@ -267,11 +253,25 @@ fn read(answer: &[u8]) -> Observation {
             *sha256 = digest;
         }
     }
+    seen.space = places.into_iter().zip(spaces).collect();
+    seen.releases = unpacked.into_iter().filter_map(|(version, lines)| release(version, &lines, &stamps)).collect();
     seen.unit = UnitState::parse(&properties);
     if seen.unit.runs() {
-        seen.process = Some(Process { exe: exe.unwrap_or_default(), generation });
+        seen.process = Some(Process { generation });
     }
     seen
+}
+
+/// A release is whole if every binary has the size, time and mode that were noted when it was unpacked.
+fn release(version: String, lines: &[String], stamps: &BTreeMap<String, String>) -> Option<(String, Release)> {
+    let (archive_sha256, binaries) = lines.split_first()?;
+    let stamp_of = |name: &str| {
+        let end = format!("/releases/{version}/{name}");
+        stamps.iter().find(|(path, _)| path.ends_with(&end)).map(|(_, stamp)| stamp.as_str())
+    };
+    let whole = !binaries.is_empty()
+        && binaries.iter().all(|line| line.split_once(' ').is_some_and(|(name, stamp)| stamp_of(name) == Some(stamp)));
+    Some((version, Release { archive_sha256: archive_sha256.clone(), whole }))
 }
 
 fn decode(base64: &str) -> String {
@@ -279,16 +279,21 @@ fn decode(base64: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A line of `df -P` with our path behind it: the available column, the mount point, the path.
-fn df(line: &str) -> Option<(u64, String, String)> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [.., available, _percent, mount, path] = fields[..] else { return None };
-    Some((available.parse().ok()?, mount.to_owned(), path.to_owned()))
+/// A line of `df --output=avail,iavail,target -k`; its head is left out, being no numbers.
+fn space(line: &str) -> Option<Space> {
+    let mut fields = line.split_ascii_whitespace();
+    let free: u64 = fields.next()?.parse().ok()?;
+    // File systems that make inodes as needed tell none.
+    let free_inodes = fields.next()?.parse().ok().filter(|inodes| *inodes > 0);
+    Some(Space { free: free * 1024, mount: fields.next()?.to_owned(), free_inodes })
 }
 
-/// A line of our `stat`: name, type, mode, owner, group and, for links, the quoted name and target.
-fn stat(line: &str) -> Option<(String, FileState)> {
-    let [path, kind, mode, owner, group, link] = line.splitn(6, '|').collect::<Vec<_>>()[..] else { return None };
+/// A line of our `stat`: name, type, mode, owner, group, size, time and, for links, the quoted name
+/// and target; and the stamp by which a binary is known: size, time and mode.
+fn stat(line: &str) -> Option<(String, FileState, String)> {
+    let [path, kind, mode, owner, group, size, time, link] = line.splitn(8, '|').collect::<Vec<_>>()[..] else {
+        return None;
+    };
     let kind = match kind {
         "regular file" | "regular empty file" => FileKind::File { sha256: String::new() },
         "directory" => FileKind::Folder,
@@ -298,8 +303,9 @@ fn stat(line: &str) -> Option<(String, FileState)> {
         }
         _ => FileKind::Other,
     };
+    let stamp = format!("{size} {time} {mode}");
     let mode = u32::from_str_radix(mode, 8).ok()?;
-    Some((path.to_owned(), FileState { kind, mode, owner: format!("{owner}:{group}") }))
+    Some((path.to_owned(), FileState { kind, mode, owner: format!("{owner}:{group}") }, stamp))
 }
 
 #[cfg(test)]
@@ -335,7 +341,11 @@ mod tests {
         std::fs::write(at("conf/.next/ssl/ca.pem"), "staged").unwrap();
         std::fs::write(at("data/member/wal/0000000000000000-0000000000000000.wal"), [1, 2, 3]).unwrap();
         std::os::unix::fs::symlink("../opt/releases/3.5.16/etcd", at("bin/etcd")).unwrap();
-        std::fs::write(at("opt/releases/3.5.16/.archive"), "abc\n").unwrap();
+        std::fs::write(at("opt/releases/3.5.16/etcd"), "binary").unwrap();
+        let stamp =
+            Command::new("stat").args(["-c", "%n %s %Y %a", "etcd"]).current_dir(at("opt/releases/3.5.16")).output();
+        let stamp = String::from_utf8(stamp.unwrap().stdout).unwrap();
+        std::fs::write(at("opt/releases/3.5.16/.archive"), format!("abc\n{stamp}")).unwrap();
         let root = root.path().to_str().unwrap();
         for shell in ["sh", "bash"] {
             let output = Command::new(shell).args(["-euc", &script(&places(root))]).output().unwrap();
@@ -351,7 +361,7 @@ mod tests {
             assert_eq!(link.kind, FileKind::Link { target: "../opt/releases/3.5.16/etcd".into() });
             assert_eq!(seen.data.as_ref().unwrap().wal, [1, 2, 3]);
             assert_eq!(seen.data.as_ref().unwrap().entry, "member");
-            assert!(!seen.releases["3.5.16"].archive_sha256.is_empty());
+            assert_eq!(seen.releases["3.5.16"], Release { archive_sha256: "abc".into(), whole: true });
             assert!(seen.space[&format!("{root}/data")].free > 0);
             assert_eq!(seen.clock.map(|clock| clock > 1.7e9), Some(true));
             assert!(!seen.unit.runs() && !seen.unit.crashed());

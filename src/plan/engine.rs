@@ -63,6 +63,9 @@ impl Engine<'_> {
             cluster: String::new(),
             hosts: self.fleet.inventory.hosts.iter().map(|host| host.name.clone()).collect(),
         });
+        if self.playbook.plays.iter().any(|play| matches!(play.tasks, Tasks::Hosts { .. })) {
+            self.fleet.look_around().await;
+        }
         let mut run = Run::default();
         for (play, hosts) in self.playbook.plays.iter().zip(hosts_of) {
             let (mode, names) = match &play.tasks {

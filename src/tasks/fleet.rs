@@ -189,6 +189,14 @@ impl Fleet {
         self.cluster(None).await
     }
 
+    /// Looks at all hosts and, if there are certificates to ask with, asks all members meanwhile, so
+    /// that a run with nothing to do is not longer than the slower of the two. What fails is told
+    /// when it is needed.
+    pub async fn look_around(&self) {
+        let hosts = join_all(self.inventory.hosts.iter().map(|host| self.seen(host)));
+        let _ = tokio::join!(hosts, self.standing_cluster());
+    }
+
     async fn look(&self, host: &Host, access: &Access) -> Look {
         let report = match self.client(host, access).await {
             Ok(client) => client.report().await,
