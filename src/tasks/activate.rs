@@ -152,7 +152,10 @@ fn script(view: &View<'_>, wanted: &Wanted, differences: &Differences) -> String
         // Another file system, maybe: copied beside its place, then renamed.
         text += "cp .next/";
         text += UNIT;
-        text += " \"$unit.new\"\nsync \"$unit.new\"\nmv -T \"$unit.new\" \"$unit\"\nsystemctl daemon-reload\n";
+        text += " \"$unit.new\"\nsync \"$unit.new\"\nmv -T \"$unit.new\" \"$unit\"\n";
+        // Enabling makes systemd read its units anew, too.
+        let enabled = view.seen.unit.enabled == "enabled";
+        text += &if enabled { "systemctl daemon-reload\n".to_owned() } else { format!("systemctl enable --quiet {UNIT}\n") };
     }
     text + "rm -rf .next\nsync .\n"
 }

@@ -4,7 +4,7 @@
 //! seconds. The connections are made by the hosts' sshds (direct-tcpip), so nothing is installed.
 
 use super::fleet::Fleet;
-use crate::host::{Connection, Script};
+use crate::host::{Connection, Script, listening};
 use crate::inventory::Host;
 use crate::ssh::{SshError, quote};
 use futures::future::join_all;
@@ -97,18 +97,13 @@ pid=$!
 i=0
 while [ "$i" -lt 100 ]; do
   if ! kill -0 "$pid" 2>/dev/null; then echo "failed $(tail -n 1 "$said")"; rm -f "$said"; exit 0; fi
-  for table in /proc/net/tcp /proc/net/tcp6; do
-    if [ ! -r "$table" ]; then continue; fi
-    while read -r _ local _ state _; do
-      case $state/$local in 0A/*:{port:04X}) echo "listening $pid"; rm -f "$said"; exit 0;; esac
-    done <"$table"
-  done
+  if {listening}; then echo "listening $pid"; rm -f "$said"; exit 0; fi
   sleep 0.05; i=$((i + 1))
 done
 kill "$pid"; rm -f "$said"; echo "failed nothing listens after 5 s"
 "#,
         address = quote(&address),
-        port = host.peer_port,
+        listening = listening(host.peer_port),
     );
     let answer = connection.run(Script::new("listen on the peer port for a moment", &text)).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -47,8 +47,10 @@ impl HostTask for Start {
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
         let unit = &view.seen.unit;
         let verb = if unit.runs() && !unit.ready() { "restart" } else { "start" };
-        let mut text = format!("systemctl enable --quiet {UNIT}\n");
-        if unit.needs_reload {
+        let mut text = String::new();
+        if unit.enabled != "enabled" {
+            text += &format!("systemctl enable --quiet {UNIT}\n");
+        } else if unit.needs_reload {
             text += "systemctl daemon-reload\n";
         }
         if !unit.ready() {

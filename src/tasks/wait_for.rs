@@ -3,6 +3,7 @@
 use super::template::Template;
 use super::{Decision, Hands, HostTask, Needs, SeenIn, TaskError, View};
 use crate::error::ExitStatus;
+use crate::host::listening;
 use crate::ssh::quote;
 use serde::Deserialize;
 
@@ -22,11 +23,7 @@ impl HostTask for WaitFor {
     fn needs(&self, view: &View<'_>) -> Needs {
         let mut tests = Vec::new();
         if let Some(port) = self.port {
-            tests.push(format!(
-                "{{ found=; for table in /proc/net/tcp /proc/net/tcp6; do [ -r \"$table\" ] || continue; \
-                 while read -r _ local _ state _; do case $state/$local in 0A/*:{port:04X}) found=yes;; esac; done <\"$table\"; \
-                 done; [ -n \"$found\" ]; }}"
-            ));
+            tests.push(listening(port));
         }
         if let Some(path) = &self.path {
             tests.push(format!("[ -e {} ]", quote(&path.expand(view))));
