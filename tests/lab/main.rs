@@ -11,9 +11,11 @@
     reason = "a test that fails does so by a panic, and says more on stderr"
 )]
 
+mod change;
 mod deploy;
 mod fixture;
 mod members;
+mod power;
 mod site;
 
 use libtest_mimic::{Arguments, Trial};
@@ -30,7 +32,15 @@ macro_rules! tests {
 
 fn main() -> ExitCode {
     // The longest first, so that the last to end is a short one.
-    let tests = tests![deploy::a_first_deploy_makes_a_real_cluster, deploy::a_second_run_changes_nothing,];
+    #[rustfmt::skip]
+    let tests = tests![
+        change::settings_and_versions_change_one_member_at_a_time,
+        power::members_come_back_by_themselves,
+        change::a_change_that_does_not_come_up_stops_at_the_first_member,
+        change::a_host_s_own_setting_restarts_that_host_alone,
+        deploy::a_first_deploy_makes_a_real_cluster,
+        deploy::a_second_run_changes_nothing,
+    ];
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(LABS);
     let wanted = fixture::wanted();
