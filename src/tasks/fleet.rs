@@ -332,6 +332,7 @@ impl Fleet {
             Ok::<_, TaskError>(Found {
                 host: host.name.clone(),
                 data_dir: host.paths.data.clone(),
+                client_url: config::client_url(host),
                 data: seen.data.is_some(),
                 wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
                 environment: ours,
@@ -378,6 +379,7 @@ impl Fleet {
             reach: None,
             issue: Vec::new(),
             pki_warnings: Vec::new(),
+            ca: String::new(),
             missing_releases: Vec::new(),
         };
         if needs.membership {
@@ -388,6 +390,11 @@ impl Fleet {
             let pki = self.pki().await?;
             overview.issue = pki.changes().iter().map(ToString::to_string).collect();
             overview.pki_warnings = pki.warnings().to_vec();
+            overview.ca = pki.ca_pem().to_owned();
+            for host in &self.inventory.hosts {
+                // A CA is never made anew beside members that trust another.
+                self.seen(host).await?;
+            }
         }
         if needs.release {
             for arch in self.architectures().await {

@@ -55,6 +55,8 @@ pub struct Overview<'a> {
     pub issue: Vec<String>,
     /// What the user should know of the PKI.
     pub pki_warnings: Vec<String>,
+    /// The CA bundle, PEM.
+    pub ca: String,
     /// The hosts' architectures whose release is not at hand yet.
     pub missing_releases: Vec<Arch>,
 }
