@@ -57,6 +57,8 @@ pub struct Overview<'a> {
     pub pki_warnings: Vec<String>,
     /// The CA bundle, PEM.
     pub ca: String,
+    /// The members' hashes of all keys at one revision, by host.
+    pub hashes: BTreeMap<String, u32>,
     /// The hosts' architectures whose release is not at hand yet.
     pub missing_releases: Vec<Arch>,
 }
