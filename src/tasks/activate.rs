@@ -60,8 +60,7 @@ impl HostTask for Activate {
         let wanted = view.wanted()?;
         let (seen, host) = (view.seen, view.host);
         let differences = Differences::between(view, wanted);
-        let serves = seen.unit.runs() && !seen.unit.crashed();
-        if serves && view.mode != Mode::Rolling && differences.any_of_weight() {
+        if seen.unit.ready() && view.mode != Mode::Rolling && differences.any_of_weight() {
             return Ok(Decision::Nothing);
         }
         let mut changes = Vec::new();

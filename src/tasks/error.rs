@@ -89,6 +89,9 @@ pub enum TaskError {
         /// The host.
         host: String,
     },
+    /// Members that say they are healthy hold different data.
+    #[error("the members hold different data at the same revision (hash of all keys: {0})")]
+    Diverged(String),
     /// There are no certificates to ask the members with.
     #[error("there are no usable certificates in `{}`", dir.display())]
     NoPki {
@@ -145,6 +148,11 @@ impl Explain for TaskError {
                 Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
                       not in that of the peer".to_owned())
             }
+            Self::Diverged(_) => Some(
+                "stop writing, keep every data dir as it is, and take a snapshot of each member before anything else: \
+                 one of them holds data of another time or cluster"
+                    .to_owned(),
+            ),
             Self::NoPki { .. } => Some(
                 "`etcd-ha deploy` makes them; on another controller, copy the PKI folder from the one that deployed".to_owned(),
             ),
@@ -160,6 +168,7 @@ impl Explain for TaskError {
             Self::Release(error) => error.exit(),
             Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } => ExitStatus::Refused,
             Self::TimedOut { exit, .. } => *exit,
+            Self::Diverged(_) => ExitStatus::Unhealthy,
             Self::Interrupted => ExitStatus::Interrupted,
             Self::Member { .. }
             | Self::Unfit { .. }

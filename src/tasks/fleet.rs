@@ -22,6 +22,7 @@ use rand::Rng as _;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -55,6 +56,8 @@ pub struct Fleet {
     fresh: Membership,
     cluster: Mutex<Option<(Instant, Arc<ClusterHealth>)>>,
     reach: Mutex<Option<Arc<Reach>>>,
+    /// Whether this run has changed any host.
+    changed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -79,6 +82,7 @@ impl Fleet {
             archives: Mutex::default(),
             cluster: Mutex::default(),
             reach: Mutex::default(),
+            changed: AtomicBool::new(false),
         }
     }
 
@@ -137,6 +141,7 @@ impl Fleet {
 
     /// Forgets what is known of a host, since it was changed.
     pub async fn forget(&self, host: &Host) {
+        self.changed.store(true, Ordering::Relaxed);
         if let Some(state) = self.state(host) {
             *state.seen.lock().await = None;
         }
@@ -187,6 +192,29 @@ impl Fleet {
             return Err(TaskError::NoPki { dir: self.inventory.pki.dir.clone() });
         }
         self.cluster(None).await
+    }
+
+    /// The members' hashes of all keys at one revision, by host, if something was changed in this run;
+    /// members that cannot be asked are left out.
+    ///
+    /// A stale data dir can join as a healthy member with other data: nothing but this comparison
+    /// shows it.
+    async fn hashes(&self) -> BTreeMap<String, u32> {
+        let mut hashes = BTreeMap::new();
+        if !self.changed.load(Ordering::Relaxed) {
+            return hashes;
+        }
+        let mut at = 0;
+        for host in &self.inventory.hosts {
+            if let Ok(member) = self.member(host).await
+                && let Ok((hash, revision)) = member.hash_kv(at).await
+            {
+                // The first answer says which revision the others are asked for.
+                at = if at == 0 { revision } else { at };
+                hashes.insert(host.name.clone(), hash);
+            }
+        }
+        hashes
     }
 
     /// Looks at all hosts and, if there are certificates to ask with, asks all members meanwhile, so
@@ -332,6 +360,7 @@ impl Fleet {
             Ok::<_, TaskError>(Found {
                 host: host.name.clone(),
                 data_dir: host.paths.data.clone(),
+                client_url: config::client_url(host),
                 data: seen.data.is_some(),
                 wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
                 environment: ours,
@@ -378,6 +407,8 @@ impl Fleet {
             reach: None,
             issue: Vec::new(),
             pki_warnings: Vec::new(),
+            ca: String::new(),
+            hashes: BTreeMap::new(),
             missing_releases: Vec::new(),
         };
         if needs.membership {
@@ -388,6 +419,11 @@ impl Fleet {
             let pki = self.pki().await?;
             overview.issue = pki.changes().iter().map(ToString::to_string).collect();
             overview.pki_warnings = pki.warnings().to_vec();
+            overview.ca = pki.ca_pem().to_owned();
+            for host in &self.inventory.hosts {
+                // A CA is never made anew beside members that trust another.
+                self.seen(host).await?;
+            }
         }
         if needs.release {
             for arch in self.architectures().await {
@@ -398,6 +434,9 @@ impl Fleet {
         }
         if needs.cluster {
             overview.cluster = Some(self.cluster(since).await?);
+        }
+        if needs.hashes {
+            overview.hashes = self.hashes().await;
         }
         if needs.reach {
             overview.reach = Some(self.reach().await);

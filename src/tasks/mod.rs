@@ -102,6 +102,8 @@ pub struct Needs {
     pub cluster: bool,
     /// Whether every host reaches every other's peer port.
     pub reach: bool,
+    /// Whether all members hold the same data, in a run that changed something.
+    pub hashes: bool,
     /// What would have to be issued in the PKI.
     pub pki: bool,
     /// Which releases are not at hand yet.

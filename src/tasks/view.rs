@@ -55,6 +55,10 @@ pub struct Overview<'a> {
     pub issue: Vec<String>,
     /// What the user should know of the PKI.
     pub pki_warnings: Vec<String>,
+    /// The CA bundle, PEM.
+    pub ca: String,
+    /// The members' hashes of all keys at one revision, by host.
+    pub hashes: BTreeMap<String, u32>,
     /// The hosts' architectures whose release is not at hand yet.
     pub missing_releases: Vec<Arch>,
 }
