@@ -470,6 +470,7 @@ pub fn places(host: &Host) -> Places {
         unit: config::UNIT.to_owned(),
         account: config::USER.to_owned(),
         generation: config::GENERATION.to_owned(),
+        variables: config::PREFIX.to_owned(),
         established: config::CLUSTER_ID.to_owned(),
         ports: vec![host.client_port, host.peer_port],
     }
