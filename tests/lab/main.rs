@@ -14,6 +14,7 @@
 mod change;
 mod deploy;
 mod fixture;
+mod health;
 mod members;
 mod power;
 mod site;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
     let tests = tests![
         change::settings_and_versions_change_one_member_at_a_time,
         power::members_come_back_by_themselves,
+        health::health_says_how_every_member_is_and_why,
+        health::an_alarm_is_told_and_keeps_the_gate_shut,
         change::a_change_that_does_not_come_up_stops_at_the_first_member,
         change::a_host_s_own_setting_restarts_that_host_alone,
         deploy::a_first_deploy_makes_a_real_cluster,

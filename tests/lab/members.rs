@@ -56,6 +56,11 @@ impl<'a> Members<'a> {
         self.site.lab.read(&node(host), &format!("{etcdctl} {words}"))
     }
 
+    /// The command line of [`Members::etcdctl`], for scripts that run it more often.
+    pub fn etcdctl_line(&self, host: usize) -> String {
+        self.etcdctl_with(&self.endpoint(host))
+    }
+
     /// The same against all members.
     #[track_caller]
     fn etcdctl_all(&self, words: &str) -> String {
