@@ -17,6 +17,7 @@ mod fixture;
 mod health;
 mod members;
 mod power;
+mod refusals;
 mod site;
 
 use libtest_mimic::{Arguments, Trial};
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
     let tests = tests![
         change::settings_and_versions_change_one_member_at_a_time,
         power::members_come_back_by_themselves,
+        refusals::nothing_is_touched_on_hosts_that_are_not_fit,
+        refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
+        refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
         health::health_says_how_every_member_is_and_why,
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         change::a_change_that_does_not_come_up_stops_at_the_first_member,
