@@ -11,6 +11,7 @@
     reason = "a test that fails does so by a panic, and says more on stderr"
 )]
 
+mod broken;
 mod change;
 mod deploy;
 mod fixture;
@@ -36,6 +37,10 @@ fn main() -> ExitCode {
     // The longest first, so that the last to end is a short one.
     #[rustfmt::skip]
     let tests = tests![
+        broken::a_first_deploy_killed_anywhere_is_finished_by_the_next,
+        broken::a_change_killed_anywhere_is_finished_by_the_next,
+        broken::ctrl_c_stops_after_the_task_in_hand,
+        broken::members_that_were_never_started_are_started_by_the_next_run,
         change::settings_and_versions_change_one_member_at_a_time,
         power::members_come_back_by_themselves,
         refusals::nothing_is_touched_on_hosts_that_are_not_fit,
