@@ -11,6 +11,7 @@ use crate::host::{Connection, Observation};
 use crate::inventory::{Host, Inventory};
 use crate::release::Arch;
 use crate::report::{Event, Reporter};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -109,6 +110,8 @@ pub struct Hands<'a> {
     pub reporter: &'a Reporter,
     /// The way to everything else.
     pub fleet: &'a Fleet,
+    /// Whether the host has to be looked at before anything else is done anywhere.
+    pub look_now: Cell<bool>,
 }
 
 impl Hands<'_> {
