@@ -4,6 +4,7 @@ use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::client::CallError;
 use crate::host::HostError;
+use crate::inventory::Host;
 use crate::pki::PkiError;
 use crate::release::ReleaseError;
 use std::time::Duration;
@@ -83,6 +84,14 @@ pub enum TaskError {
         #[source]
         source: std::io::Error,
     },
+    /// The host was not reached when this run first tried.
+    #[error("{cause}")]
+    Unreached {
+        /// Why, with all its causes.
+        cause: String,
+        /// The next step.
+        hint: Option<String>,
+    },
     /// A host of the inventory could not be looked at, and without it nothing can be decided.
     #[error("host `{host}` could not be looked at")]
     Blind {
@@ -101,6 +110,14 @@ pub enum TaskError {
     /// The user stopped the run.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl TaskError {
+    /// Nothing can be decided about `host`.
+    #[must_use]
+    pub(crate) fn blind(host: &Host) -> Self {
+        Self::Blind { host: host.name.clone() }
+    }
 }
 
 impl From<HostError> for TaskError {
@@ -136,7 +153,7 @@ impl Explain for TaskError {
             Self::Pki(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Bootstrap(errors) => errors.first().and_then(Explain::hint),
-            Self::Unfit { hint, .. } => hint.clone(),
+            Self::Unfit { hint, .. } | Self::Unreached { hint, .. } => hint.clone(),
             Self::Unreachable(_) => {
                 Some("open the peer port between the members' hosts in the firewall, or correct `address`".to_owned())
             }
@@ -177,6 +194,7 @@ impl Explain for TaskError {
             | Self::DidNotTake(_)
             | Self::Local { .. }
             | Self::Blind { .. }
+            | Self::Unreached { .. }
             | Self::NoPki { .. } => ExitStatus::Failed,
         }
     }

@@ -7,12 +7,13 @@ use super::error::TaskError;
 use super::reach::Reach;
 use super::view::Overview;
 use super::wanted::Wanted;
+use crate::error::Explain as _;
 use crate::etcd::bootstrap::{BootstrapError, Found, membership};
 use crate::etcd::client::{Access, CallError, MemberClient};
 use crate::etcd::config::{self, Membership};
 use crate::etcd::health::{ClusterHealth, Look};
 use crate::etcd::identity::read_wal_head;
-use crate::host::{Connection, Observation, Places, Script, observe};
+use crate::host::{Connection, HostError, Observation, Places, Script, observe};
 use crate::inventory::{Host, Inventory};
 use crate::pki::{self, Pki};
 use crate::release::{self, Arch, Archive};
@@ -62,9 +63,16 @@ pub struct Fleet {
 
 #[derive(Default)]
 struct HostState {
-    connection: Mutex<Option<Result<Connection, String>>>,
+    connection: Mutex<Option<Result<Connection, Unreached>>>,
     seen: Mutex<Option<Arc<Observation>>>,
     client: Mutex<Option<MemberClient>>,
+}
+
+/// Why a host was not reached; kept, since it is not tried again.
+#[derive(Clone)]
+struct Unreached {
+    cause: String,
+    hint: Option<String>,
 }
 
 impl Fleet {
@@ -96,31 +104,19 @@ impl Fleet {
     /// # Errors
     /// The host cannot be reached; a host that could not be reached is not tried again.
     pub async fn connection(&self, host: &Host) -> Result<Connection, TaskError> {
-        let blind = || TaskError::Blind { host: host.name.clone() };
-        let state = self.state(host).ok_or_else(blind)?;
+        let state = self.state(host).ok_or_else(|| TaskError::blind(host))?;
         let mut slot = state.connection.lock().await;
         match &*slot {
             Some(Ok(connection)) if !connection.session().is_closed() => return Ok(connection.clone()),
-            Some(Err(_)) => return Err(blind()),
+            Some(Err(Unreached { cause, hint })) => {
+                return Err(TaskError::Unreached { cause: cause.clone(), hint: hint.clone() });
+            }
             _ => {}
         }
         let opened = Connection::open(host).await;
-        *slot = Some(opened.as_ref().map(Clone::clone).map_err(|error| crate::error::line(error)));
+        let unreached = |error: &HostError| Unreached { cause: crate::error::line(error), hint: error.hint() };
+        *slot = Some(opened.as_ref().map(Clone::clone).map_err(unreached));
         Ok(opened?)
-    }
-
-    /// Whether all that a host needs is known to be out of reach, and why.
-    async fn connection_or_cause(&self, host: &Host) -> Result<Connection, CallError> {
-        match self.connection(host).await {
-            Ok(connection) => Ok(connection),
-            Err(error) => {
-                let known = match self.state(host) {
-                    Some(state) => state.connection.lock().await.as_ref().and_then(|slot| slot.as_ref().err().cloned()),
-                    None => None,
-                };
-                Err(CallError::Ssh(known.unwrap_or_else(|| error.to_string())))
-            }
-        }
     }
 
     /// The host as it was observed last; it is observed now if it was not yet, or was changed since.
@@ -128,7 +124,7 @@ impl Fleet {
     /// # Errors
     /// The host cannot be reached.
     pub async fn seen(&self, host: &Host) -> Result<Arc<Observation>, TaskError> {
-        let state = self.state(host).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let state = self.state(host).ok_or_else(|| TaskError::blind(host))?;
         let mut slot = state.seen.lock().await;
         if let Some(seen) = &*slot {
             return Ok(seen.clone());
@@ -248,7 +244,7 @@ impl Fleet {
         let client = if self.options.direct {
             MemberClient::direct(host, access, limit).await?
         } else {
-            let connection = self.connection_or_cause(host).await?;
+            let connection = self.connection(host).await.map_err(|error| CallError::Ssh(crate::error::line(&error)))?;
             MemberClient::through(connection.session(), host, access, limit).await?
         };
         *slot = Some(client.clone());
@@ -376,11 +372,11 @@ impl Fleet {
     /// Anything that it is made of cannot be had.
     pub async fn wanted(&self, host: &Host) -> Result<Wanted, TaskError> {
         let seen = self.seen(host).await?;
-        let arch = Arch::from_uname(&seen.machine).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let arch = Arch::from_uname(&seen.machine).ok_or_else(|| TaskError::blind(host))?;
         let archive = self.archive(arch).await?;
         let membership = self.membership().await?.map_err(TaskError::Bootstrap)?;
         let pki = self.pki().await?;
-        Wanted::of(host, &membership, &pki, archive).ok_or_else(|| TaskError::Blind { host: host.name.clone() })
+        Wanted::of(host, &membership, &pki, archive).ok_or_else(|| TaskError::blind(host))
     }
 
     /// Who reaches whom; found out once.

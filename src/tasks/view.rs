@@ -86,7 +86,7 @@ impl View<'_> {
     /// # Errors
     /// The task did not say that it needs it.
     pub fn wanted(&self) -> Result<&Wanted, TaskError> {
-        self.wanted.ok_or_else(|| TaskError::Blind { host: self.host.name.clone() })
+        self.wanted.ok_or_else(|| TaskError::blind(self.host))
     }
 
     /// What the members say.
@@ -94,7 +94,7 @@ impl View<'_> {
     /// # Errors
     /// The task did not say that it needs it.
     pub fn cluster(&self) -> Result<&ClusterHealth, TaskError> {
-        self.overview.cluster.as_deref().ok_or_else(|| TaskError::Blind { host: self.host.name.clone() })
+        self.overview.cluster.as_deref().ok_or_else(|| TaskError::blind(self.host))
     }
 }
 
