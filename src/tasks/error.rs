@@ -7,6 +7,7 @@ use crate::host::HostError;
 use crate::inventory::Host;
 use crate::pki::PkiError;
 use crate::release::ReleaseError;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a task failed; facts only, the engine adds host and task.
@@ -14,7 +15,7 @@ use std::time::Duration;
 pub enum TaskError {
     /// The host, or the way to it.
     #[error(transparent)]
-    Host(Box<HostError>),
+    Host(Arc<HostError>),
     /// The certificates.
     #[error(transparent)]
     Pki(Box<PkiError>),
@@ -84,14 +85,6 @@ pub enum TaskError {
         #[source]
         source: std::io::Error,
     },
-    /// The host was not reached when this run first tried.
-    #[error("{cause}")]
-    Unreached {
-        /// Why, with all its causes.
-        cause: String,
-        /// The next step.
-        hint: Option<String>,
-    },
     /// A host of the inventory could not be looked at, and without it nothing can be decided.
     #[error("host `{host}` could not be looked at")]
     Blind {
@@ -122,7 +115,7 @@ impl TaskError {
 
 impl From<HostError> for TaskError {
     fn from(error: HostError) -> Self {
-        Self::Host(Box::new(error))
+        Self::Host(Arc::new(error))
     }
 }
 
@@ -153,7 +146,7 @@ impl Explain for TaskError {
             Self::Pki(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Bootstrap(errors) => errors.first().and_then(Explain::hint),
-            Self::Unfit { hint, .. } | Self::Unreached { hint, .. } => hint.clone(),
+            Self::Unfit { hint, .. } => hint.clone(),
             Self::Unreachable(_) => {
                 Some("open the peer port between the members' hosts in the firewall, or correct `address`".to_owned())
             }
@@ -194,7 +187,6 @@ impl Explain for TaskError {
             | Self::DidNotTake(_)
             | Self::Local { .. }
             | Self::Blind { .. }
-            | Self::Unreached { .. }
             | Self::NoPki { .. } => ExitStatus::Failed,
         }
     }

@@ -7,7 +7,6 @@ use super::error::TaskError;
 use super::reach::Reach;
 use super::view::Overview;
 use super::wanted::Wanted;
-use crate::error::Explain as _;
 use crate::etcd::bootstrap::{BootstrapError, Found, membership};
 use crate::etcd::client::{Access, CallError, MemberClient};
 use crate::etcd::config::{self, Membership};
@@ -63,16 +62,9 @@ pub struct Fleet {
 
 #[derive(Default)]
 struct HostState {
-    connection: Mutex<Option<Result<Connection, Unreached>>>,
+    connection: Mutex<Option<Result<Connection, Arc<HostError>>>>,
     seen: Mutex<Option<Arc<Observation>>>,
     client: Mutex<Option<MemberClient>>,
-}
-
-/// Why a host was not reached; kept, since it is not tried again.
-#[derive(Clone)]
-struct Unreached {
-    cause: String,
-    hint: Option<String>,
 }
 
 impl Fleet {
@@ -102,21 +94,18 @@ impl Fleet {
     /// The connection to `host`, opened at the first call.
     ///
     /// # Errors
-    /// The host cannot be reached; a host that could not be reached is not tried again.
+    /// The host cannot be reached. It is not tried again: every later call fails with the same cause.
     pub async fn connection(&self, host: &Host) -> Result<Connection, TaskError> {
         let state = self.state(host).ok_or_else(|| TaskError::blind(host))?;
         let mut slot = state.connection.lock().await;
         match &*slot {
             Some(Ok(connection)) if !connection.session().is_closed() => return Ok(connection.clone()),
-            Some(Err(Unreached { cause, hint })) => {
-                return Err(TaskError::Unreached { cause: cause.clone(), hint: hint.clone() });
-            }
+            Some(Err(error)) => return Err(TaskError::Host(error.clone())),
             _ => {}
         }
-        let opened = Connection::open(host).await;
-        let unreached = |error: &HostError| Unreached { cause: crate::error::line(error), hint: error.hint() };
-        *slot = Some(opened.as_ref().map(Clone::clone).map_err(unreached));
-        Ok(opened?)
+        let opened = Connection::open(host).await.map_err(Arc::new);
+        *slot = Some(opened.clone());
+        opened.map_err(TaskError::Host)
     }
 
     /// The host as it was observed last; it is observed now if it was not yet, or was changed since.
@@ -244,7 +233,8 @@ impl Fleet {
         let client = if self.options.direct {
             MemberClient::direct(host, access, limit).await?
         } else {
-            let connection = self.connection(host).await.map_err(|error| CallError::Ssh(crate::error::line(&error)))?;
+            let connection = self.connection(host).await;
+            let connection = connection.map_err(|error| CallError::Ssh(crate::error::line(&error)))?;
             MemberClient::through(connection.session(), host, access, limit).await?
         };
         *slot = Some(client.clone());
@@ -466,6 +456,7 @@ pub fn places(host: &Host) -> Places {
         unit: config::UNIT.to_owned(),
         account: config::USER.to_owned(),
         generation: config::GENERATION.to_owned(),
+        variables: config::PREFIX.to_owned(),
         established: config::CLUSTER_ID.to_owned(),
         ports: vec![host.client_port, host.peer_port],
     }

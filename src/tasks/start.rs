@@ -46,7 +46,6 @@ impl HostTask for Start {
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
         let unit = &view.seen.unit;
-        let verb = if unit.runs() && !unit.ready() { "restart" } else { "start" };
         let mut text = String::new();
         if unit.enabled != "enabled" {
             text += &format!("systemctl enable --quiet {UNIT}\n");
@@ -54,7 +53,11 @@ impl HostTask for Start {
             text += "systemctl daemon-reload\n";
         }
         if !unit.ready() {
-            text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl {verb} --no-block {UNIT}\n");
+            if unit.runs() || unit.crashed() {
+                // Its process and its failure would be seen for a moment yet, and taken for those of the new start.
+                text += &format!("systemctl stop {UNIT}\n");
+            }
+            text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl start --no-block {UNIT}\n");
         }
         hands.progress("waiting for its peer port");
         let listens = start_and_wait(hands.connection, &text, UNIT, view.host.peer_port, LISTEN_LIMIT).await?;
