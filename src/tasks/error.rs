@@ -6,6 +6,7 @@ use crate::etcd::client::CallError;
 use crate::host::HostError;
 use crate::pki::PkiError;
 use crate::release::ReleaseError;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a task failed; facts only, the engine adds host and task.
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub enum TaskError {
     /// The host, or the way to it.
     #[error(transparent)]
-    Host(Box<HostError>),
+    Host(Arc<HostError>),
     /// The certificates.
     #[error(transparent)]
     Pki(Box<PkiError>),
@@ -102,7 +103,7 @@ pub enum TaskError {
 
 impl From<HostError> for TaskError {
     fn from(error: HostError) -> Self {
-        Self::Host(Box::new(error))
+        Self::Host(Arc::new(error))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::etcd::client::{Access, CallError, MemberClient};
 use crate::etcd::config::{self, Membership};
 use crate::etcd::health::{ClusterHealth, Look};
 use crate::etcd::identity::read_wal_head;
-use crate::host::{Connection, Observation, Places, Script, observe};
+use crate::host::{Connection, HostError, Observation, Places, Script, observe};
 use crate::inventory::{Host, Inventory};
 use crate::pki::{self, Pki};
 use crate::release::{self, Arch, Archive};
@@ -59,7 +59,7 @@ pub struct Fleet {
 
 #[derive(Default)]
 struct HostState {
-    connection: Mutex<Option<Result<Connection, String>>>,
+    connection: Mutex<Option<Result<Connection, Arc<HostError>>>>,
     seen: Mutex<Option<Arc<Observation>>>,
     client: Mutex<Option<MemberClient>>,
 }
@@ -90,33 +90,18 @@ impl Fleet {
     /// The connection to `host`, opened at the first call.
     ///
     /// # Errors
-    /// The host cannot be reached; a host that could not be reached is not tried again.
+    /// The host cannot be reached. It is not tried again: every later call fails with the same cause.
     pub async fn connection(&self, host: &Host) -> Result<Connection, TaskError> {
-        let blind = || TaskError::Blind { host: host.name.clone() };
-        let state = self.state(host).ok_or_else(blind)?;
+        let state = self.state(host).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
         let mut slot = state.connection.lock().await;
         match &*slot {
             Some(Ok(connection)) if !connection.session().is_closed() => return Ok(connection.clone()),
-            Some(Err(_)) => return Err(blind()),
+            Some(Err(error)) => return Err(TaskError::Host(error.clone())),
             _ => {}
         }
-        let opened = Connection::open(host).await;
-        *slot = Some(opened.as_ref().map(Clone::clone).map_err(|error| crate::error::line(error)));
-        Ok(opened?)
-    }
-
-    /// Whether all that a host needs is known to be out of reach, and why.
-    async fn connection_or_cause(&self, host: &Host) -> Result<Connection, CallError> {
-        match self.connection(host).await {
-            Ok(connection) => Ok(connection),
-            Err(error) => {
-                let known = match self.state(host) {
-                    Some(state) => state.connection.lock().await.as_ref().and_then(|slot| slot.as_ref().err().cloned()),
-                    None => None,
-                };
-                Err(CallError::Ssh(known.unwrap_or_else(|| error.to_string())))
-            }
-        }
+        let opened = Connection::open(host).await.map_err(Arc::new);
+        *slot = Some(opened.clone());
+        opened.map_err(TaskError::Host)
     }
 
     /// The host as it was observed last; it is observed now if it was not yet, or was changed since.
@@ -220,7 +205,8 @@ impl Fleet {
         let client = if self.options.direct {
             MemberClient::direct(host, access, limit).await?
         } else {
-            let connection = self.connection_or_cause(host).await?;
+            let connection = self.connection(host).await;
+            let connection = connection.map_err(|error| CallError::Ssh(crate::error::line(&error)))?;
             MemberClient::through(connection.session(), host, access, limit).await?
         };
         *slot = Some(client.clone());
