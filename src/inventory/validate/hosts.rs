@@ -59,6 +59,22 @@ impl Validation<'_> {
         }
         let local_plaintext =
             own.and_then(|etcd| etcd.local_plaintext.as_ref()).or(defaults.etcd.local_plaintext.as_ref());
+        if let Some(at) = local_plaintext.filter(|at| at.value)
+            && rules::address(&address.value).is_ok()
+            && address.value.parse::<std::net::IpAddr>().is_err()
+        {
+            let finding = Finding::new(format!(
+                "`local_plaintext` needs an IP address, and host `{}` has a DNS name",
+                name.value
+            ));
+            self.add_finding(
+                finding.help(
+                    "a member that is known by a DNS name listens on all addresses, so 127.0.0.1 is taken: \
+                     give it an IP address, and the name as one of its `extra_names`",
+                ),
+                at.span.clone(),
+            );
+        }
         Host {
             name: name.value,
             client_port,
