@@ -237,7 +237,7 @@ ProtectKernelTunables=yes
 ProtectProc=invisible
 ProtectSystem=strict
 ReadWritePaths={data}
-RemoveIPC=yes
+{logs}RemoveIPC=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -255,6 +255,7 @@ WantedBy=multi-user.target
         data = paths.data,
         config = paths.config,
         bin = paths.bin,
+        logs = logs_directory(host),
     );
     // Paths below /home or /root would be hidden from the process.
     if [&paths.data, &paths.config, &paths.bin, &paths.install].iter().any(|path| below_home(path)) {
@@ -263,6 +264,19 @@ WantedBy=multi-user.target
     text
 }
 
+/// Folders below /var/log that `log-outputs` names: the unit could not write there, and nobody makes
+/// them (systemd.exec(5), `LogsDirectory=`).
+fn logs_directory(host: &Host) -> String {
+    let outputs = host.settings.get("log-outputs").map(String::as_str).unwrap_or_default();
+    let folder = |file: &'_ str| Some(file.strip_prefix("/var/log/")?.rsplit_once('/')?.0.to_owned());
+    let mut folders: Vec<String> = outputs.split(',').filter_map(folder).collect();
+    folders.dedup();
+    if folders.is_empty() { String::new() } else { format!("LogsDirectory={}\n", folders.join(" ")) }
+}
+
 fn below_home(path: &str) -> bool {
     ["/home/", "/root/", "/run/user/"].iter().any(|home| path.starts_with(home))
 }
+
+#[cfg(test)]
+mod tests;
