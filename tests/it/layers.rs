@@ -21,10 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tasks", &["error", "inventory", "host", "etcd", "pki", "release", "report"]),
     ("playbook", &["error", "tasks"]),
     ("plan", &["error", "inventory", "playbook", "tasks", "host", "etcd", "report"]),
-    (
-        "cli",
-        &["error", "inventory", "playbook", "plan", "tasks", "ssh", "host", "etcd", "pki", "release", "report"],
-    ),
+    ("cli", &["error", "inventory", "playbook", "plan", "tasks", "ssh", "host", "etcd", "pki", "release", "report"]),
 ];
 
 /// Single items that a room may use of another that it may not use as a whole.
