@@ -153,7 +153,7 @@ impl Explain for TaskError {
             Self::Crashed { unit, .. } => {
                 Some(format!("`journalctl -u {unit} -n 50` on that host has the whole story"))
             }
-            Self::Gate { .. } => Some("bring the other members back first: `etcd-ha health` says what ails them".to_owned()),
+            Self::Gate { .. } => Some("`etcd-ha health` says how every member is: the others have to be well before one is touched".to_owned()),
             Self::TimedOut { exit: ExitStatus::Unhealthy, .. } => {
                 Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
                       not in that of the peer".to_owned())
