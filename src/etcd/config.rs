@@ -270,7 +270,7 @@ ProtectKernelTunables=yes
 ProtectProc=invisible
 ProtectSystem=strict
 ReadWritePaths={data}
-RemoveIPC=yes
+{logs}RemoveIPC=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -288,6 +288,7 @@ WantedBy=multi-user.target
         data = paths.data,
         config = paths.config,
         bin = paths.bin,
+        logs = logs_directory(host),
     );
     // Paths below /home or /root would be hidden from the process.
     if [&paths.data, &paths.config, &paths.bin, &paths.install].iter().any(|path| below_home(path)) {
@@ -296,39 +297,19 @@ WantedBy=multi-user.target
     text
 }
 
+/// Folders below /var/log that `log-outputs` names: the unit could not write there, and nobody makes
+/// them (systemd.exec(5), `LogsDirectory=`).
+fn logs_directory(host: &Host) -> String {
+    let outputs = host.settings.get("log-outputs").map(String::as_str).unwrap_or_default();
+    let folder = |file: &'_ str| Some(file.strip_prefix("/var/log/")?.rsplit_once('/')?.0.to_owned());
+    let mut folders: Vec<String> = outputs.split(',').filter_map(folder).collect();
+    folders.dedup();
+    if folders.is_empty() { String::new() } else { format!("LogsDirectory={}\n", folders.join(" ")) }
+}
+
 fn below_home(path: &str) -> bool {
     ["/home/", "/root/", "/run/user/"].iter().any(|home| path.starts_with(home))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_quoted_is_read_back() {
-        for value in ["8589934592", "", "a b", "say \"hi\"", r"back\slash", "$HOME `id`", "grün", "\"", "'"] {
-            assert_eq!(unquoted(&quoted(value)), value);
-        }
-    }
-
-    #[test]
-    fn a_process_is_compared_with_what_it_should_have_been_started_with() {
-        let environment = format!(
-            "{MARK}\nETCD_NAME=node01\n# From the inventory's settings.\nETCD_LOG_OUTPUTS=\"a b\"\n\
-             ETCD_INITIAL_CLUSTER_STATE=existing\nHA_CLUSTER_ID=1\nHA_GENERATION=2\n"
-        );
-        let process = |variables: &[&str]| variables.iter().map(|&variable| variable.to_owned()).collect();
-        let started = ["ETCD_NAME=node01", "ETCD_LOG_OUTPUTS=a b", "ETCD_INITIAL_CLUSTER_STATE=new"];
-        for (variables, drop_ins, others) in [
-            (process(&started), false, false),
-            (process(&started[..2]), false, false),
-            (process(&started[..1]), false, true),
-            (process(&["ETCD_NAME=node01", "ETCD_LOG_OUTPUTS=a"]), false, true),
-            (process(&[&started[..], &["ETCD_LOG_LEVEL=debug"]].concat()), false, true),
-            (process(&[&started[..], &["ETCD_LOG_LEVEL=debug"]].concat()), true, false),
-            (process(&["ETCD_NAME=node01", "ETCD_LOG_LEVEL=debug"]), true, true),
-        ] {
-            assert_eq!(runs_with_others(&variables, &environment, drop_ins), others, "{variables:?}");
-        }
-    }
-}
+mod tests;

@@ -35,7 +35,8 @@ impl fmt::Display for Margin {
         let Self { voters, healthy } = *self;
         let needed = quorum(voters);
         let spare = healthy.saturating_sub(needed);
-        write!(f, "{voters} voters, {healthy} healthy, {needed} needed: {spare} to spare")
+        let word = if voters == 1 { "voter" } else { "voters" };
+        write!(f, "{voters} {word}, {healthy} healthy, {needed} needed: {spare} to spare")
     }
 }
 
@@ -45,18 +46,19 @@ impl fmt::Display for Margin {
 /// it is repaired. Where the only voter is touched there is no quorum to keep; it is let through.
 #[must_use]
 pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
-    let known: Vec<_> =
-        health.members.iter().filter_map(|m| m.look.report.as_ref().ok()?.members.as_ref().ok()).collect();
-    let voters = known.first().map_or(health.members.len(), |list| list.iter().filter(|m| !m.learner).count());
-    let healthy = health.healthy();
+    let (voters, healthy) = (health.voters(), health.healthy());
     let margin = Margin { voters, healthy };
     let target_healthy = health.members.iter().any(|m| m.look.host == host && m.ailment.is_none());
     if voters <= 1 {
         return Gate::Go(margin);
     }
+    // What settles by itself is waited for, unless something else is wrong that does not.
+    let settles = |problem: &&String| problem.contains("different leaders") || problem.contains("do not agree");
+    if let Some(problem) = health.problems.iter().find(|problem| !settles(problem)) {
+        return Gate::Refuse(problem.clone());
+    }
     if let Some(problem) = health.problems.first() {
-        let settling = problem.contains("different leaders") || problem.contains("do not agree");
-        return if settling { Gate::Wait(problem.clone()) } else { Gate::Refuse(problem.clone()) };
+        return Gate::Wait(problem.clone());
     }
     for other in health.members.iter().filter(|member| member.look.host != host) {
         let name = &other.look.host;
@@ -79,7 +81,11 @@ pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
     }
     let left = if target_healthy { healthy - 1 } else { healthy };
     if left < quorum(voters) {
-        return Gate::Refuse(format!("without `{host}` {left} of {voters} voters would be left ({margin})"));
+        // All others are well, so there are two voters: of three, two would be left.
+        return Gate::Refuse(format!(
+            "without `{host}` {left} of {voters} voters would be left, which is no quorum: \
+             two members cannot spare one, three can ({margin})"
+        ));
     }
     let statuses =
         health.members.iter().filter(|m| m.look.host != host).filter_map(|m| Some((m, m.look.report.as_ref().ok()?)));
@@ -94,4 +100,233 @@ pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
         }
     }
     Gate::Go(margin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::testing::State::{self, *};
+    use crate::etcd::testing::{cluster, id, looks, name};
+    use proptest::prelude::*;
+
+    /// The gate's answer for the member in this place (from 1), in words.
+    fn answer(states: &[State], place: usize) -> String {
+        words(&gate(&cluster(states), &name(place)))
+    }
+
+    fn words(gate: &Gate) -> String {
+        match gate {
+            Gate::Go(margin) => format!("go: {margin}"),
+            Gate::Wait(reason) => format!("wait: {reason}"),
+            Gate::Refuse(reason) => format!("refuse: {reason}"),
+        }
+    }
+
+    #[test]
+    fn answers() {
+        let down = |n: usize| format!("tcp: `10.19.0.{}:2379` refused the connection", 54 + n);
+        for (what, states, place, want) in [
+            (
+                "all is well",
+                &[Leads, Follows, Follows][..],
+                2,
+                "go: 3 voters, 3 healthy, 2 needed: 1 to spare".to_owned(),
+            ),
+            ("the leader", &[Leads, Follows, Follows], 1, "go: 3 voters, 3 healthy, 2 needed: 1 to spare".into()),
+            (
+                "another one is down",
+                &[Leads, Down, Follows],
+                3,
+                format!("refuse: member `node02` is down: {} (3 voters, 2 healthy, 2 needed: 0 to spare)", down(2)),
+            ),
+            (
+                "the broken one itself",
+                &[Leads, Down, Follows],
+                2,
+                "go: 3 voters, 2 healthy, 2 needed: 0 to spare".into(),
+            ),
+            (
+                "two are down, one of them touched",
+                &[NoLeader, Down, Down],
+                2,
+                "wait: member `node01`: no leader".into(),
+            ),
+            (
+                "two are down, the last one touched",
+                &[NoLeader, Down, Down],
+                1,
+                format!("refuse: member `node02` is down: {} (3 voters, 0 healthy, 2 needed: 0 to spare)", down(2)),
+            ),
+            (
+                "another one has an alarm",
+                &[Leads, Follows, Alarm("NOSPACE")],
+                2,
+                "refuse: member `node03`: alarm NOSPACE (3 voters, 2 healthy, 2 needed: 0 to spare)".into(),
+            ),
+            (
+                "the one with the alarm",
+                &[Leads, Follows, Alarm("NOSPACE")],
+                3,
+                "go: 3 voters, 2 healthy, 2 needed: 0 to spare".into(),
+            ),
+            (
+                "another one is a learner",
+                &[Leads, Follows, Follows, Learner],
+                2,
+                "refuse: member `node04`: learner, which has no vote yet (3 voters, 3 healthy, 2 needed: 1 to spare)"
+                    .into(),
+            ),
+            (
+                "the learner itself",
+                &[Leads, Follows, Follows, Learner],
+                4,
+                "go: 3 voters, 3 healthy, 2 needed: 1 to spare".into(),
+            ),
+            ("nobody leads", &[NoLeader, NoLeader, NoLeader], 1, "wait: member `node02`: no leader".into()),
+            (
+                "another one has no leader",
+                &[Leads, Follows, NoLeader],
+                2,
+                "wait: member `node03`: no leader".into(),
+            ),
+            (
+                "two leaders",
+                &[Leads, FollowsOther(3), Follows],
+                2,
+                "wait: the members follow different leaders".into(),
+            ),
+            (
+                "another one's read fails",
+                &[Leads, Follows, Stuck],
+                1,
+                "wait: member `node03`: no answer to `linearizable read` within 5 s".into(),
+            ),
+            (
+                "another one lags",
+                &[Leads, Follows, Behind(MAX_LAG + 1)],
+                2,
+                "wait: member `node03` catches up: 1001 raft entries behind".into(),
+            ),
+            (
+                "another one lags a little",
+                &[Leads, Follows, Behind(MAX_LAG)],
+                2,
+                "go: 3 voters, 3 healthy, 2 needed: 1 to spare".into(),
+            ),
+            (
+                "it lags itself",
+                &[Leads, Follows, Behind(MAX_LAG + 1)],
+                3,
+                "go: 3 voters, 3 healthy, 2 needed: 1 to spare".into(),
+            ),
+            (
+                "another one is a cluster of its own, and its list is the first",
+                &[Elsewhere, Leads, Follows],
+                2,
+                "refuse: the members belong to different clusters (c1 and bad)".into(),
+            ),
+            ("the only one", &[Leads], 1, "go: 1 voter, 1 healthy, 1 needed: 0 to spare".into()),
+            ("the only one, down", &[Down], 1, "go: 1 voter, 0 healthy, 1 needed: 0 to spare".into()),
+            (
+                "one of two",
+                &[Leads, Follows],
+                2,
+                "refuse: without `node02` 1 of 2 voters would be left, which is no quorum: two members cannot spare one, \
+                 three can (2 voters, 2 healthy, 2 needed: 0 to spare)"
+                    .into(),
+            ),
+            (
+                "the broken one of two",
+                &[NoLeader, Down],
+                2,
+                "wait: member `node01`: no leader".into(),
+            ),
+            (
+                "one of four",
+                &[Leads, Follows, Follows, Follows],
+                2,
+                "go: 4 voters, 4 healthy, 3 needed: 1 to spare".into(),
+            ),
+            (
+                "one of five with one down",
+                &[Leads, Follows, Down, Follows, Follows],
+                2,
+                format!("refuse: member `node03` is down: {} (5 voters, 4 healthy, 3 needed: 1 to spare)", down(3)),
+            ),
+            (
+                "the first of two broken ones of five",
+                &[Leads, Down, Down, Follows, Follows],
+                2,
+                "go: 5 voters, 3 healthy, 3 needed: 0 to spare".into(),
+            ),
+            (
+                "a broken one of five beside one with an alarm",
+                &[Leads, Down, Alarm("CORRUPT"), Follows, Follows],
+                2,
+                "refuse: member `node03`: alarm CORRUPT (5 voters, 3 healthy, 3 needed: 0 to spare)".into(),
+            ),
+        ] {
+            assert_eq!(answer(states, place), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn members_that_list_different_members_are_waited_for() {
+        let mut looks = looks(&[Leads, Follows, Follows]);
+        if let Ok(report) = &mut looks[2].report {
+            report.members.as_mut().unwrap().pop();
+        }
+        let health = ClusterHealth::assess(looks);
+        let want = "wait: the members do not agree on who is a member";
+        assert_eq!(words(&gate(&health, "node01")), want);
+    }
+
+    #[test]
+    fn a_change_by_someone_else_is_refused() {
+        for (stranger, want) in [
+            ("extra", "refuse: member a4 (extra) is not in the inventory"),
+            ("", "refuse: member a4 (without a name) is not in the inventory"),
+        ] {
+            let mut looks = looks(&[Leads, Follows, Follows]);
+            for look in &mut looks {
+                let members = look.report.as_mut().unwrap().members.as_mut().unwrap();
+                let added = crate::etcd::client::Listed { id: id(4), name: stranger.into(), ..members[0].clone() };
+                members.push(added);
+            }
+            assert_eq!(words(&gate(&ClusterHealth::assess(looks), "node01")), want);
+        }
+    }
+
+    fn state() -> impl Strategy<Value = State> {
+        prop_oneof![
+            6 => Just(Follows),
+            1 => Just(Leads),
+            1 => (1usize..8).prop_map(FollowsOther),
+            2 => Just(Down),
+            1 => Just(NoLeader),
+            1 => Just(Alarm("NOSPACE")),
+            1 => Just(Learner),
+            1 => (0u64..3000).prop_map(Behind),
+            1 => Just(Stuck),
+            1 => Just(Elsewhere),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the members say, and whoever of them says nothing: with the touched one down, the
+        /// others have a quorum of their own.
+        #[test]
+        fn whoever_is_let_through_leaves_a_quorum(states in prop::collection::vec(state(), 1..8), place in 0usize..8) {
+            let place = place % states.len() + 1;
+            let health = cluster(&states);
+            if let Gate::Go(_) = gate(&health, &name(place)) {
+                let voters = states.iter().filter(|state| **state != Learner).count();
+                let well = |state: &State| matches!(state, Leads | Follows | FollowsOther(_) | Behind(_));
+                let others = (1..).zip(&states).filter(|(other, state)| *other != place && well(state)).count();
+                let alone = health.voters() <= 1;
+                prop_assert!(alone || others >= quorum(voters), "{others} healthy others of {voters} voters: {states:?}");
+                prop_assert!(alone || !states.contains(&Elsewhere), "two clusters: {states:?}");
+            }
+        }
+    }
 }

@@ -164,31 +164,37 @@ impl ClusterHealth {
             .map(|look| {
                 let own = look.report.as_ref().ok().map(|report| report.status.member);
                 let listed = known.iter().find(|member| member.name == look.host).map(|member| member.id);
-                let id = own.or(listed);
-                // A member whose neighbours report an alarm of it may itself not answer.
-                MemberHealth { id, look: look.clone(), ailment: look.ailment() }
+                MemberHealth { id: own.or(listed), look: look.clone(), ailment: look.ailment() }
             })
             .collect();
         for member in members.iter().filter(|member| !known.is_empty() && member.id.is_none()) {
             problems.push(format!("host `{}` is no member of the cluster", member.look.host));
         }
-        let voters = if known.is_empty() { members.len() } else { known.iter().filter(|m| !m.learner).count() };
-        let healthy = members.iter().filter(|member| member.ailment.is_none()).count();
-        let verdict = if healthy == members.len() && problems.is_empty() {
+        members.sort_by_key(|member| (member.id.is_none(), member.id));
+        let mut health = Self { members, problems, verdict: Verdict::Unhealthy };
+        health.verdict = if health.healthy() == health.members.len() && health.problems.is_empty() {
             Verdict::Healthy
-        } else if healthy >= quorum(voters) && clusters.len() == 1 {
+        } else if health.healthy() >= quorum(health.voters()) && clusters.len() == 1 {
             Verdict::Degraded
         } else {
             Verdict::Unhealthy
         };
-        members.sort_by_key(|member| (member.id.is_none(), member.id));
-        Self { members, problems, verdict }
+        health
     }
 
     /// How many members are healthy.
     #[must_use]
     pub fn healthy(&self) -> usize {
         self.members.iter().filter(|member| member.ailment.is_none()).count()
+    }
+
+    /// How many members have a vote, as the members list them; where the lists differ, the longest
+    /// one counts. If nobody tells, all of the inventory count.
+    #[must_use]
+    pub fn voters(&self) -> usize {
+        let lists = self.members.iter().filter_map(|m| m.look.report.as_ref().ok()?.members.as_ref().ok());
+        let voters = lists.map(|list| list.iter().filter(|member| !member.learner).count());
+        voters.max().unwrap_or(self.members.len())
     }
 
     /// The leader, if the members agree on one.
@@ -211,8 +217,155 @@ impl ClusterHealth {
 
     fn causes(&self) -> String {
         let (healthy, all) = (self.healthy(), self.members.len());
-        let mut causes = vec![format!("{healthy} of {all} members healthy, quorum is {}", quorum(all))];
+        let mut causes = vec![format!("{healthy} of {all} members healthy, quorum is {}", quorum(self.voters()))];
         causes.extend(self.problems.iter().cloned());
         causes.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::testing::State::{self, *};
+    use crate::etcd::testing::{cluster, looks};
+    use proptest::prelude::*;
+
+    /// All that `health` prints.
+    fn printed(states: &[State]) -> Vec<String> {
+        let health = cluster(states);
+        health.members.iter().map(MemberHealth::line).chain([health.summary()]).collect()
+    }
+
+    #[test]
+    fn lines() {
+        let fine = |n: u32| format!("member a{n} is healthy: got healthy result from https://10.19.0.{}:2379", 54 + n);
+        let ill = |n: u32, why: &str| {
+            format!("member a{n} is unhealthy: got unhealthy result from https://10.19.0.{}:2379: {why}", 54 + n)
+        };
+        let unknown = |n: u32, id: &str| {
+            let address = format!("10.19.0.{}:2379", 54 + n);
+            format!(
+                "member {id} is unreachable: no result from https://{address}: tcp: `{address}` refused the connection"
+            )
+        };
+        for (states, want) in [
+            (&[Leads, Follows, Follows][..], vec![fine(1), fine(2), fine(3), "cluster is healthy".to_owned()]),
+            (&[Leads], vec![fine(1), "cluster is healthy".into()]),
+            (
+                &[Down, Leads, Follows],
+                vec![
+                    unknown(1, "a1"),
+                    fine(2),
+                    fine(3),
+                    "cluster is degraded: 2 of 3 members healthy, quorum is 2".into(),
+                ],
+            ),
+            (
+                &[Leads, Alarm("NOSPACE"), Follows],
+                vec![
+                    fine(1),
+                    ill(2, "alarm NOSPACE"),
+                    fine(3),
+                    "cluster is degraded: 2 of 3 members healthy, quorum is 2".into(),
+                ],
+            ),
+            (
+                &[NoLeader, Down, Down],
+                vec![
+                    ill(1, "no leader"),
+                    unknown(2, "a2"),
+                    unknown(3, "a3"),
+                    "cluster is unhealthy: 0 of 3 members healthy, quorum is 2".into(),
+                ],
+            ),
+            // Nobody is left to tell the ids.
+            (
+                &[Down, Down],
+                vec![
+                    unknown(1, "of node01"),
+                    unknown(2, "of node02"),
+                    "cluster is unhealthy: 0 of 2 members healthy, quorum is 2".into(),
+                ],
+            ),
+            (
+                &[Leads, Stuck, Learner],
+                vec![
+                    fine(1),
+                    ill(2, "no answer to `linearizable read` within 5 s"),
+                    ill(3, "learner, which has no vote yet"),
+                    "cluster is unhealthy: 1 of 3 members healthy, quorum is 2".into(),
+                ],
+            ),
+            (
+                &[Leads, FollowsOther(3), Follows],
+                vec![
+                    fine(1),
+                    fine(2),
+                    fine(3),
+                    "cluster is degraded: 3 of 3 members healthy, quorum is 2; the members follow different leaders"
+                        .into(),
+                ],
+            ),
+        ] {
+            assert_eq!(printed(states), want, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn two_clusters_are_never_called_a_cluster() {
+        let health = cluster(&[Leads, Follows, Elsewhere]);
+        assert_eq!(health.verdict, Verdict::Unhealthy);
+        assert_eq!(
+            health.summary(),
+            "cluster is unhealthy: 3 of 3 members healthy, quorum is 2; the members do not agree on who is a member; \
+             the members belong to different clusters (c1 and bad); the members follow different leaders"
+        );
+    }
+
+    #[test]
+    fn voters_that_are_not_in_the_inventory_count_for_the_quorum() {
+        let mut looks = looks(&[Leads, Follows, Follows, Follows, Follows]);
+        looks.truncate(2);
+        let health = ClusterHealth::assess(looks);
+        assert_eq!((health.voters(), health.verdict), (5, Verdict::Unhealthy));
+        assert_eq!(
+            health.summary(),
+            "cluster is unhealthy: 2 of 2 members healthy, quorum is 3; member a3 (node03) is not in the inventory; \
+             member a4 (node04) is not in the inventory; member a5 (node05) is not in the inventory"
+        );
+    }
+
+    #[test]
+    fn a_host_that_is_no_member_is_named() {
+        let mut looks = looks(&[Leads, Follows, Down]);
+        for look in &mut looks[..2] {
+            look.report.as_mut().unwrap().members.as_mut().unwrap().pop();
+        }
+        let health = ClusterHealth::assess(looks);
+        assert_eq!(health.problems, ["host `node03` is no member of the cluster"]);
+        assert_eq!(health.verdict, Verdict::Degraded);
+    }
+
+    #[test]
+    fn the_leader_is_known_only_if_all_agree() {
+        use crate::etcd::testing::id;
+        assert_eq!(cluster(&[Follows, Leads, Down]).leader(), Some(id(2)));
+        assert_eq!(cluster(&[Leads, FollowsOther(3), Follows]).leader(), None);
+        assert_eq!(cluster(&[NoLeader, NoLeader]).leader(), None);
+    }
+
+    #[test]
+    fn quorums() {
+        let quorums: Vec<usize> = (1..=7).map(quorum).collect();
+        assert_eq!(quorums, [1, 2, 2, 3, 3, 4, 4]);
+    }
+
+    proptest! {
+        #[test]
+        fn members_come_sorted_by_id_whatever_the_order_of_hosts(order in Just(vec![0usize, 1, 2, 3, 4]).prop_shuffle()) {
+            let looks = looks(&[Leads, Follows, Down, Follows, Follows]);
+            let shuffled = order.iter().map(|index| looks[*index].clone()).collect();
+            prop_assert_eq!(ClusterHealth::assess(shuffled), ClusterHealth::assess(looks));
+        }
     }
 }

@@ -177,3 +177,104 @@ impl<'a> Fields<'a> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::config::Membership;
+    use proptest::prelude::*;
+
+    /// What real members said of themselves after a bootstrap of three.
+    #[test]
+    fn ids_are_those_that_etcd_derives() {
+        let peers = (55..=57).map(|n| (format!("node0{}", n - 54), format!("https://10.19.0.{n}:2380"))).collect();
+        let membership = Membership { token: "lab-e82ee0470f8c4841".into(), peers, established: None };
+        let ids: Vec<String> =
+            ["node01", "node02", "node03"].iter().map(|name| membership.member_id(name).unwrap().to_string()).collect();
+        assert_eq!(ids, ["8d9745457e5cac0d", "b1895360b6be7067", "10c79a48ddaf715c"]);
+        assert_eq!(membership.cluster_id().to_string(), "c7f1841cecc94007");
+        assert_eq!(membership.member_id("node04"), None);
+    }
+
+    #[test]
+    fn the_order_of_urls_and_members_does_not_matter() {
+        let urls = ["https://10.0.0.2:2380", "https://10.0.0.1:2380"].map(str::to_owned);
+        let turned = [urls[1].clone(), urls[0].clone()];
+        assert_eq!(member_id(&urls, "t"), member_id(&turned, "t"));
+        assert_ne!(member_id(&urls, "t"), member_id(&urls, "u"));
+        let (one, two) = (MemberId(1), MemberId(2));
+        assert_eq!(cluster_id(&[one, two]), cluster_id(&[two, one]));
+    }
+
+    #[test]
+    fn ids_are_read_as_they_are_printed() {
+        assert_eq!("3031b7d57c33bbb".parse(), Ok(ClusterId(0x0303_1b7d_57c3_3bbb)));
+        assert_eq!(ClusterId(0x0303_1b7d_57c3_3bbb).to_string(), "3031b7d57c33bbb");
+        assert!("".parse::<ClusterId>().is_err() && "x".parse::<ClusterId>().is_err());
+    }
+
+    /// The heads of WAL files that real members wrote: one member alone, and one of three whose two
+    /// peers never came (it stood for election three times, and its term rose without an entry).
+    const WALS: [(&str, &[u8], WalHead); 4] = [
+        ("3.5.16", include_bytes!("identity/3.5.16.wal"), head(0x22a5_2428_bdb1_51a0, 0x0303_1b7d_57c3_3bbb, true)),
+        (
+            "3.5.16 without quorum",
+            include_bytes!("identity/3.5.16-without-quorum.wal"),
+            head(0x4098_14f1_2aea_7d09, 0x8108_8e1d_4d2d_ddae, false),
+        ),
+        ("3.4.23", include_bytes!("identity/3.4.23.wal"), head(0x4098_14f1_2aea_7d09, 0xae40_6476_53cf_000c, true)),
+        (
+            "3.4.23 without quorum",
+            include_bytes!("identity/3.4.23-without-quorum.wal"),
+            head(0x4098_14f1_2aea_7d09, 0x8108_8e1d_4d2d_ddae, false),
+        ),
+    ];
+
+    const fn head(member: u64, cluster: u64, had_leader: bool) -> WalHead {
+        WalHead { member: MemberId(member), cluster: ClusterId(cluster), had_leader }
+    }
+
+    #[test]
+    fn real_wals_are_read() {
+        for (what, bytes, want) in WALS {
+            assert_eq!(read_wal_head(bytes), Some(want), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_wal_without_its_first_bytes_is_none() {
+        for bytes in [&b""[..], &[0; 8], &[0; 4096], &[0xff; 4096], b"not a wal at all", &WALS[0].1[..40]] {
+            assert_eq!(read_wal_head(bytes), None);
+        }
+    }
+
+    /// However few bytes of it were read, a WAL is never taken for that of another member.
+    #[test]
+    fn a_part_of_a_wal_says_the_same_or_nothing() {
+        for (what, bytes, want) in WALS {
+            for length in 0..bytes.len() {
+                if let Some(read) = read_wal_head(&bytes[..length]) {
+                    assert_eq!((read.member, read.cluster), (want.member, want.cluster), "{what}, {length} bytes");
+                    assert!(want.had_leader || !read.had_leader, "{what}, {length} bytes");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let _ = read_wal_head(&bytes);
+        }
+
+        #[test]
+        fn no_damage_is_too_odd(which in 0usize..4, damage in prop::collection::vec((0usize..1040, any::<u8>()), 1..8)) {
+            let mut bytes = WALS[which].1.to_vec();
+            for (at, byte) in damage {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            let _ = read_wal_head(&bytes);
+        }
+    }
+}

@@ -9,3 +9,6 @@ pub mod identity;
 pub mod lint;
 pub mod options;
 pub mod version;
+
+#[cfg(test)]
+pub(crate) mod testing;

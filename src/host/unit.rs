@@ -76,8 +76,10 @@ impl UnitState {
         if self.result != "success" && !self.result.is_empty() {
             text += &format!(", last result {} with status {}", self.result, self.exit_status);
         }
-        if self.restarts > 0 {
-            text += &format!(", restarted {} times by systemd", self.restarts);
+        match self.restarts {
+            0 => {}
+            1 => text += ", restarted once by systemd",
+            times => text += &format!(", restarted {times} times by systemd"),
         }
         text
     }

@@ -4,6 +4,7 @@ use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::client::CallError;
 use crate::host::HostError;
+use crate::inventory::Host;
 use crate::pki::PkiError;
 use crate::release::ReleaseError;
 use std::sync::Arc;
@@ -104,6 +105,14 @@ pub enum TaskError {
     Interrupted,
 }
 
+impl TaskError {
+    /// Nothing can be decided about `host`.
+    #[must_use]
+    pub(crate) fn blind(host: &Host) -> Self {
+        Self::Blind { host: host.name.clone() }
+    }
+}
+
 impl From<HostError> for TaskError {
     fn from(error: HostError) -> Self {
         Self::Host(Arc::new(error))
@@ -144,7 +153,7 @@ impl Explain for TaskError {
             Self::Crashed { unit, .. } => {
                 Some(format!("`journalctl -u {unit} -n 50` on that host has the whole story"))
             }
-            Self::Gate { .. } => Some("bring the other members back first: `etcd-ha health` says what ails them".to_owned()),
+            Self::Gate { .. } => Some("`etcd-ha health` says how every member is: the others have to be well before one is touched".to_owned()),
             Self::TimedOut { exit: ExitStatus::Unhealthy, .. } => {
                 Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
                       not in that of the peer".to_owned())

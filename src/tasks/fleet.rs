@@ -96,7 +96,7 @@ impl Fleet {
     /// # Errors
     /// The host cannot be reached. It is not tried again: every later call fails with the same cause.
     pub async fn connection(&self, host: &Host) -> Result<Connection, TaskError> {
-        let state = self.state(host).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let state = self.state(host).ok_or_else(|| TaskError::blind(host))?;
         let mut slot = state.connection.lock().await;
         match &*slot {
             Some(Ok(connection)) if !connection.session().is_closed() => return Ok(connection.clone()),
@@ -113,7 +113,7 @@ impl Fleet {
     /// # Errors
     /// The host cannot be reached.
     pub async fn seen(&self, host: &Host) -> Result<Arc<Observation>, TaskError> {
-        let state = self.state(host).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let state = self.state(host).ok_or_else(|| TaskError::blind(host))?;
         let mut slot = state.seen.lock().await;
         if let Some(seen) = &*slot {
             return Ok(seen.clone());
@@ -362,11 +362,11 @@ impl Fleet {
     /// Anything that it is made of cannot be had.
     pub async fn wanted(&self, host: &Host) -> Result<Wanted, TaskError> {
         let seen = self.seen(host).await?;
-        let arch = Arch::from_uname(&seen.machine).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let arch = Arch::from_uname(&seen.machine).ok_or_else(|| TaskError::blind(host))?;
         let archive = self.archive(arch).await?;
         let membership = self.membership().await?.map_err(TaskError::Bootstrap)?;
         let pki = self.pki().await?;
-        Wanted::of(host, &membership, &pki, archive).ok_or_else(|| TaskError::Blind { host: host.name.clone() })
+        Wanted::of(host, &membership, &pki, archive).ok_or_else(|| TaskError::blind(host))
     }
 
     /// Who reaches whom; found out once.

@@ -6,7 +6,7 @@
 
 use super::{Change, Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::UNIT;
-use crate::host::{Script, wait_started};
+use crate::host::start_and_wait;
 use crate::tasks::crash::crashed;
 use serde::Deserialize;
 use std::time::Duration;
@@ -59,9 +59,9 @@ impl HostTask for Start {
             }
             text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl start --no-block {UNIT}\n");
         }
-        hands.connection.run(Script::new("start etcd", &text)).await?;
         hands.progress("waiting for its peer port");
-        wait_started(hands.connection, UNIT, view.host.peer_port, LISTEN_LIMIT).await?;
+        let listens = start_and_wait(hands.connection, &text, UNIT, view.host.peer_port, LISTEN_LIMIT).await?;
+        hands.look_now.set(!listens);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Hermetic tests: no lab, no root, loopback only. One file a subject.
 
 mod inventory;
+mod layers;
 mod pki;
 mod release;
 mod report;

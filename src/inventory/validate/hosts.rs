@@ -60,12 +60,18 @@ impl Validation<'_> {
         let local_plaintext =
             own.and_then(|etcd| etcd.local_plaintext.as_ref()).or(defaults.etcd.local_plaintext.as_ref());
         if let Some(at) = local_plaintext.filter(|at| at.value)
+            && rules::address(&address.value).is_ok()
             && address.value.parse::<std::net::IpAddr>().is_err()
         {
-            // etcd listens on addresses only, so such a member listens on all, 127.0.0.1 among them.
-            let finding = Finding::new(format!("`local_plaintext` needs an IP address, `{}` is a name", address.value));
+            let finding = Finding::new(format!(
+                "`local_plaintext` needs an IP address, and host `{}` has a DNS name",
+                name.value
+            ));
             self.add_finding(
-                finding.help("give the host's IP address as `address`, its name under `extra_names`"),
+                finding.help(
+                    "a member that is known by a DNS name listens on all addresses, so 127.0.0.1 is taken: \
+                     give it an IP address, and the name as one of its `extra_names`",
+                ),
                 at.span.clone(),
             );
         }
