@@ -5,6 +5,7 @@
 //! that it is new), so everything that does not fit together is refused.
 
 use super::config::{CLUSTER_ID, Membership, value_of};
+use super::health::quorum;
 use super::identity::{ClusterId, MemberId, WalHead};
 use crate::error::{ExitStatus, Explain};
 
@@ -19,6 +20,8 @@ pub struct Found {
     pub client_url: String,
     /// Whether anything is in the data dir.
     pub data: bool,
+    /// Whether its etcd runs.
+    pub runs: bool,
     /// What its newest WAL says.
     pub wal: Option<WalHead>,
     /// The environment file that is in force, if it is ours.
@@ -185,7 +188,10 @@ impl Explain for BootstrapError {
 ///
 /// `fresh` is the inventory's membership with a new random token; it is taken only where no host
 /// holds any data. A bootstrap that broke off before its first quorum is taken up again with the
-/// token that its members already have.
+/// token that its members already have, and so is one that broke off after it, as long as nobody wrote
+/// down that the cluster exists: a host without data was not started yet then. Should it have lost
+/// its data in that moment, etcd finds out: at its start it asks the members that run whether it was
+/// bootstrapped before, and ends if it was. So a quorum of them has to run.
 ///
 /// # Errors
 /// Every host whose data does not fit; all of them at once.
@@ -241,10 +247,15 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
             problems.push(BootstrapError::Members { host: first.host.clone(), cluster: head.cluster, added, removed });
         }
     }
+    // A host that was never a member is among those that were added.
+    let was_member = |host: &&Found| known.iter().any(|(name, _)| *name == host.host);
+    let without: Vec<_> = found.iter().filter(|host| !host.data).filter(was_member).collect();
+    let recorded_anywhere =
+        found.iter().filter_map(|host| recorded(host, &fresh)).any(|own| own.established.is_some());
+    let running = members.iter().filter(|(host, _)| host.runs).count();
+    let broke_off = !recorded_anywhere && running >= quorum(found.len());
     if stood {
-        // A host that was never a member is among those that were added.
-        let was_member = |host: &Found| known.iter().any(|(name, _)| *name == host.host);
-        for host in found.iter().filter(|host| !host.data && was_member(host)) {
+        for host in without.iter().filter(|_| !broke_off) {
             problems.push(BootstrapError::Lost {
                 host: host.host.clone(),
                 data_dir: host.data_dir.clone(),
@@ -266,7 +277,8 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     let Some(token) = own.iter().flatten().map(|own| own.token.clone()).next().filter(|_| problems.is_empty()) else {
         return Err(problems);
     };
-    Ok(Membership { token, peers: fresh.peers, established: stood.then_some(head.cluster) })
+    let established = (stood && without.is_empty()).then_some(head.cluster);
+    Ok(Membership { token, peers: fresh.peers, established })
 }
 
 /// What a member on `found` was set up with that the inventory has changed since.
@@ -331,6 +343,7 @@ mod tests {
             data_dir: "/var/lib/etcd".into(),
             client_url,
             data: true,
+            runs: true,
             wal: Some(wal),
             environment: Some(environment),
         }
@@ -359,6 +372,19 @@ mod tests {
     }
 
     #[test]
+    fn a_bootstrap_that_broke_off_between_two_starts_goes_on() {
+        let hosts = [member(1, "t1", true, false), member(2, "t1", true, false), empty(3)];
+        let go_on = membership(&hosts, fresh()).unwrap();
+        // Written down only once every member has data: until then a host without is no loss.
+        assert_eq!((go_on.token.as_str(), go_on.established), ("t1", None));
+        // The record of a host that has no data any more counts, too.
+        let mut lost = hosts;
+        lost[2].environment = member(3, "t1", true, true).environment;
+        let problems = membership(&lost, fresh()).unwrap_err();
+        assert!(matches!(&problems[..], [BootstrapError::Lost { host, .. }] if host == "node03"), "{problems:?}");
+    }
+
+    #[test]
     fn a_bootstrap_that_broke_off_with_other_members_is_refused() {
         let mut now = fresh();
         now.peers[2].1 = "https://10.19.0.99:2380".into();
@@ -368,8 +394,9 @@ mod tests {
 
     #[test]
     fn a_lost_disk_is_refused_once_the_cluster_stood() {
-        for (had_leader, established) in [(true, false), (false, true), (true, true)] {
-            let hosts = [member(1, "t1", had_leader, established), member(2, "t1", true, false), empty(3)];
+        for (had_leader, established, runs) in [(true, false, false), (false, true, true), (true, true, true)] {
+            let mut hosts = [member(1, "t1", had_leader, established), member(2, "t1", true, false), empty(3)];
+            hosts[0].runs = runs;
             let problems = membership(&hosts, fresh()).unwrap_err();
             assert!(matches!(&problems[..], [BootstrapError::Lost { host, .. }] if host == "node03"), "{problems:?}");
         }

@@ -348,6 +348,7 @@ impl Fleet {
                 data_dir: host.paths.data.clone(),
                 client_url: config::client_url(host),
                 data: seen.data.is_some(),
+                runs: seen.unit.runs(),
                 wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
                 environment: ours,
             })

@@ -149,6 +149,6 @@ pub fn a_change_that_does_not_come_up_stops_at_the_first_member() {
     // The quorum stands, and the gate lets nobody near it while one is down.
     site.run("health").exits(3).says(&["cluster is degraded: 2 of 3 members healthy, quorum is 2"]);
     site.write(&site.inventory(1..=3));
-    site.run("deploy").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, 5 changes");
+    site.run("deploy").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, ");
     members.assert_whole();
 }

@@ -11,12 +11,14 @@
     reason = "a test that fails does so by a panic, and says more on stderr"
 )]
 
+mod broken;
 mod change;
 mod deploy;
 mod fixture;
 mod health;
 mod members;
 mod power;
+mod refusals;
 mod site;
 
 use libtest_mimic::{Arguments, Trial};
@@ -35,8 +37,15 @@ fn main() -> ExitCode {
     // The longest first, so that the last to end is a short one.
     #[rustfmt::skip]
     let tests = tests![
+        broken::a_first_deploy_killed_anywhere_is_finished_by_the_next,
+        broken::a_change_killed_anywhere_is_finished_by_the_next,
+        broken::ctrl_c_stops_after_the_task_in_hand,
+        broken::members_that_were_never_started_are_started_by_the_next_run,
         change::settings_and_versions_change_one_member_at_a_time,
         power::members_come_back_by_themselves,
+        refusals::nothing_is_touched_on_hosts_that_are_not_fit,
+        refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
+        refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
         health::health_says_how_every_member_is_and_why,
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         change::a_change_that_does_not_come_up_stops_at_the_first_member,
