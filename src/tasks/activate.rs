@@ -1,6 +1,6 @@
 //! `activate`: what is staged takes the place of what is in force; the old stays in `.previous`.
 //!
-//! On a running member this happens only in its turn of a rolling play, since a crash-restart would
+//! On a member that serves this happens only in its turn of a rolling play, since a crash-restart would
 //! pick it up; what etcd ignores once it has data may be changed at any time.
 
 use super::{Change, Decision, Hands, HostTask, Mode, Needs, TaskError, TextDiff, View, Wanted};
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 pub struct Activate {}
 
 /// What differs between what is in force and what is wanted.
-struct Differences {
+pub(super) struct Differences {
     environment: bool,
     /// Whether the environment file differs only in what etcd ignores once it has data.
     harmless: bool,
@@ -28,7 +28,7 @@ struct Differences {
 }
 
 impl Differences {
-    fn between(view: &View<'_>, wanted: &Wanted) -> Self {
+    pub(super) fn between(view: &View<'_>, wanted: &Wanted) -> Self {
         let (seen, host) = (view.seen, view.host);
         let places = places(host);
         let environment = !Wanted::text_at(&places.environment_file(), &wanted.environment, seen);
@@ -60,8 +60,8 @@ impl HostTask for Activate {
         let wanted = view.wanted()?;
         let (seen, host) = (view.seen, view.host);
         let differences = Differences::between(view, wanted);
-        let serves = seen.unit.runs() && !seen.unit.crashed();
-        if serves && view.mode != Mode::Rolling && differences.any_of_weight() {
+        // One that is still starting serves nobody: `start` takes it over, as it does one that is down.
+        if seen.unit.ready() && view.mode != Mode::Rolling && differences.any_of_weight() {
             return Ok(Decision::Nothing);
         }
         let mut changes = Vec::new();
@@ -96,7 +96,7 @@ impl HostTask for Activate {
     }
 }
 
-fn script(view: &View<'_>, wanted: &Wanted, differences: &Differences) -> String {
+pub(super) fn script(view: &View<'_>, wanted: &Wanted, differences: &Differences) -> String {
     let (host, places) = (view.host, places(view.host));
     let digest = |text: &str| data_encoding::HEXLOWER.encode(&Sha256::digest(text));
     let mut text = format!(
