@@ -6,7 +6,7 @@
 
 use super::{Change, Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::UNIT;
-use crate::host::{Script, wait_started};
+use crate::host::{Script, UnitState, wait_started};
 use crate::tasks::crash::crashed;
 use serde::Deserialize;
 use std::time::Duration;
@@ -45,20 +45,23 @@ impl HostTask for Start {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
-        let unit = &view.seen.unit;
-        let verb = if unit.runs() && !unit.ready() { "restart" } else { "start" };
-        let mut text = String::new();
-        if unit.enabled != "enabled" {
-            text += &format!("systemctl enable --quiet {UNIT}\n");
-        } else if unit.needs_reload {
-            text += "systemctl daemon-reload\n";
-        }
-        if !unit.ready() {
-            text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl {verb} --no-block {UNIT}\n");
-        }
-        hands.connection.run(Script::new("start etcd", &text)).await?;
+        hands.connection.run(Script::new("start etcd", &script(&view.seen.unit))).await?;
         hands.progress("waiting for its peer port");
         wait_started(hands.connection, UNIT, view.host.peer_port, LISTEN_LIMIT).await?;
         Ok(())
     }
+}
+
+pub(super) fn script(unit: &UnitState) -> String {
+    let verb = if unit.runs() && !unit.ready() { "restart" } else { "start" };
+    let mut text = String::new();
+    if unit.enabled != "enabled" {
+        text += &format!("systemctl enable --quiet {UNIT}\n");
+    } else if unit.needs_reload {
+        text += "systemctl daemon-reload\n";
+    }
+    if !unit.ready() {
+        text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl {verb} --no-block {UNIT}\n");
+    }
+    text
 }
