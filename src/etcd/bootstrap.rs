@@ -250,8 +250,7 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     // A host that was never a member is among those that were added.
     let was_member = |host: &&Found| known.iter().any(|(name, _)| *name == host.host);
     let without: Vec<_> = found.iter().filter(|host| !host.data).filter(was_member).collect();
-    let recorded_anywhere =
-        found.iter().filter_map(|host| recorded(host, &fresh)).any(|own| own.established.is_some());
+    let recorded_anywhere = found.iter().filter_map(|host| recorded(host, &fresh)).any(|own| own.established.is_some());
     let running = members.iter().filter(|(host, _)| host.runs).count();
     let broke_off = !recorded_anywhere && running >= quorum(found.len());
     if stood {

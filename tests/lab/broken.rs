@@ -139,9 +139,7 @@ pub fn ctrl_c_stops_after_the_task_in_hand() {
     for host in 1..=3 {
         site.lab.run(&["rate", &node(host), "40mbit"]);
     }
-    let uploading = || {
-        site.lab.read("node01", "ls -d /opt/etcd/releases/.incoming.*/new/* 2>/dev/null || true") != ""
-    };
+    let uploading = || site.lab.read("node01", "ls -d /opt/etcd/releases/.incoming.*/new/* 2>/dev/null || true") != "";
     let running = site.start("deploy");
     eventually("an upload", Duration::from_secs(20), uploading);
     running.signal("INT");
@@ -151,7 +149,8 @@ pub fn ctrl_c_stops_after_the_task_in_hand() {
         "interrupted: cluster lab: stopped in `Stage binaries, certificates and units`; run the same command again to go on",
     ]);
     for host in 1..=3 {
-        let there = "ls -A /opt/etcd/releases; ls -A /etc/etcd; ls /etc/systemd/system/etcd.service 2>/dev/null || true";
+        let there =
+            "ls -A /opt/etcd/releases; ls -A /etc/etcd; ls /etc/systemd/system/etcd.service 2>/dev/null || true";
         assert_eq!(site.lab.read(&node(host), there), "3.5.16", "{}", node(host));
     }
 
