@@ -261,7 +261,7 @@ fn put_in_force(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &s
     seen.unit_text = Some(wanted.unit.clone());
     let release = Release { archive_sha256: wanted.archive.sha256.clone(), whole: true };
     seen.releases.insert(wanted.archive.version.to_string(), release);
-    seen.data = Some(DataDir { entry: "member".into(), wal: Vec::new() });
+    seen.data = Some(DataDir { wal: Vec::new() });
     seen.listening = [host.client_port, host.peer_port].into();
     run(seen, Some(&wanted.generation));
 }

@@ -379,8 +379,11 @@ fn the_user_and_the_folders() {
   fi
 fi
 [ -d /opt/etcd ] || { mkdir -p /opt/etcd; chmod 755 /opt/etcd; chown root:root /opt/etcd; }
+chown root /opt/etcd; chmod go-w /opt/etcd
 [ -d /opt/etcd/releases ] || { mkdir -p /opt/etcd/releases; chmod 755 /opt/etcd/releases; chown root:root /opt/etcd/releases; }
+chown root /opt/etcd/releases; chmod go-w /opt/etcd/releases
 [ -d /etc/etcd ] || { mkdir -p /etc/etcd; chmod 755 /etc/etcd; chown root:root /etc/etcd; }
+chown root /etc/etcd; chmod go-w /etc/etcd
 [ -d /var/lib/etcd ] || { mkdir -p /var/lib/etcd; chmod 700 /var/lib/etcd; chown etcd:etcd /var/lib/etcd; }
 chmod 700 /var/lib/etcd; chown etcd:etcd /var/lib/etcd
 mkdir -p /usr/local/bin

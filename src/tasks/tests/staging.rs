@@ -108,6 +108,14 @@ pub(super) fn cases() -> Vec<Case> {
             }),
             nothing(),
         ),
+        case(
+            "prepare_host",
+            "a folder in which others can write",
+            Scene::deployed().seen(|seen| {
+                seen.files.insert("/etc/etcd".into(), folder(0o777, "nobody:root"));
+            }),
+            changes(["keep others from writing in /etc/etcd"]),
+        ),
         case("stage_release", "a fresh host", Scene::fresh(), changes(["upload and unpack etcd 3.5.16 (21.0 MiB)"])),
         case("stage_release", "a host that has it", Scene::deployed(), nothing()),
         case(
