@@ -6,12 +6,19 @@
 use super::fleet::Fleet;
 use crate::host::{Connection, Script, listening};
 use crate::inventory::Host;
-use crate::ssh::{SshError, quote};
+use crate::ssh::quote;
 use futures::future::join_all;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a connection attempt may take before the port counts as closed to that host.
 const LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a member whose process runs may refuse its peers: so long a restart takes that a run which
+/// was killed has begun.
+const RESTART: Duration = Duration::from_secs(5);
+
+/// The pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Who reaches whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +45,11 @@ impl Reach {
         let open = |index: usize| matches!(listening[index], Listening::Etcd | Listening::Probe { .. });
         let pairs = hosts.iter().flat_map(|from| hosts.iter().enumerate().map(move |(index, to)| (from, index, to)));
         let attempts = pairs.filter(|(from, index, to)| from.name != to.name && open(*index));
-        for outcome in join_all(attempts.map(|(from, _, to)| connect(fleet, from, to))).await {
+        let patience = |index: usize| match listening[index] {
+            Listening::Etcd => RESTART,
+            Listening::Probe { .. } | Listening::Impossible(_) | Listening::Unknown(_) => Duration::ZERO,
+        };
+        for outcome in join_all(attempts.map(|(from, index, to)| connect(fleet, from, to, patience(index)))).await {
             match outcome {
                 Ok(()) => {}
                 Err((false, why)) => reach.failures.push(why),
@@ -122,22 +133,28 @@ async fn stop(fleet: &Fleet, host: &Host, listening: &Listening) {
     }
 }
 
-/// Connects from one host to another's peer port; the error says whether nothing could be found out.
-async fn connect(fleet: &Fleet, from: &Host, to: &Host) -> Result<(), (bool, String)> {
+/// Connects from one host to another's peer port, trying again for as long as `patience`; the error
+/// says whether nothing could be found out.
+async fn connect(fleet: &Fleet, from: &Host, to: &Host, patience: Duration) -> Result<(), (bool, String)> {
     let Ok(connection) = fleet.connection(from).await else {
         return Err((true, format!("host `{}` could not be looked at", from.name)));
     };
     let target = format!("host `{}` does not reach `{}` at {}:{}", from.name, to.name, to.address, to.peer_port);
-    match tokio::time::timeout(LIMIT, connection.session().tunnel(&to.address, to.peer_port)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) if prohibited(&error) => {
-            Err((true, format!("host `{}` forbids TCP forwarding, so its way to its peers was not tried", from.name)))
+    let begun = Instant::now();
+    loop {
+        let attempt = tokio::time::timeout(LIMIT, connection.session().tunnel(&to.address, to.peer_port));
+        let failure = match attempt.await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) if error.is_tunnel_prohibited() => {
+                let why = format!("host `{}` forbids TCP forwarding, so its way to its peers was not tried", from.name);
+                return Err((true, why));
+            }
+            Ok(Err(error)) => format!("{target}: {error}"),
+            Err(_) => format!("{target}: no answer within {} s", LIMIT.as_secs()),
+        };
+        if begun.elapsed() >= patience {
+            return Err((false, failure));
         }
-        Ok(Err(error)) => Err((false, format!("{target}: {error}"))),
-        Err(_) => Err((false, format!("{target}: no answer within {} s", LIMIT.as_secs()))),
+        tokio::time::sleep(PAUSE).await;
     }
-}
-
-fn prohibited(error: &SshError) -> bool {
-    error.is_tunnel_prohibited()
 }

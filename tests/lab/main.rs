@@ -16,6 +16,8 @@ mod change;
 mod deploy;
 mod fixture;
 mod health;
+mod inventories;
+mod login;
 mod members;
 mod power;
 mod refusals;
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         broken::a_change_killed_anywhere_is_finished_by_the_next,
         broken::ctrl_c_stops_after_the_task_in_hand,
         broken::members_that_were_never_started_are_started_by_the_next_run,
+        login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
+        inventories::prod_yaml_deploys_as_it_stands,
         change::settings_and_versions_change_one_member_at_a_time,
         power::members_come_back_by_themselves,
         refusals::nothing_is_touched_on_hosts_that_are_not_fit,
