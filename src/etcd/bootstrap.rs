@@ -111,6 +111,26 @@ pub enum BootstrapError {
         /// What the inventory says.
         now: String,
     },
+    /// The host's own environment file says that a cluster stood here, but nobody has data of it.
+    #[error("host `{host}`: data dir `{data_dir}` is empty, but its etcd.conf says that cluster {cluster} stood here")]
+    Gone {
+        /// The host.
+        host: String,
+        /// Its data dir.
+        data_dir: String,
+        /// The cluster of its environment file.
+        cluster: ClusterId,
+    },
+    /// The data dir and the environment file, which is ours, are of different clusters.
+    #[error("host `{host}`: data dir `{data_dir}` belongs to cluster {cluster}, its etcd.conf to another")]
+    Mismatch {
+        /// The host.
+        host: String,
+        /// Its data dir.
+        data_dir: String,
+        /// The cluster that the data belongs to.
+        cluster: ClusterId,
+    },
     /// The cluster lives, but this host has no data.
     #[error(
         "host `{host}`: data dir `{data_dir}` is empty, but cluster {cluster} exists (`{other_host}` holds a member of it)"
@@ -138,6 +158,8 @@ impl BootstrapError {
             | Self::Abandoned { host, .. }
             | Self::Members { host, .. }
             | Self::Moved { host, .. }
+            | Self::Gone { host, .. }
+            | Self::Mismatch { host, .. }
             | Self::Lost { host, .. } => host == name,
             Self::SameMember { host, other_host, .. } => host == name || other_host == name,
         }
@@ -157,6 +179,14 @@ impl Explain for BootstrapError {
                  the members that the cluster has (`+` is only in the inventory, `-` only in the cluster)"
                     .to_owned()
             }
+            Self::Gone { data_dir, .. } => format!(
+                "is the data disk mounted at `{data_dir}`? If the cluster is really to be given up and made anew, empty, \
+                 remove etcd.conf from every host's config folder and run again"
+            ),
+            Self::Mismatch { host, data_dir, .. } => format!(
+                "do not delete `{data_dir}` on `{host}`: it may be the only good copy. Compare with the other hosts, and with \
+                 `.previous/etcd.conf` in the config folder, which cluster is the right one"
+            ),
             Self::Moved { what, was, .. } => {
                 format!("put the inventory's {what} back to `{was}`: a deploy does not move a member")
             }
@@ -204,6 +234,12 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     let Some(&(first, head)) = members.first() else {
         // Data dirs that are empty because the inventory points elsewhere are no fresh hosts.
         problems.extend(found.iter().flat_map(moved));
+        if problems.is_empty() {
+            problems.extend(found.iter().filter_map(|host| {
+                let cluster = recorded(host, &fresh)?.established?;
+                Some(BootstrapError::Gone { host: host.host.clone(), data_dir: host.data_dir.clone(), cluster })
+            }));
+        }
         return if problems.is_empty() { Ok(fresh) } else { Err(problems) };
     };
     for (index, (host, wal)) in members.iter().enumerate() {
@@ -227,10 +263,10 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     for ((host, wal), recorded) in members.iter().zip(&own) {
         let ours = recorded.as_ref().is_some_and(|own| own.established.unwrap_or(own.cluster_id()) == wal.cluster);
         if !ours && wal.cluster == head.cluster {
-            problems.push(BootstrapError::Foreign {
-                host: host.host.clone(),
-                data_dir: host.data_dir.clone(),
-                cluster: wal.cluster,
+            let (host, data_dir, cluster) = (host.host.clone(), host.data_dir.clone(), wal.cluster);
+            problems.push(match recorded {
+                Some(_) => BootstrapError::Mismatch { host, data_dir, cluster },
+                None => BootstrapError::Foreign { host, data_dir, cluster },
             });
         }
     }
@@ -284,7 +320,7 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
 fn moved(found: &Found) -> Vec<BootstrapError> {
     let Some(environment) = found.environment.as_deref() else { return Vec::new() };
     // A file of a bootstrap that never put data there binds nobody.
-    if value_of(environment, CLUSTER_ID).is_none() && !found.data {
+    if value_of(environment, CLUSTER_ID).is_none() && !found.data && !found.runs {
         return Vec::new();
     }
     let pairs = [
@@ -427,6 +463,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_whose_disks_are_all_missing_is_not_made_anew() {
+        let unmounted = |n| Found { data: false, wal: None, ..member(n, "t1", true, true) };
+        let problems = membership(&[unmounted(1), unmounted(2), unmounted(3)], fresh()).unwrap_err();
+        assert_eq!(problems.len(), 3);
+        assert!(matches!(problems[0], BootstrapError::Gone { .. }), "{problems:?}");
+        // One that never stood binds nobody.
+        let begun = |n| Found { data: false, wal: None, ..member(n, "t1", false, false) };
+        assert_eq!(membership(&[begun(1), begun(2), begun(3)], fresh()), Ok(fresh()));
+    }
+
+    #[test]
     fn an_inventory_that_points_to_another_data_dir_does_not_make_the_hosts_fresh() {
         let elsewhere = |n| {
             let mut host =
@@ -454,12 +501,15 @@ mod tests {
             &membership(&[foreign, empty(2), empty(3)], fresh()).unwrap_err()[0],
             BootstrapError::Foreign { .. }
         ));
-        // Our own file of a later bootstrap does not make old data ours.
+    }
+
+    #[test]
+    fn our_own_file_of_a_later_bootstrap_does_not_make_old_data_ours() {
         let mut stale = member(1, "t1", true, false);
         stale.environment = member(1, "t2", true, false).environment;
         assert!(matches!(
             &membership(&[stale, empty(2), empty(3)], fresh()).unwrap_err()[0],
-            BootstrapError::Foreign { .. }
+            BootstrapError::Mismatch { .. }
         ));
     }
 

@@ -11,13 +11,27 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// The program and its arguments.
+    #[serde(deserialize_with = "program")]
     argv: Vec<Template>,
     /// Not needed where this path is there.
     #[serde(default)]
     creates: Option<Template>,
     /// Not needed where this command succeeds; it must change nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe_program")]
     unless: Option<Vec<Template>>,
+}
+
+/// A program and its arguments. Of an empty list a shell would say that it succeeded.
+fn program<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Template>, D::Error> {
+    let argv = Vec::deserialize(deserializer)?;
+    if argv.is_empty() {
+        return Err(serde::de::Error::custom("there is no program in the list"));
+    }
+    Ok(argv)
+}
+
+fn maybe_program<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Template>>, D::Error> {
+    program(deserializer).map(Some)
 }
 
 fn words(argv: &[Template], view: &View<'_>) -> String {

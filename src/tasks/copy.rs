@@ -17,15 +17,34 @@ pub struct Copy {
     /// Where it goes on the host.
     dest: Template,
     /// Permission bits in octal, as `"0644"`.
-    #[serde(default = "readable")]
+    #[serde(default = "readable", deserialize_with = "octal")]
     mode: String,
     /// `user` or `user:group`.
-    #[serde(default = "root")]
+    #[serde(default = "root", deserialize_with = "owner")]
     owner: String,
 }
 
 fn readable() -> String {
     "0644".to_owned()
+}
+
+/// Permission bits, refused where they are none: on a host, the file would have been sent by then.
+fn octal<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match u32::from_str_radix(&text, 8) {
+        Ok(bits) if bits <= 0o7777 && text.len() >= 3 => Ok(text),
+        _ => Err(serde::de::Error::custom(format_args!("`{text}` is no mode; write it in octal, as \"0644\""))),
+    }
+}
+
+/// `user` or `user:group`: no other form of chown's could be compared with what is there.
+fn owner<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let name = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == ':');
+    if text.split_once(':').map_or(name(&text), |(user, group)| name(user) && name(group)) {
+        return Ok(text);
+    }
+    Err(serde::de::Error::custom(format_args!("`{text}` is no owner; write `user` or `user:group`")))
 }
 
 fn root() -> String {
@@ -38,6 +57,19 @@ impl Copy {
         let content = std::fs::read(&path).map_err(|source| TaskError::Local { path, source })?;
         Ok(data_encoding::HEXLOWER.encode(&Sha256::digest(content)))
     }
+
+    /// Written beside its place, checked, and renamed: a connection that dies leaves the old file.
+    pub(super) fn script(&self, view: &View<'_>) -> Result<String, TaskError> {
+        Ok(format!(
+            "dest={dest}\numask 077\ntmp=$(mktemp \"$dest.XXXXXX\")\ntrap 'rm -f \"$tmp\"' EXIT\ncat >\"$tmp\"\n\
+             [ \"$(sha256sum <\"$tmp\")\" = '{digest}  -' ] || {{ echo 'it arrived incomplete' >&2; exit 1; }}\n\
+             chmod {mode} \"$tmp\"\nchown {owner} \"$tmp\"\nsync \"$tmp\"\nmv -T \"$tmp\" \"$dest\"\n",
+            dest = quote(&self.dest.expand(view)),
+            digest = self.digest(view)?,
+            mode = quote(&self.mode),
+            owner = quote(&self.owner),
+        ))
+    }
 }
 
 impl HostTask for Copy {
@@ -46,8 +78,13 @@ impl HostTask for Copy {
         // A file that cannot be read here is the check's to report.
         let probe = self.digest(view).ok().map(|digest| {
             format!(
-                "[ -f {dest} ] && [ \"$(sha256sum <{dest})\" = '{digest}  -' ] && [ \"$(printf %o \"0$(stat -c %a {dest})\")\" = \"$(printf %o \"0\"{mode})\" ]",
+                "[ -f {dest} ] && [ \"$(sha256sum <{dest})\" = '{digest}  -' ] \
+                 && [ \"$(printf %o \"0$(stat -c %a {dest})\")\" = \"$(printf %o \"0\"{mode})\" ] \
+                 && case \" $(stat -c {owners} {dest}) \" in *{owner}*) ;; *) false;; esac",
                 mode = quote(&self.mode),
+                // Each half may be a name or a number.
+                owners = if self.owner.contains(':') { "'%U:%G %u:%g %U:%g %u:%G'" } else { "'%U %u'" },
+                owner = quote(&format!(" {} ", self.owner)),
             )
         });
         Needs { probe, ..Needs::default() }
@@ -62,15 +99,7 @@ impl HostTask for Copy {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
-        let text = format!(
-            "dest={dest}\numask 077\ntmp=$(mktemp \"$dest.XXXXXX\")\ntrap 'rm -f \"$tmp\"' EXIT\ncat >\"$tmp\"\n\
-             [ \"$(sha256sum <\"$tmp\")\" = '{digest}  -' ] || {{ echo 'it arrived incomplete' >&2; exit 1; }}\n\
-             chmod {mode} \"$tmp\"\nchown {owner} \"$tmp\"\nsync \"$tmp\"\nmv -T \"$tmp\" \"$dest\"\n",
-            dest = quote(&self.dest.expand(view)),
-            digest = self.digest(view)?,
-            mode = quote(&self.mode),
-            owner = quote(&self.owner),
-        );
+        let text = self.script(view)?;
         let src = self.src.expand(view);
         let what = format!("copy {src}");
         let script = Script::new(&what, &text).with_file(std::path::Path::new(&src), Arc::new(|_| {}));

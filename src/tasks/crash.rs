@@ -22,14 +22,19 @@ fn last_words(journal: &str) -> Option<String> {
     let line = pick(&["fatal", "panic"]).or_else(|| pick(&["error"]));
     let line = line.or_else(|| lines.iter().rev().find(|line| line.contains("failed to verify flags")).copied());
     let line = line.or_else(|| lines.last().copied())?;
-    let clean: String = line.chars().filter(|c| !c.is_control()).take(600).collect();
-    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(&clean) else { return Some(clean) };
-    let text = |name: &str| fields.get(name).and_then(|value| value.as_str());
-    match (text("msg"), text("error")) {
-        (Some(msg), Some(error)) => Some(format!("{msg}: {error}")),
-        (Some(msg), None) => Some(msg.to_owned()),
-        _ => Some(clean),
-    }
+    // A line may carry a stack trace, which is longer than all the rest.
+    let words = match serde_json::from_str(line) {
+        Ok(serde_json::Value::Object(fields)) => {
+            let text = |name: &str| fields.get(name).and_then(|value| value.as_str());
+            match (text("msg"), text("error")) {
+                (Some(msg), Some(error)) => format!("{msg}: {error}"),
+                (Some(msg), None) => msg.to_owned(),
+                _ => line.to_owned(),
+            }
+        }
+        _ => line.to_owned(),
+    };
+    Some(words.chars().filter(|c| !c.is_control()).take(600).collect())
 }
 
 #[cfg(test)]
@@ -48,5 +53,12 @@ mod tests {
             Some("etcd.service: Failed at step EXEC")
         );
         assert_eq!(last_words("\n"), None);
+        let long = format!(
+            "{{\"level\":\"error\",\"msg\":\"creating peer listener failed\",\"error\":\"in use\",\"stacktrace\":\"{}\"}}",
+            "go.etcd.io/etcd/server/embed.StartEtcd\\n\\t".repeat(40)
+        );
+        assert_eq!(last_words(&long).as_deref(), Some("creating peer listener failed: in use"));
+        assert_eq!(last_words(&"x".repeat(1000)).map(|words| words.len()), Some(600));
+        assert_eq!(last_words("{\"msg\":\"a\\u001b[31mb\"}").as_deref(), Some("a[31mb"));
     }
 }

@@ -8,6 +8,8 @@ mod error;
 mod fleet;
 mod reach;
 mod template;
+#[cfg(test)]
+mod tests;
 mod view;
 mod wanted;
 

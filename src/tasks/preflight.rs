@@ -57,8 +57,8 @@ impl HostTask for Preflight {
         let seen = view.seen;
         let mut warnings = Vec::new();
         if let Some(skew) = seen.clock_skew.filter(|skew| skew.abs() > NOTED_SKEW) {
-            let way = if skew > 0.0 { "ahead of" } else { "behind" };
-            warnings.push(format!("its clock is {:.1} s {way} the controller's", skew.abs()));
+            let (off, way) = off(skew);
+            warnings.push(format!("its clock is {off:.1} s {way} the controller's"));
         }
         if seen.data.is_none()
             && let Some(space) = seen.space.get(&view.host.paths.data)
@@ -82,6 +82,11 @@ fn version_change(view: &View<'_>) -> Option<TaskError> {
     let runs = own.look.report.as_ref().ok()?.status.version.parse().ok()?;
     let why = version::unreachable(&runs, &view.overview.inventory.version)?;
     Some(TaskError::Unfit { problems: vec![why.message], hint: why.help, refused: true })
+}
+
+/// How far a clock is off, and to which side.
+fn off(skew: f64) -> (f64, &'static str) {
+    (skew.abs(), if skew > 0.0 { "ahead of" } else { "behind" })
 }
 
 /// What keeps the host from running a member at all, and the next step.
@@ -127,7 +132,8 @@ fn unfit(view: &View<'_>) -> (Vec<String>, Option<String>) {
         space(&host.paths.data, DATA_SPACE, "etcd's data");
     }
     if let Some(skew) = seen.clock_skew.filter(|skew| skew.abs() > MAX_SKEW) {
-        problems.push(format!("its clock is {skew:.0} s off the controller's; certificates would not be valid there"));
+        let (off, way) = off(skew);
+        problems.push(format!("its clock is {off:.0} s {way} the controller's; certificates would not be valid there"));
         hint.get_or_insert("set the clocks by NTP".to_owned());
     }
     let twin = view.overview.seen.iter().find(|(other, there)| **other != host.name && same_machine(seen, there));

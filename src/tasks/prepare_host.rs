@@ -49,6 +49,10 @@ impl HostTask for PrepareHost {
                         changes.push(Change::new(format!("set owner and mode of {}", folder.path)));
                     }
                 }
+                // Whoever can write there decides what etcd runs.
+                Some(state) if state.kind == FileKind::Folder && (!state.owner.starts_with("root:") || state.mode & 0o022 != 0) => {
+                    changes.push(Change::new(format!("keep others from writing in {}", folder.path)));
+                }
                 Some(_) => {}
             }
         }
@@ -56,6 +60,12 @@ impl HostTask for PrepareHost {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        hands.connection.run(Script::new("make the user and the folders", &script(view.host))).await?;
+        Ok(())
+    }
+}
+
+pub(super) fn script(host: &Host) -> String {
         let mut text = format!(
             "if ! id -u {USER} >/dev/null 2>&1; then\n\
              \x20 if command -v useradd >/dev/null 2>&1; then\n\
@@ -64,18 +74,18 @@ impl HostTask for PrepareHost {
              \x20   printf 'u {USER} - \"etcd\" {data}\\n' | systemd-sysusers -\n\
              \x20 fi\n\
              fi\n",
-            data = view.host.paths.data,
+            data = host.paths.data,
         );
-        for Folder { path, owner, mode, exact } in folders(view.host) {
+        for Folder { path, owner, mode, exact } in folders(host) {
             let path = quote(&path);
             // A path made on the way to it must be passable for etcd, whatever the umask.
             text += &format!("[ -d {path} ] || {{ mkdir -p {path}; chmod {mode:o} {path}; chown {owner} {path}; }}\n");
+            if !exact {
+                text += &format!("chown root {path}; chmod go-w {path}\n");
+            }
             if exact {
                 text += &format!("chmod {mode:o} {path}; chown {owner} {path}\n");
             }
         }
-        text += &format!("mkdir -p {}\n", quote(&view.host.paths.bin));
-        hands.connection.run(Script::new("make the user and the folders", &text)).await?;
-        Ok(())
-    }
+        text + &format!("mkdir -p {}\n", quote(&host.paths.bin))
 }

@@ -37,7 +37,7 @@ impl Reach {
         let listening = join_all(hosts.iter().map(|host| listen(fleet, host))).await;
         for outcome in &listening {
             match outcome {
-                Listening::Etcd | Listening::Probe { .. } => {}
+                Listening::Etcd | Listening::Coming | Listening::Probe { .. } => {}
                 Listening::Impossible(why) => reach.failures.push(why.clone()),
                 Listening::Unknown(why) => reach.unknown.push(why.clone()),
             }
@@ -63,6 +63,7 @@ impl Reach {
 
 enum Listening {
     Etcd,
+    Coming,
     Probe { pid: u32 },
     Impossible(String),
     Unknown(String),
@@ -74,8 +75,12 @@ async fn listen(fleet: &Fleet, host: &Host) -> Listening {
         (Ok(seen), Ok(connection)) => (seen, connection),
         _ => return Listening::Unknown(format!("host `{name}` could not be looked at")),
     };
-    if seen.unit.runs() {
+    if seen.unit.ready() {
         return Listening::Etcd;
+    }
+    if seen.unit.runs() || seen.unit.crashed() {
+        // It comes and goes, and would meet ours on the port.
+        return Listening::Coming;
     }
     match start(&connection, host).await {
         Ok(answer) => match answer.trim().split_once(' ') {

@@ -1,6 +1,6 @@
 //! `stage_certificates`: the host's certificates and keys, beside those in force.
 
-use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use super::{Decision, Hands, HostTask, Needs, TaskError, View, Wanted};
 use crate::etcd::config::USER;
 use crate::host::Script;
 use crate::tasks::certificates::same_ca;
@@ -32,22 +32,26 @@ impl HostTask for StageCertificates {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
-        let wanted = view.wanted()?;
-        let config = quote(&view.host.paths.config);
-        // Keys travel on stdin only, and are born unreadable to others.
-        let mut text = format!("cd {config}\nmkdir -p .next\nchmod 755 .next\numask 077\nrm -rf .next/ssl\nmkdir .next/ssl\n");
-        let mut data = Vec::new();
-        for file in &wanted.certificates {
-            let name = format!(".next/ssl/{}", file.name);
-            text += &format!(
-                "head -c {} >{name}\nchmod {:o} {name}\nchown {USER}:{USER} {name}\n",
-                file.content.len(),
-                file.mode
-            );
-            data.extend_from_slice(file.content.as_bytes());
-        }
-        text += &format!("chmod 755 .next/ssl\nchown {USER}:{USER} .next/ssl\nsync .next/ssl/*\n");
-        hands.connection.run(Script::new("stage the certificates", &text).with_bytes(Bytes::from(data))).await?;
+        let (text, data) = script(&view.host.paths.config, view.wanted()?);
+        hands.connection.run(Script::new("stage the certificates", &text).with_bytes(data)).await?;
         Ok(())
     }
+}
+
+/// The script, and what it reads: keys travel on stdin only, and are born unreadable to others.
+pub(super) fn script(config: &str, wanted: &Wanted) -> (String, Bytes) {
+    let config = quote(config);
+    let mut text = format!("cd {config}\nmkdir -p .next\nchmod 755 .next\numask 077\nrm -rf .next/ssl\nmkdir .next/ssl\n");
+    let mut data = Vec::new();
+    for file in &wanted.certificates {
+        let name = format!(".next/ssl/{}", file.name);
+        text += &format!(
+            "head -c {} >{name}\nchmod {:o} {name}\nchown {USER}:{USER} {name}\n",
+            file.content.len(),
+            file.mode
+        );
+        data.extend_from_slice(file.content.as_bytes());
+    }
+    text += "chmod 755 .next/ssl\nsync .next/ssl/*\n";
+    (text, Bytes::from(data))
 }

@@ -30,19 +30,25 @@ impl HostTask for StageConfig {
         let there = |path: &str, text: &str| Wanted::text_at(path, text, view.seen);
         let missing = files(view, wanted)
             .into_iter()
+            .filter(|(name, ..)| *name == UNIT || !wanted.differs_harmlessly(view.seen))
             .filter(|(name, live, text)| !there(live, text) && !there(&format!("{config}/.next/{name}"), text));
         Ok(Decision::changes(missing.map(|(name, ..)| Change::new(format!("stage {name}"))).collect()))
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
-        let wanted = view.wanted()?;
-        let mut text = format!("cd {}\nmkdir -p .next\nchmod 755 .next\n", quote(&view.host.paths.config));
-        let mut data = Vec::new();
-        for (name, _, content) in files(view, wanted) {
-            text += &format!("head -c {} >.next/{name}\nchmod 644 .next/{name}\nsync .next/{name}\n", content.len());
-            data.extend_from_slice(content.as_bytes());
-        }
-        hands.connection.run(Script::new("stage the configuration", &text).with_bytes(Bytes::from(data))).await?;
+        let (text, data) = script(view, view.wanted()?);
+        hands.connection.run(Script::new("stage the configuration", &text).with_bytes(data)).await?;
         Ok(())
     }
+}
+
+/// The script, and what it reads.
+pub(super) fn script(view: &View<'_>, wanted: &Wanted) -> (String, Bytes) {
+    let mut text = format!("cd {}\nmkdir -p .next\nchmod 755 .next\n", quote(&view.host.paths.config));
+    let mut data = Vec::new();
+    for (name, _, content) in files(view, wanted) {
+        text += &format!("head -c {} >.next/{name}\nchmod 644 .next/{name}\nsync .next/{name}\n", content.len());
+        data.extend_from_slice(content.as_bytes());
+    }
+    (text, Bytes::from(data))
 }

@@ -59,7 +59,7 @@ impl HostTask for StageRelease {
     }
 }
 
-fn script(releases: &str, archive: &Archive) -> String {
+pub(super) fn script(releases: &str, archive: &Archive) -> String {
     let names: Vec<String> = archive.binaries.iter().map(|binary| quote(&binary.name)).collect();
     format!(
         r#"releases={releases} version={version} sha256={sha256} top={top}

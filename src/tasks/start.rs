@@ -6,7 +6,7 @@
 
 use super::{Change, Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::UNIT;
-use crate::host::start_and_wait;
+use crate::host::{UnitState, start_and_wait};
 use crate::tasks::crash::crashed;
 use serde::Deserialize;
 use std::time::Duration;
@@ -45,23 +45,28 @@ impl HostTask for Start {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
-        let unit = &view.seen.unit;
-        let mut text = String::new();
-        if unit.enabled != "enabled" {
-            text += &format!("systemctl enable --quiet {UNIT}\n");
-        } else if unit.needs_reload {
-            text += "systemctl daemon-reload\n";
-        }
-        if !unit.ready() {
-            if unit.runs() || unit.crashed() {
-                // Its process and its failure would be seen for a moment yet, and taken for those of the new start.
-                text += &format!("systemctl stop {UNIT}\n");
-            }
-            text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl start --no-block {UNIT}\n");
-        }
+        let text = script(&view.seen.unit);
         hands.progress("waiting for its peer port");
         let listens = start_and_wait(hands.connection, &text, UNIT, view.host.peer_port, LISTEN_LIMIT).await?;
         hands.look_now.set(!listens);
         Ok(())
     }
+}
+
+/// What starts the unit, from whatever state it is in, without waiting.
+pub(super) fn script(unit: &UnitState) -> String {
+    let mut text = String::new();
+    if unit.enabled != "enabled" {
+        text += &format!("systemctl enable --quiet {UNIT}\n");
+    } else if unit.needs_reload {
+        text += "systemctl daemon-reload\n";
+    }
+    if !unit.ready() {
+        if unit.runs() || unit.crashed() {
+            // Its process and its failure would be seen for a moment yet, and taken for those of the new start.
+            text += &format!("systemctl stop {UNIT}\n");
+        }
+        text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl start --no-block {UNIT}\n");
+    }
+    text
 }

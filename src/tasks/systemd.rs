@@ -27,6 +27,17 @@ enum State {
     Restarted,
 }
 
+impl State {
+    /// What `systemctl` calls bringing a unit into it.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Started => "start",
+            Self::Stopped => "stop",
+            Self::Restarted => "restart",
+        }
+    }
+}
+
 impl HostTask for Systemd {
     fn needs(&self, view: &View<'_>) -> Needs {
         let unit = quote(&self.unit.expand(view));
@@ -45,14 +56,14 @@ impl HostTask for Systemd {
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         let unit = self.unit.expand(view);
-        let verb = match self.state {
-            State::Started => "start",
-            State::Stopped => "stop",
-            State::Restarted => "restart",
+        let enable = match self.enabled {
+            Some(true) => " and enable",
+            Some(false) => " and disable",
+            None => "",
         };
         Ok(match view.probe {
             Some(0) => Decision::Nothing,
-            _ => Decision::change(format!("{verb} {unit}")),
+            _ => Decision::change(format!("{}{enable} {unit}", self.state.verb())),
         })
     }
 
@@ -67,11 +78,7 @@ impl HostTask for Systemd {
             Some(false) => format!("systemctl disable --quiet {unit}\n"),
             None => String::new(),
         };
-        let verb = match self.state {
-            State::Started => "start",
-            State::Stopped => "stop",
-            State::Restarted => "restart",
-        };
+        let verb = self.state.verb();
         let what = format!("`systemctl {verb} {unit}`");
         hands.connection.run(Script::new(&what, &format!("{enable}systemctl {verb} {unit}\n"))).await?;
         Ok(())

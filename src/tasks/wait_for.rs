@@ -9,14 +9,32 @@ use serde::Deserialize;
 
 /// Wait for a port or a path.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct WaitFor {
     /// A TCP port of the host on which something has to listen.
-    #[serde(default)]
     port: Option<u16>,
     /// A path on the host that has to be there.
+    path: Option<Template>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    port: Option<u16>,
     #[serde(default)]
     path: Option<Template>,
+}
+
+impl TryFrom<Written> for WaitFor {
+    type Error = &'static str;
+
+    fn try_from(Written { port, path }: Written) -> Result<Self, Self::Error> {
+        if port.is_none() && path.is_none() {
+            return Err("there is nothing to wait for; give `port`, `path` or both");
+        }
+        Ok(Self { port, path })
+    }
 }
 
 impl HostTask for WaitFor {
@@ -28,8 +46,7 @@ impl HostTask for WaitFor {
         if let Some(path) = &self.path {
             tests.push(format!("[ -e {} ]", quote(&path.expand(view))));
         }
-        let probe = if tests.is_empty() { "true".to_owned() } else { tests.join(" && ") };
-        Needs { probe: Some(probe), ..Needs::default() }
+        Needs { probe: Some(tests.join(" && ")), ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {

@@ -1,0 +1,198 @@
+//! Starting, restarting and waiting.
+
+use super::scene::{Scene, crash, run, starting, stop};
+use super::{Case, case, changes, fails, not_yet, nothing, refusal, said, task};
+use crate::error::ExitStatus;
+use crate::etcd::gate::MAX_LAG;
+use crate::etcd::testing::State::*;
+use crate::tasks::{Decision, SeenIn, TaskKind};
+
+/// A host with everything in force, whose process is of another generation.
+fn outdated() -> Scene {
+    Scene::deployed().seen(|seen| run(seen, Some("older")))
+}
+
+const OUTDATED: &str = "restart etcd: it runs with an older configuration, binary, unit or CA";
+const CRASHED: &str = "etcd does not stay up: activating (auto-restart), last result exit-code with status 1, \
+    restarted 3 times by systemd; it said: discovery failed: listen tcp 10.19.0.55:2380: bind: address already in use";
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case(
+            "start",
+            "a fresh host",
+            Scene::fresh(),
+            changes(["enable etcd.service, so that a reboot starts it", "start etcd"]),
+        ),
+        case("start", "it serves", Scene::deployed(), nothing()),
+        case("start", "it serves with an older configuration", outdated(), nothing()),
+        case("start", "it was stopped", Scene::deployed().seen(stop), changes(["start etcd"])),
+        case("start", "it crashed", Scene::deployed().seen(crash), changes(["start etcd"])),
+        case(
+            "start",
+            "someone disabled it",
+            Scene::deployed().seen(|seen| seen.unit.enabled = "disabled".into()),
+            changes(["enable etcd.service, so that a reboot starts it"]),
+        ),
+        case(
+            "start",
+            "it is starting with what it should have",
+            {
+                let scene = Scene::deployed();
+                let generation = scene.wanted().generation.clone();
+                scene.seen(|seen| starting(seen, Some(&generation)))
+            },
+            nothing(),
+        ),
+        case(
+            "start",
+            "it is starting with an older configuration",
+            Scene::deployed().seen(|seen| starting(seen, Some("older"))),
+            changes(["restart etcd, which is still starting with an older configuration"]),
+        ),
+        case("restart", "it runs with what it should have", Scene::deployed(), nothing()),
+        case("restart", "it does not run", Scene::deployed().seen(stop), nothing()),
+        case("restart", "it runs with an older configuration", outdated(), changes([OUTDATED])),
+        case(
+            "restart",
+            "it was started by hand",
+            Scene::deployed().seen(|seen| run(seen, None)),
+            changes(["restart etcd: its process was not started by our unit"]),
+        ),
+        case(r#"{"restart": {"always": true}}"#, "always", Scene::deployed(), changes(["restart etcd"])),
+        case(r#"{"restart": {"always": true}}"#, "always, and outdated", outdated(), changes([OUTDATED])),
+        case("hand_over_leadership", "it follows", outdated(), nothing()),
+        case(
+            "hand_over_leadership",
+            "it leads, and no restart is due",
+            Scene::deployed().members(&[Leads, Follows, Follows]),
+            nothing(),
+        ),
+        case(
+            "hand_over_leadership",
+            "it leads, and a restart is due",
+            outdated().members(&[Leads, Follows, Follows]),
+            changes(["move leadership to `node02`"]),
+        ),
+        case(
+            "hand_over_leadership",
+            "the next one is behind",
+            outdated().members(&[Leads, Behind(1), Follows]),
+            changes(["move leadership to `node03`"]),
+        ),
+        case(
+            "hand_over_leadership",
+            "the next one is ill",
+            outdated().members(&[Leads, Alarm("NOSPACE"), Follows]),
+            changes(["move leadership to `node03`"]),
+        ),
+        case(
+            "hand_over_leadership",
+            "there is none to take over",
+            outdated().members(&[Leads, Learner, Down]),
+            nothing(),
+        ),
+        case("hand_over_leadership", "it is alone", outdated().members(&[Leads]), nothing()),
+        case(
+            r#"{"hand_over_leadership": {"always": true}}"#,
+            "always",
+            Scene::deployed().members(&[Leads, Follows, Follows]),
+            changes(["move leadership to `node02`"]),
+        ),
+        case("wait_healthy", "it is healthy", Scene::deployed(), nothing()),
+        case("wait_healthy", "it does not run", Scene::deployed().seen(stop), not_yet("etcd does not run")),
+        case("wait_healthy", "it crashes", Scene::deployed().seen(crash), fails(CRASHED)),
+        case(
+            "wait_healthy",
+            "it has no leader",
+            Scene::deployed().members(&[NoLeader, Down, Down]),
+            not_yet("no leader (active (running))"),
+        ),
+        case(
+            "wait_healthy",
+            "it is a learner",
+            Scene::deployed().members(&[Learner, Leads, Follows]),
+            not_yet("learner, which has no vote yet (active (running))"),
+        ),
+        case(
+            "wait_healthy",
+            "it does not answer yet",
+            Scene::deployed().seen(|seen| starting(seen, None)).members(&[Down, Leads, Follows]),
+            not_yet("tcp: `10.19.0.55:2379` refused the connection (activating (start))"),
+        ),
+        case(
+            "wait_healthy",
+            "it catches up",
+            Scene::deployed().members(&[Behind(MAX_LAG + 1), Leads, Follows]),
+            not_yet("catching up: 1001 raft entries behind"),
+        ),
+        case(
+            "wait_healthy",
+            "it has nearly caught up",
+            Scene::deployed().members(&[Behind(MAX_LAG), Leads, Follows]),
+            nothing(),
+        ),
+        case(
+            "wait_healthy",
+            "systemd has not heard of it yet",
+            Scene::deployed().seen(|seen| starting(seen, None)),
+            not_yet("etcd serves, systemd still says activating (start)"),
+        ),
+        case("wait_healthy", "others are ill", Scene::deployed().members(&[Follows, Leads, Down]), nothing()),
+    ]
+}
+
+/// What [`super::TaskKind`] says after an apply, in this scene.
+fn verified(written: &str, scene: &Scene) -> super::Want {
+    let overview = scene.overview();
+    match task(written) {
+        TaskKind::Host(task) => said(task.verify(&scene.view(&overview))),
+        TaskKind::Controller(task) => said(task.verify(&overview)),
+    }
+}
+
+#[test]
+fn what_was_started_has_to_stay_up() {
+    for written in ["start", "restart"] {
+        assert_eq!(verified(written, &Scene::deployed().seen(crash)), fails(CRASHED), "{written}");
+        assert_eq!(verified(written, &Scene::deployed()), nothing(), "{written}");
+    }
+    assert_eq!(verified("restart", &outdated()), changes([OUTDATED]));
+    // It was restarted once, and that is it.
+    assert_eq!(verified(r#"{"restart": {"always": true}}"#, &Scene::deployed()), nothing());
+}
+
+#[test]
+fn a_crash_says_where_the_whole_story_is() {
+    let case = case("wait_healthy", "it crashes", Scene::deployed().seen(crash), nothing());
+    let (exit, hint) = refusal(&case, &case.scene.overview());
+    assert_eq!(exit, ExitStatus::Failed);
+    assert_eq!(hint.as_deref(), Some("`journalctl -u etcd.service -n 50` on that host has the whole story"));
+}
+
+#[test]
+fn a_wait_looks_where_its_end_can_be_seen() {
+    for (scene, want) in [
+        (Scene::deployed().seen(stop), SeenIn::Host),
+        (Scene::deployed().seen(|seen| starting(seen, None)), SeenIn::Host),
+        (Scene::deployed().members(&[NoLeader, Down, Down]), SeenIn::Cluster),
+        (Scene::deployed().members(&[Behind(5000), Leads, Follows]), SeenIn::Cluster),
+    ] {
+        let TaskKind::Host(task) = task("wait_healthy") else { panic!() };
+        let overview = scene.overview();
+        let Ok(Decision::NotYet { seen_in, exit, .. }) = task.check(&scene.view(&overview)) else { panic!() };
+        assert_eq!((seen_in, exit), (want, ExitStatus::Unhealthy));
+    }
+}
+
+/// The members are asked only where that can help: a member that is down would keep the call waiting.
+#[test]
+fn members_are_asked_only_if_etcd_runs() {
+    for written in ["wait_healthy", "hand_over_leadership"] {
+        let TaskKind::Host(task) = task(written) else { panic!() };
+        for (scene, want) in [(Scene::deployed(), true), (Scene::deployed().seen(stop), false)] {
+            let overview = scene.overview();
+            assert_eq!(task.needs(&scene.view(&overview)).cluster, want, "{written}");
+        }
+    }
+}

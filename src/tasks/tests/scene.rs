@@ -1,0 +1,314 @@
+//! What a task is shown, put together by hand.
+
+use crate::etcd::bootstrap::BootstrapError;
+use crate::etcd::config::Membership;
+use crate::etcd::health::ClusterHealth;
+use crate::etcd::testing::{State, cluster, inventory};
+use crate::host::{DataDir, FileKind, FileState, Observation, Process, Release, Space, UnitState};
+use crate::inventory::{Host, Inventory, Paths};
+use crate::pki::{KeyAlgorithm, Member, Pki, Settings, Subject};
+use crate::release::{Arch, Archive, Binary};
+use crate::tasks::fleet::places;
+use crate::tasks::{Mode, Overview, Reach, View, Wanted};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+const INVENTORY: &str = "
+cluster: prod
+etcd:
+  version: 3.5.16
+hosts:
+  - { name: node01, address: 10.19.0.55 }
+  - { name: node02, address: 10.19.0.56 }
+  - { name: node03, address: 10.19.0.57 }
+";
+
+/// All that the tasks on `node01` are shown.
+pub(super) struct Scene {
+    pub inventory: Inventory,
+    pub seen: BTreeMap<String, Arc<Observation>>,
+    pub wanted: Option<Wanted>,
+    pub mode: Mode,
+    pub probe: Option<i64>,
+    pub membership: Option<Result<Membership, Vec<BootstrapError>>>,
+    pub cluster: Option<Arc<ClusterHealth>>,
+    pub reach: Option<Arc<Reach>>,
+    pub issue: Vec<String>,
+    pub pki_warnings: Vec<String>,
+    pub missing_releases: Vec<Arch>,
+}
+
+impl Scene {
+    /// Three hosts that nobody has touched.
+    pub fn fresh() -> Self {
+        let inventory = inventory(INVENTORY);
+        let seen = (1..).zip(&inventory.hosts).map(|(n, host)| (host.name.clone(), Arc::new(untouched(host, n))));
+        Self {
+            seen: seen.collect(),
+            wanted: Some(wanted(&inventory, "3.5.16", false)),
+            membership: Some(Ok(membership(&inventory, false))),
+            inventory,
+            mode: Mode::Parallel,
+            probe: None,
+            cluster: None,
+            reach: None,
+            issue: Vec::new(),
+            pki_warnings: Vec::new(),
+            missing_releases: Vec::new(),
+        }
+    }
+
+    /// Three hosts that are as they should be, and a healthy cluster that `node02` leads.
+    pub fn deployed() -> Self {
+        let mut scene = Self::fresh();
+        let wanted = wanted(&scene.inventory, "3.5.16", true);
+        for (host, seen) in scene.inventory.hosts.iter().zip(scene.seen.values_mut()) {
+            put_in_force(Arc::make_mut(seen), host, &wanted, "ssl");
+        }
+        scene.membership = Some(Ok(membership(&scene.inventory, true)));
+        scene.wanted = Some(wanted);
+        scene.members(&[State::Follows, State::Leads, State::Follows])
+    }
+
+    /// The same with another look of `node01`.
+    pub fn seen(mut self, change: impl FnOnce(&mut Observation)) -> Self {
+        if let Some(seen) = self.seen.get_mut("node01") {
+            change(Arc::make_mut(seen));
+        }
+        self
+    }
+
+    /// The same with members in these states.
+    pub fn members(mut self, states: &[State]) -> Self {
+        self.cluster = Some(Arc::new(cluster(states)));
+        self
+    }
+
+    /// The same in a rolling play.
+    pub fn rolling(self) -> Self {
+        Self { mode: Mode::Rolling, ..self }
+    }
+
+    /// The same, with a heartbeat that the running members do not have.
+    pub fn wanting_another_setting(mut self) -> Self {
+        for host in &mut self.inventory.hosts {
+            host.settings.insert("heartbeat-interval".into(), "150".into());
+        }
+        self.wanted = Some(wanted(&self.inventory, "3.5.16", true));
+        self
+    }
+
+    /// The same with `install`, `config`, `data` and `bin` of `node01` elsewhere.
+    pub fn below(mut self, [install, config, data, bin]: [String; 4]) -> Self {
+        self.inventory.hosts[0].paths = Paths { install, config, data, bin };
+        let deployed = self.seen["node01"].account;
+        let wanted = wanted(&self.inventory, "3.5.16", deployed);
+        if deployed {
+            let host = self.inventory.hosts[0].clone();
+            self = self.seen(|seen| {
+                seen.files.clear();
+                put_in_force(seen, &host, &wanted, "ssl");
+            });
+        }
+        self.wanted = Some(wanted);
+        self
+    }
+
+    /// Wants certificates of another PKI.
+    pub fn renew(&mut self) {
+        let membership = membership(&self.inventory, false);
+        self.wanted = Wanted::of(&self.inventory.hosts[0], &membership, &other_pki(), archive("3.5.16"));
+    }
+
+    pub fn overview(&self) -> Overview<'_> {
+        Overview {
+            inventory: &self.inventory,
+            seen: self.seen.clone(),
+            membership: self.membership.clone(),
+            cluster: self.cluster.clone(),
+            reach: self.reach.clone(),
+            issue: self.issue.clone(),
+            pki_warnings: self.pki_warnings.clone(),
+            missing_releases: self.missing_releases.clone(),
+            ca: String::new(),
+            hashes: BTreeMap::new(),
+        }
+    }
+
+    pub fn view<'a>(&'a self, overview: &'a Overview<'a>) -> View<'a> {
+        let (mode, probe) = (self.mode, self.probe);
+        let host = &self.inventory.hosts[0];
+        View { overview, host, seen: &self.seen[&host.name], wanted: self.wanted.as_ref(), mode, probe }
+    }
+
+    pub fn wanted(&self) -> &Wanted {
+        self.wanted.as_ref().unwrap()
+    }
+}
+
+fn membership(inventory: &Inventory, established: bool) -> Membership {
+    let membership = Membership::bootstrap(inventory, "prod-0123456789abcdef".into());
+    Membership { established: established.then(|| membership.cluster_id()), ..membership }
+}
+
+/// One PKI for all scenes, never written anywhere.
+pub(super) fn pki() -> &'static Pki {
+    static PKI: OnceLock<Pki> = OnceLock::new();
+    PKI.get_or_init(other_pki)
+}
+
+/// A PKI with a CA of its own.
+pub(super) fn other_pki() -> Pki {
+    let settings = Settings {
+        dir: "/nonexistent/prod.pki".into(),
+        ca_cert: None,
+        ca_key: None,
+        key: KeyAlgorithm::EcdsaP256,
+        subject: Subject::default(),
+        ca_lifetime: Duration::from_secs(87_600 * 3600),
+        leaf_lifetime: Duration::from_secs(87_600 * 3600),
+        renew_before: Duration::from_secs(30 * 86_400),
+    };
+    let members: Vec<Member> =
+        (1..=3).map(|n| Member { name: format!("node0{n}"), names: vec![format!("10.19.0.{}", 54 + n)] }).collect();
+    Pki::load_or_issue(&settings, "prod", &members, time::OffsetDateTime::now_utc()).unwrap()
+}
+
+fn wanted(inventory: &Inventory, version: &str, established: bool) -> Wanted {
+    let host = &inventory.hosts[0];
+    Wanted::of(host, &membership(inventory, established), pki(), archive(version)).unwrap()
+}
+
+pub(super) fn archive(version: &str) -> Archive {
+    Archive {
+        version: version.parse().unwrap(),
+        arch: Arch::Amd64,
+        path: format!("/cache/etcd-v{version}-linux-amd64.tar.gz").into(),
+        sha256: if version == "3.5.16" { "5" } else { "6" }.repeat(64),
+        size: 21 << 20,
+        binaries: ["etcd", "etcdctl", "etcdutl"]
+            .map(|name| Binary { name: name.into(), sha256: "b".repeat(64), size: 20 << 20 })
+            .to_vec(),
+    }
+}
+
+fn untouched(host: &Host, number: u32) -> Observation {
+    let Host { paths, .. } = host;
+    let space = Space { free: 60 << 30, mount: "/".into(), free_inodes: Some(16_000_000) };
+    Observation {
+        kernel: "Linux".into(),
+        machine: "x86_64".into(),
+        machine_id: format!("machine{number}"),
+        boot_id: format!("boot{number}"),
+        clock: Some(1.8e9),
+        clock_skew: Some(0.01),
+        uid: Some(0),
+        booted_by_systemd: true,
+        systemd: Some(252),
+        unit: UnitState {
+            load: "not-found".into(),
+            active: "inactive".into(),
+            sub: "dead".into(),
+            result: "success".into(),
+            ..UnitState::default()
+        },
+        space: [&paths.install, &paths.config, &paths.data, &paths.bin]
+            .map(|path| (path.clone(), space.clone()))
+            .into(),
+        ..Observation::default()
+    }
+}
+
+pub(super) fn file(content: &str, mode: u32, owner: &str) -> FileState {
+    let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(content));
+    FileState { kind: FileKind::File { sha256 }, mode, owner: owner.into() }
+}
+
+pub(super) fn folder(mode: u32, owner: &str) -> FileState {
+    FileState { kind: FileKind::Folder, mode, owner: owner.into() }
+}
+
+pub(super) fn link(target: &str) -> FileState {
+    FileState { kind: FileKind::Link { target: target.into() }, mode: 0o777, owner: "root:root".into() }
+}
+
+/// The certificates of `wanted`, in a folder of the configuration.
+pub(super) fn put_certificates(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &str) {
+    for one in &wanted.certificates {
+        let path = format!("{}/{within}/{}", host.paths.config, one.name);
+        seen.files.insert(path, file(&one.content, one.mode, "etcd:etcd"));
+    }
+}
+
+/// Everything that `wanted` says, in force and running.
+fn put_in_force(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &str) {
+    let (paths, places) = (&host.paths, places(host));
+    seen.account = true;
+    for path in [&paths.install, &format!("{}/releases", paths.install), &paths.config] {
+        seen.files.insert(path.clone(), folder(0o755, "root:root"));
+    }
+    seen.files.insert(paths.data.clone(), folder(0o700, "etcd:etcd"));
+    put_certificates(seen, host, wanted, within);
+    for name in &wanted.binaries {
+        let target = format!("{}/{name}", wanted.release_folder(host));
+        seen.files.insert(format!("{}/{name}", paths.bin), link(&target));
+    }
+    seen.files.insert(places.environment_file(), file(&wanted.environment, 0o644, "root:root"));
+    seen.files.insert(places.unit_file(), file(&wanted.unit, 0o644, "root:root"));
+    seen.environment = Some(wanted.environment.clone());
+    seen.unit_text = Some(wanted.unit.clone());
+    let release = Release { archive_sha256: wanted.archive.sha256.clone(), whole: true };
+    seen.releases.insert(wanted.archive.version.to_string(), release);
+    seen.data = Some(DataDir { wal: Vec::new() });
+    seen.listening = [host.client_port, host.peer_port].into();
+    run(seen, Some(&wanted.generation));
+}
+
+/// A process of the unit, with this generation.
+pub(super) fn run(seen: &mut Observation, generation: Option<&str>) {
+    seen.unit = UnitState {
+        load: "loaded".into(),
+        active: "active".into(),
+        sub: "running".into(),
+        result: "success".into(),
+        main_pid: 292,
+        enabled: "enabled".into(),
+        fragment: "/etc/systemd/system/etcd.service".into(),
+        ..UnitState::default()
+    };
+    let environment = seen.environment.clone().unwrap_or_default();
+    let variables = environment.lines().filter(|line| line.starts_with("ETCD_")).map(str::to_owned).collect();
+    seen.process = Some(Process { generation: generation.map(str::to_owned), variables });
+}
+
+/// The unit stays enabled, but nothing runs.
+pub(super) fn stop(seen: &mut Observation) {
+    run(seen, None);
+    seen.unit.main_pid = 0;
+    seen.unit.active = "inactive".into();
+    seen.unit.sub = "dead".into();
+    seen.process = None;
+    seen.listening.clear();
+}
+
+/// The process runs, but systemd has not heard that it is ready.
+pub(super) fn starting(seen: &mut Observation, generation: Option<&str>) {
+    run(seen, generation);
+    seen.unit.active = "activating".into();
+    seen.unit.sub = "start".into();
+}
+
+/// The process ended with an error, and systemd will try again.
+pub(super) fn crash(seen: &mut Observation) {
+    stop(seen);
+    seen.unit.active = "activating".into();
+    seen.unit.sub = "auto-restart".into();
+    seen.unit.result = "exit-code".into();
+    seen.unit.exit_status = 1;
+    seen.unit.restarts = 3;
+    seen.journal =
+        "{\"level\":\"fatal\",\"msg\":\"discovery failed\",\"error\":\"listen tcp 10.19.0.55:2380: bind: address already in use\"}\n"
+            .into();
+}
