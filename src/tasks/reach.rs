@@ -47,7 +47,9 @@ impl Reach {
         let attempts = pairs.filter(|(from, index, to)| from.name != to.name && open(*index));
         let patience = |index: usize| match listening[index] {
             Listening::Etcd => RESTART,
-            Listening::Probe { .. } | Listening::Impossible(_) | Listening::Unknown(_) => Duration::ZERO,
+            Listening::Coming | Listening::Probe { .. } | Listening::Impossible(_) | Listening::Unknown(_) => {
+                Duration::ZERO
+            }
         };
         for outcome in join_all(attempts.map(|(from, index, to)| connect(fleet, from, to, patience(index)))).await {
             match outcome {
