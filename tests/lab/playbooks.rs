@@ -31,12 +31,12 @@ pub fn a_playbook_of_the_user_s_own_changes_once() {
                 [Install]\nWantedBy=multi-user.target\n";
     site.write_file("hello.service", unit);
     let plan = site.run("run own.yaml --dry-run").exits(0).says(&["nothing was touched"]);
-    assert!(plan.stdout.contains("node02") && plan.stdout.contains("start hello.service"), "{plan:?}");
+    assert!(plan.stdout.contains("node02") && plan.stdout.contains("start and enable hello.service"), "{plan:?}");
     assert_eq!(site.lab.read("node01", "ls /srv"), "");
 
     site.run("run own.yaml").exits(0).says(&[
         "node01 command: changed: run `install -d -m 750 /srv/node01`",
-        "node02 systemd: changed: start hello.service",
+        "node02 systemd: changed: start and enable hello.service",
         "play: One after the other (2 hosts, sequence)",
     ]);
     for (host, address) in [("node01", site.lab.address(1)), ("node02", site.lab.address(2))] {
