@@ -29,7 +29,7 @@ lint: ## formatting, clippy, shellcheck
 	@tests/lab/install-needs build lint
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	shellcheck -x .ci/run tests/lab/{baseline,debian.sh,demo,install-needs,lab,releases,rootfs}
+	shellcheck -x .ci/run tests/lab/{baseline,debian.sh,demo,install-needs,lab,bench,releases,rootfs}
 
 clean: ## what was built here, and the lab's base images and release archives
 	tests/lab/lab clean

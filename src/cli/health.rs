@@ -27,12 +27,18 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
-        let inventory = Arc::new(self.target.load()?);
+        let limit = Duration::from_secs(self.timeout);
+        let mut inventory = self.target.load()?;
+        for host in &mut inventory.hosts {
+            // A dead host shall not make the question about the others longer than was asked for.
+            host.ssh.connect_timeout = host.ssh.connect_timeout.min(limit);
+        }
+        let inventory = Arc::new(inventory);
         let options = FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(std::env::temp_dir),
             direct: self.direct,
-            call_limit: Duration::from_secs(self.timeout),
-            health_timeout: Duration::from_secs(self.timeout),
+            call_limit: limit,
+            health_timeout: limit,
         };
         let fleet = Fleet::new(inventory, Reporter::new(Vec::new()), options);
         let ended = interrupt::run(None, |_| async {

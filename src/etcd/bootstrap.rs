@@ -5,6 +5,7 @@
 //! that it is new), so everything that does not fit together is refused.
 
 use super::config::{CLUSTER_ID, Membership, value_of};
+use super::health::quorum;
 use super::identity::{ClusterId, MemberId, WalHead};
 use crate::error::{ExitStatus, Explain};
 
@@ -13,10 +14,14 @@ use crate::error::{ExitStatus, Explain};
 pub struct Found {
     /// The host's name.
     pub host: String,
-    /// Where its data dir is, for messages.
+    /// Where its data dir is.
     pub data_dir: String,
+    /// The URL by which clients are to reach it.
+    pub client_url: String,
     /// Whether anything is in the data dir.
     pub data: bool,
+    /// Whether its etcd runs.
+    pub runs: bool,
     /// What its newest WAL says.
     pub wal: Option<WalHead>,
     /// The environment file that is in force, if it is ours.
@@ -82,6 +87,30 @@ pub enum BootstrapError {
         /// The members that it was begun with.
         began: String,
     },
+    /// The cluster stands, and the inventory has other members than it.
+    #[error("cluster {cluster} has other members than the inventory: {}", difference(.added, .removed))]
+    Members {
+        /// The host whose record of the members was read.
+        host: String,
+        /// The cluster.
+        cluster: ClusterId,
+        /// What only the inventory has, `name=URL` each.
+        added: Vec<String>,
+        /// What only the cluster has, `name=URL` each.
+        removed: Vec<String>,
+    },
+    /// The member was set up with something else that cannot be changed under it.
+    #[error("host `{host}`: its member was set up with {what} `{was}`, the inventory says `{now}`")]
+    Moved {
+        /// The host.
+        host: String,
+        /// What it is about: `data dir`.
+        what: &'static str,
+        /// What its environment file says.
+        was: String,
+        /// What the inventory says.
+        now: String,
+    },
     /// The cluster lives, but this host has no data.
     #[error(
         "host `{host}`: data dir `{data_dir}` is empty, but cluster {cluster} exists (`{other_host}` holds a member of it)"
@@ -98,9 +127,39 @@ pub enum BootstrapError {
     },
 }
 
+impl BootstrapError {
+    /// Whether it is about the host `name`.
+    #[must_use]
+    pub fn concerns(&self, name: &str) -> bool {
+        match self {
+            Self::NotEtcd { host, .. }
+            | Self::Foreign { host, .. }
+            | Self::Different { host, .. }
+            | Self::Abandoned { host, .. }
+            | Self::Members { host, .. }
+            | Self::Moved { host, .. }
+            | Self::Lost { host, .. } => host == name,
+            Self::SameMember { host, other_host, .. } => host == name || other_host == name,
+        }
+    }
+}
+
+fn difference(added: &[String], removed: &[String]) -> String {
+    let side = |sign: char, peers: &[String]| peers.iter().map(|peer| format!("{sign}{peer}")).collect::<Vec<_>>();
+    [side('+', added), side('-', removed)].concat().join(" ")
+}
+
 impl Explain for BootstrapError {
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Members { .. } => {
+                "members are not added, removed, renamed or moved by a deploy: put the inventory back to \
+                 the members that the cluster has (`+` is only in the inventory, `-` only in the cluster)"
+                    .to_owned()
+            }
+            Self::Moved { what, was, .. } => {
+                format!("put the inventory's {what} back to `{was}`: a deploy does not move a member")
+            }
             Self::NotEtcd { host, data_dir } => format!(
                 "etcd-ha never deletes data: look at `{data_dir}` on `{host}`, move it aside or set another `paths.data`"
             ),
@@ -129,7 +188,10 @@ impl Explain for BootstrapError {
 ///
 /// `fresh` is the inventory's membership with a new random token; it is taken only where no host
 /// holds any data. A bootstrap that broke off before its first quorum is taken up again with the
-/// token that its members already have.
+/// token that its members already have, and so is one that broke off after it, as long as nobody wrote
+/// down that the cluster exists: a host without data was not started yet then. Should it have lost
+/// its data in that moment, etcd finds out: at its start it asks the members that run whether it was
+/// bootstrapped before, and ends if it was. So a quorum of them has to run.
 ///
 /// # Errors
 /// Every host whose data does not fit; all of them at once.
@@ -140,6 +202,8 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     }
     let members: Vec<(&Found, WalHead)> = found.iter().filter_map(|host| Some((host, host.wal?))).collect();
     let Some(&(first, head)) = members.first() else {
+        // Data dirs that are empty because the inventory points elsewhere are no fresh hosts.
+        problems.extend(found.iter().flat_map(moved));
         return if problems.is_empty() { Ok(fresh) } else { Err(problems) };
     };
     for (index, (host, wal)) in members.iter().enumerate() {
@@ -172,8 +236,25 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     }
     let stood =
         members.iter().any(|(_, wal)| wal.had_leader) || own.iter().flatten().any(|own| own.established.is_some());
+    let known = own.iter().flatten().next().map(|own| own.peers.as_slice()).unwrap_or_default();
+    if stood && known != fresh.peers {
+        let only = |these: &[(String, String)], those: &[(String, String)]| {
+            these.iter().filter(|peer| !those.contains(peer)).map(|(name, url)| format!("{name}={url}")).collect()
+        };
+        let (added, removed): (Vec<_>, Vec<_>) = (only(&fresh.peers, known), only(known, &fresh.peers));
+        // Another order of the same members is nothing.
+        if !known.is_empty() && added.len() + removed.len() > 0 {
+            problems.push(BootstrapError::Members { host: first.host.clone(), cluster: head.cluster, added, removed });
+        }
+    }
+    // A host that was never a member is among those that were added.
+    let was_member = |host: &&Found| known.iter().any(|(name, _)| *name == host.host);
+    let without: Vec<_> = found.iter().filter(|host| !host.data).filter(was_member).collect();
+    let recorded_anywhere = found.iter().filter_map(|host| recorded(host, &fresh)).any(|own| own.established.is_some());
+    let running = members.iter().filter(|(host, _)| host.runs).count();
+    let broke_off = !recorded_anywhere && running >= quorum(found.len());
     if stood {
-        for host in found.iter().filter(|host| !host.data) {
+        for host in without.iter().filter(|_| !broke_off) {
             problems.push(BootstrapError::Lost {
                 host: host.host.clone(),
                 data_dir: host.data_dir.clone(),
@@ -195,7 +276,32 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     let Some(token) = own.iter().flatten().map(|own| own.token.clone()).next().filter(|_| problems.is_empty()) else {
         return Err(problems);
     };
-    Ok(Membership { token, peers: fresh.peers, established: stood.then_some(head.cluster) })
+    let established = (stood && without.is_empty()).then_some(head.cluster);
+    Ok(Membership { token, peers: fresh.peers, established })
+}
+
+/// What a member on `found` was set up with that the inventory has changed since.
+fn moved(found: &Found) -> Vec<BootstrapError> {
+    let Some(environment) = found.environment.as_deref() else { return Vec::new() };
+    // A file of a bootstrap that never put data there binds nobody.
+    if value_of(environment, CLUSTER_ID).is_none() && !found.data {
+        return Vec::new();
+    }
+    let pairs = [
+        ("name", "ETCD_NAME", &found.host),
+        ("data dir", "ETCD_DATA_DIR", &found.data_dir),
+        ("client URL", "ETCD_ADVERTISE_CLIENT_URLS", &found.client_url),
+    ];
+    let differs = pairs.into_iter().filter_map(|(what, variable, now)| {
+        let was = value_of(environment, variable)?;
+        (was != now).then(|| BootstrapError::Moved {
+            host: found.host.clone(),
+            what,
+            was: was.to_owned(),
+            now: now.clone(),
+        })
+    });
+    differs.collect()
 }
 
 /// The membership that a host's own environment file records.
@@ -230,7 +336,16 @@ mod tests {
         if established {
             environment += &format!("{CLUSTER_ID}={}\n", own.cluster_id());
         }
-        Found { host, data_dir: "/var/lib/etcd".into(), data: true, wal: Some(wal), environment: Some(environment) }
+        let client_url = "https://10.19.0.55:2379".into();
+        Found {
+            host,
+            data_dir: "/var/lib/etcd".into(),
+            client_url,
+            data: true,
+            runs: true,
+            wal: Some(wal),
+            environment: Some(environment),
+        }
     }
 
     fn empty(n: usize) -> Found {
@@ -256,6 +371,19 @@ mod tests {
     }
 
     #[test]
+    fn a_bootstrap_that_broke_off_between_two_starts_goes_on() {
+        let hosts = [member(1, "t1", true, false), member(2, "t1", true, false), empty(3)];
+        let go_on = membership(&hosts, fresh()).unwrap();
+        // Written down only once every member has data: until then a host without is no loss.
+        assert_eq!((go_on.token.as_str(), go_on.established), ("t1", None));
+        // The record of a host that has no data any more counts, too.
+        let mut lost = hosts;
+        lost[2].environment = member(3, "t1", true, true).environment;
+        let problems = membership(&lost, fresh()).unwrap_err();
+        assert!(matches!(&problems[..], [BootstrapError::Lost { host, .. }] if host == "node03"), "{problems:?}");
+    }
+
+    #[test]
     fn a_bootstrap_that_broke_off_with_other_members_is_refused() {
         let mut now = fresh();
         now.peers[2].1 = "https://10.19.0.99:2380".into();
@@ -265,11 +393,50 @@ mod tests {
 
     #[test]
     fn a_lost_disk_is_refused_once_the_cluster_stood() {
-        for (had_leader, established) in [(true, false), (false, true), (true, true)] {
-            let hosts = [member(1, "t1", had_leader, established), member(2, "t1", true, false), empty(3)];
+        for (had_leader, established, runs) in [(true, false, false), (false, true, true), (true, true, true)] {
+            let mut hosts = [member(1, "t1", had_leader, established), member(2, "t1", true, false), empty(3)];
+            hosts[0].runs = runs;
             let problems = membership(&hosts, fresh()).unwrap_err();
             assert!(matches!(&problems[..], [BootstrapError::Lost { host, .. }] if host == "node03"), "{problems:?}");
         }
+    }
+
+    #[test]
+    fn other_members_than_the_cluster_has_are_refused() {
+        let hosts = [member(1, "t1", true, true), member(2, "t1", true, true), member(3, "t1", true, true)];
+        let mut grown = fresh();
+        grown.peers.push(("node04".into(), "https://10.19.0.58:2380".into()));
+        let mut found = hosts.to_vec();
+        found.push(empty(4));
+        let problems = membership(&found, grown).unwrap_err();
+        assert!(
+            matches!(&problems[..], [BootstrapError::Members { added, removed, .. }]
+            if added == &["node04=https://10.19.0.58:2380"] && removed.is_empty()),
+            "{problems:?}"
+        );
+        let mut shrunk = fresh();
+        shrunk.peers.truncate(2);
+        let problems = membership(&hosts[..2], shrunk).unwrap_err();
+        assert!(
+            matches!(&problems[..], [BootstrapError::Members { removed, .. }] if removed.len() == 1),
+            "{problems:?}"
+        );
+        let mut turned = fresh();
+        turned.peers.reverse();
+        assert!(membership(&hosts, turned).is_ok());
+    }
+
+    #[test]
+    fn an_inventory_that_points_to_another_data_dir_does_not_make_the_hosts_fresh() {
+        let elsewhere = |n| {
+            let mut host =
+                Found { data_dir: "/srv/etcd".into(), data: false, wal: None, ..member(n, "t1", true, true) };
+            host.environment = host.environment.map(|text| text + "ETCD_DATA_DIR=/var/lib/etcd\n");
+            host
+        };
+        let problems = membership(&[elsewhere(1), elsewhere(2), elsewhere(3)], fresh()).unwrap_err();
+        assert_eq!(problems.len(), 3);
+        assert!(matches!(&problems[0], BootstrapError::Moved { what: "data dir", .. }), "{problems:?}");
     }
 
     #[test]

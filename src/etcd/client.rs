@@ -133,7 +133,7 @@ impl MemberClient {
             let (session, address) = (session.clone(), address.clone());
             async move { session.tunnel(&address, port).await.map(TokioIo::new) }
         });
-        let endpoint = endpoint(host, access, limit)?;
+        let endpoint = endpoint(host, access)?;
         let channel = tokio::time::timeout(limit, endpoint.connect_with_connector(connector));
         Self::over(channel.await, limit).await
     }
@@ -143,7 +143,7 @@ impl MemberClient {
     /// # Errors
     /// How far it got: TCP or TLS.
     pub async fn direct(host: &Host, access: &Access, limit: Duration) -> Result<Self, CallError> {
-        let endpoint = endpoint(host, access, limit)?;
+        let endpoint = endpoint(host, access)?;
         Self::over(tokio::time::timeout(limit, endpoint.connect()).await, limit).await
     }
 
@@ -255,14 +255,15 @@ fn listed(member: &etcd_client::Member) -> Listed {
     }
 }
 
-fn endpoint(host: &Host, access: &Access, limit: Duration) -> Result<Endpoint, CallError> {
+fn endpoint(host: &Host, access: &Access) -> Result<Endpoint, CallError> {
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(&access.ca))
         .identity(Identity::from_pem(&access.certificate, access.key.as_bytes()))
         .domain_name(host.address.clone());
     Endpoint::from_shared(client_url(host))
         .and_then(|endpoint| endpoint.tls_config(tls))
-        .map(|endpoint| endpoint.connect_timeout(limit).timeout(limit).tcp_nodelay(true))
+        // No time limits of its own: ours say which call it was that was not answered.
+        .map(|endpoint| endpoint.tcp_nodelay(true))
         .map_err(|error| transport_error(&error))
 }
 

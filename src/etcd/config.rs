@@ -4,6 +4,7 @@ use super::identity::{ClusterId, MemberId, cluster_id, member_id};
 use crate::inventory::{Host, Inventory};
 use semver::Version;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// The variable that carries the generation. It must not begin with `ETCD_`, since etcd warns of
@@ -17,6 +18,9 @@ pub const UNIT: &str = "etcd.service";
 pub const USER: &str = "etcd";
 /// The first line of every text file that we write on a host; a file without it is not ours.
 pub const MARK: &str = "# Written by etcd-ha; changes made here are taken back by the next deploy.";
+
+/// How the names of the variables begin by which etcd takes its options.
+pub const PREFIX: &str = "ETCD_";
 
 /// Variables that etcd ignores once it has data: a difference in these needs no restart.
 const IGNORED_WITH_DATA: [&str; 5] =
@@ -140,7 +144,7 @@ pub fn environment(host: &Host, version: &Version, membership: &Membership) -> S
 
 /// The variable by which etcd takes an option: `heartbeat-interval` is `ETCD_HEARTBEAT_INTERVAL`.
 fn variable(option: &str) -> String {
-    format!("ETCD_{}", option.to_ascii_uppercase().replace('-', "_"))
+    format!("{PREFIX}{}", option.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// A value as an environment file of systemd wants it (systemd.exec(5), `EnvironmentFile=`).
@@ -157,6 +161,17 @@ fn quoted(value: &str) -> String {
         text.push(c);
     }
     text.push('"');
+    text
+}
+
+/// What [`quoted`] was given.
+fn unquoted(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return value.to_owned() };
+    let mut text = String::new();
+    let mut characters = inner.chars();
+    while let Some(c) = characters.next() {
+        text.extend(if c == '\\' { characters.next() } else { Some(c) });
+    }
     text
 }
 
@@ -178,6 +193,24 @@ pub fn value_of<'a>(environment: &'a str, name: &str) -> Option<&'a str> {
 pub fn effective(environment: &str) -> Vec<&str> {
     let ignored = |line: &str| line.split_once('=').is_some_and(|(name, _)| IGNORED_WITH_DATA.contains(&name));
     environment.lines().filter(|line| !line.starts_with('#') && !line.is_empty() && !ignored(line)).collect()
+}
+
+/// The variables, `NAME=value` each, by which a member that was started with `environment` takes its
+/// options, without what etcd ignores once it has data.
+#[must_use]
+pub fn options_in(environment: &str) -> BTreeSet<String> {
+    let options = effective(environment).into_iter().filter(|line| line.starts_with(PREFIX));
+    options.filter_map(|line| line.split_once('=').map(|(name, value)| format!("{name}={}", unquoted(value)))).collect()
+}
+
+/// Whether a process with these variables runs with other options than `environment` gives it: those
+/// that are missing or differ and, unless drop-ins of the unit may `add` some, those beside them.
+#[must_use]
+pub fn runs_with_others(variables: &BTreeSet<String>, environment: &str, add: bool) -> bool {
+    let wanted = options_in(environment);
+    let name = |variable: &str| variable.split_once('=').map_or(variable.to_owned(), |(name, _)| name.to_owned());
+    let beside = |variable: &&String| !wanted.contains(*variable) && !IGNORED_WITH_DATA.contains(&&*name(variable));
+    !wanted.is_subset(variables) || (!add && variables.iter().any(|variable| beside(&variable)))
 }
 
 /// A digest of all that makes the process what it is: binary, configuration, unit and CA. Leaf

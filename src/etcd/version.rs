@@ -1,5 +1,6 @@
 //! Which versions of etcd can be run.
 
+use crate::inventory::Finding;
 use semver::Version;
 use std::fmt;
 
@@ -131,6 +132,30 @@ pub fn supported(version: &Version) -> Result<(), Unsupported> {
     }
 }
 
+/// Why members that run `from` cannot be brought to `to` by exchanging binaries one at a time.
+///
+/// One minor version at a time upwards, any patch of the same minor
+/// (<https://etcd.io/docs/v3.5/upgrades/upgrading-etcd/>); downwards etcd refuses to start, or needs
+/// its downgrade procedure (<https://etcd.io/docs/v3.6/downgrades/downgrading-etcd/>).
+#[must_use]
+pub fn unreachable(from: &Version, to: &Version) -> Option<Finding> {
+    if (to.major, to.minor) < (from.major, from.minor) {
+        let message =
+            format!("its member runs etcd {from}; going down to {to} is not possible by exchanging the binary");
+        return Some(Finding::new(message).help(format!("set `etcd.version` to {from} or a later patch of it")));
+    }
+    if to.major != from.major || to.minor > from.minor + 1 {
+        let message = format!("its member runs etcd {from}; {to} is more than one minor version away");
+        let next = Version::new(from.major, from.minor + 1, 0);
+        let stop = self::series(&next)
+            .map_or_else(|| format!("3.{}", next.minor), |next| format!("3.{}.{}", next.minor, next.newest_patch));
+        return Some(
+            Finding::new(message).help(format!("deploy {stop} first: etcd upgrades one minor version at a time")),
+        );
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +197,20 @@ mod tests {
         let version = recommended();
         assert_eq!(supported(&version), Ok(()));
         assert!(SERIES.iter().any(|series| series.minor == version.minor && series.newest_patch == version.patch));
+    }
+
+    #[test]
+    fn one_minor_version_at_a_time_and_never_down() {
+        let cases = [
+            ("3.5.16", "3.5.30", None),
+            ("3.5.30", "3.5.16", None),
+            ("3.4.23", "3.5.16", None),
+            ("3.4.23", "3.6.14", Some("deploy 3.5.33 first: etcd upgrades one minor version at a time")),
+            ("3.5.16", "3.4.45", Some("set `etcd.version` to 3.5.16 or a later patch of it")),
+        ];
+        for (from, to, help) in cases {
+            let found = unreachable(&from.parse().unwrap(), &to.parse().unwrap());
+            assert_eq!(found.and_then(|finding| finding.help).as_deref(), help, "{from} to {to}");
+        }
     }
 }

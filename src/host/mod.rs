@@ -15,5 +15,5 @@ pub use connection::{Connection, Script};
 pub use error::HostError;
 pub use observation::{DataDir, FileKind, FileState, Observation, Process, Release, Space};
 pub use observe::{Places, observe};
-pub use process::{listening, wait_started};
+pub use process::{listening, start_and_wait};
 pub use unit::UnitState;

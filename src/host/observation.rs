@@ -87,6 +87,8 @@ impl Observation {
 pub struct Process {
     /// The generation that it was started with, if it was started by our unit.
     pub generation: Option<String>,
+    /// Its variables of interest, `NAME=value` each, as it was started with them.
+    pub variables: BTreeSet<String>,
 }
 
 /// Free space where a path is, or will be.

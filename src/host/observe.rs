@@ -21,6 +21,8 @@ pub struct Places {
     pub account: String,
     /// The variable of the process that carries the generation.
     pub generation: String,
+    /// How the names of the other variables of the process begin that are of interest, `ETCD_`.
+    pub variables: String,
     /// The variable in the environment file that says that the cluster stands.
     pub established: String,
     /// Ports whose listeners are of interest.
@@ -128,7 +130,7 @@ $show
 END
   if [ "$pid" -gt 0 ] 2>/dev/null && [ -r "/proc/$pid/environ" ]; then
     tr '\0' '\n' <"/proc/$pid/environ" | while IFS= read -r line; do
-      case $line in {generation}=*) v generation "${{line#*=}}";; esac
+      case $line in {generation}=*) v generation "${{line#*=}}";; {variables}*) v variable "$line";; esac
     done
   fi
   if [ "$active" = failed ] || [ "$sub" = auto-restart ] || [ "${{restarts:-0}}" -gt 0 ]; then
@@ -176,6 +178,7 @@ done || :
 "#,
         properties = UnitState::PROPERTIES,
         generation = places.generation,
+        variables = places.variables,
         established = places.established,
         files = quoted(places.files()),
         others = quoted(places.folders_and_links()),
@@ -190,7 +193,7 @@ fn read(answer: &[u8]) -> Observation {
     let text = String::from_utf8_lossy(answer);
     let mut seen = Observation::default();
     let mut properties = BTreeMap::new();
-    let mut generation = None;
+    let mut process = Process::default();
     let mut digests = Vec::new();
     let (mut places, mut spaces) = (Vec::new(), Vec::new());
     let mut unpacked: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -216,7 +219,10 @@ fn read(answer: &[u8]) -> Observation {
                     properties.insert(name.to_owned(), value.to_owned());
                 }
             }
-            "generation" => generation = Some(value.to_owned()),
+            "generation" => process.generation = Some(value.to_owned()),
+            "variable" => {
+                process.variables.insert(value.to_owned());
+            }
             "journal" => seen.journal = decode(value),
             "space-of" => places.push(value.to_owned()),
             "space" => spaces.extend(space(value)),
@@ -260,7 +266,7 @@ fn read(answer: &[u8]) -> Observation {
     seen.releases = unpacked.into_iter().filter_map(|(version, lines)| release(version, &lines, &stamps)).collect();
     seen.unit = UnitState::parse(&properties);
     if seen.unit.runs() {
-        seen.process = Some(Process { generation });
+        seen.process = Some(process);
     }
     seen
 }

@@ -25,12 +25,14 @@ pub struct UnitState {
     pub fragment: String,
     /// Whether the file changed since systemd read it.
     pub needs_reload: bool,
+    /// Drop-in files that add to the unit file.
+    pub drop_ins: String,
 }
 
 impl UnitState {
     /// The properties to ask for.
     pub(super) const PROPERTIES: &'static str = "LoadState,ActiveState,SubState,Result,ExecMainStatus,MainPID,NRestarts,\
-         UnitFileState,FragmentPath,NeedDaemonReload";
+         UnitFileState,FragmentPath,NeedDaemonReload,DropInPaths";
 
     pub(super) fn parse(properties: &BTreeMap<String, String>) -> Self {
         let text = |name: &str| properties.get(name).cloned().unwrap_or_default();
@@ -45,6 +47,7 @@ impl UnitState {
             enabled: text("UnitFileState"),
             fragment: text("FragmentPath"),
             needs_reload: text("NeedDaemonReload") == "yes",
+            drop_ins: text("DropInPaths"),
         }
     }
 

@@ -56,6 +56,7 @@ impl Engine<'_> {
             plan: std::sync::Mutex::default(),
             warned: std::sync::Mutex::default(),
             recap: std::sync::Mutex::default(),
+            unverified: std::sync::Mutex::default(),
             stop: self.stop.clone(),
         };
         steps.note(&Event::RunStarted {
@@ -106,6 +107,10 @@ impl Engine<'_> {
                 break;
             }
         }
+        // What was done aside in the last play is looked at, too.
+        for host in &self.fleet.inventory.hosts {
+            run.failures.extend(steps.verify_aside(host).await.err());
+        }
         let order = self.playbook.plays.first().map(|_| &self.fleet.inventory.hosts);
         let place = |failure: &Failure| order.and_then(|hosts| hosts.iter().position(|host| host.name == failure.host));
         run.failures.sort_by_key(place);
@@ -136,8 +141,8 @@ impl Engine<'_> {
         for Titled { task, .. } in tasks {
             match steps.on_host(host, task, mode).await {
                 Ok(changes) => done.changes += changes.len(),
-                Err(source) => {
-                    done.failure = Some(Failure { host: host.name.clone(), task: task.name().to_owned(), source });
+                Err(failure) => {
+                    done.failure = Some(failure);
                     break;
                 }
             }

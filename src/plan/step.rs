@@ -1,5 +1,6 @@
 //! One task in one place: look, check, apply, look again.
 
+use super::failure::Failure;
 use super::pending::Plan;
 use crate::error::ExitStatus;
 use crate::host::Observation;
@@ -9,6 +10,7 @@ use crate::tasks::{
     Change, ControllerTaskKind, Decision, Fleet, Hands, HostTaskKind, Mode, Needs, Overview, SeenIn, TaskError, View,
     Wanted, probe,
 };
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -27,6 +29,8 @@ pub(super) struct Steps<'a> {
     pub plan: std::sync::Mutex<Plan>,
     pub warned: std::sync::Mutex<Vec<(String, String)>>,
     pub recap: std::sync::Mutex<Recap>,
+    /// Tasks that were done aside and are verified with the next look at their host.
+    pub unverified: std::sync::Mutex<Vec<(String, HostTaskKind, Mode)>>,
     pub stop: watch::Receiver<bool>,
 }
 
@@ -142,11 +146,37 @@ impl Steps<'_> {
     }
 
     /// Runs a task on a host and says what it changed.
-    pub async fn on_host(&self, host: &Host, task: &HostTaskKind, mode: Mode) -> Result<Vec<Change>, TaskError> {
+    pub async fn on_host(&self, host: &Host, task: &HostTaskKind, mode: Mode) -> Result<Vec<Change>, Failure> {
+        if !task.aside() {
+            self.verify_aside(host).await?;
+        }
         let begun = self.started(&host.name, task.name());
         let result = self.work_on_host(host, task, mode).await;
         self.finished(&host.name, task.name(), begun, &result);
-        result
+        result.map_err(|source| Failure { host: host.name.clone(), task: task.name().to_owned(), source })
+    }
+
+    /// Looks at the host anew, if anything was done aside there, and verifies all of that.
+    pub async fn verify_aside(&self, host: &Host) -> Result<(), Failure> {
+        let done: Vec<_> = {
+            let mut unverified = self.unverified.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            unverified.extract_if(.., |(name, ..)| *name == host.name).collect()
+        };
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.fleet.forget(host).await;
+        for (_, task, mode) in done {
+            let begun = Instant::now();
+            let confirmed = self.confirm(host, &task, mode).await;
+            if confirmed.is_err() {
+                let result = confirmed.map(|()| Vec::new());
+                self.finished(&host.name, task.name(), begun, &result);
+                let failed = |source| Failure { host: host.name.clone(), task: task.name().to_owned(), source };
+                result.map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     async fn work_on_host(&self, host: &Host, task: &HostTaskKind, mode: Mode) -> Result<Vec<Change>, TaskError> {
@@ -167,8 +197,14 @@ impl Steps<'_> {
                     task: task.name(),
                     reporter: &self.fleet.reporter,
                     fleet: self.fleet,
+                    look_now: Cell::new(false),
                 };
                 let applied = task.apply(&view, &hands).await;
+                if task.aside() && applied.is_ok() && !hands.look_now.get() {
+                    let done = (host.name.clone(), task.clone(), mode);
+                    self.unverified.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(done);
+                    return Ok(changes);
+                }
                 self.fleet.forget(host).await;
                 applied?;
                 self.confirm(host, task, mode).await?;

@@ -1,10 +1,10 @@
 //! `activate`: what is staged takes the place of what is in force; the old stays in `.previous`.
 //!
-//! On a member that serves this happens only in its turn of a rolling play, since a crash-restart would
-//! pick it up; what etcd ignores once it has data may be changed at any time.
+//! On a member that serves this happens only in its turn of a rolling play, since a crash-restart or
+//! a reboot would pick it up.
 
 use super::{Change, Decision, Hands, HostTask, Mode, Needs, TaskError, TextDiff, View, Wanted};
-use crate::etcd::config::{UNIT, effective};
+use crate::etcd::config::UNIT;
 use crate::host::Script;
 use crate::ssh::quote;
 use crate::tasks::fleet::places;
@@ -19,8 +19,6 @@ pub struct Activate {}
 /// What differs between what is in force and what is wanted.
 pub(super) struct Differences {
     environment: bool,
-    /// Whether the environment file differs only in what etcd ignores once it has data.
-    harmless: bool,
     unit: bool,
     certificates: bool,
     binaries: bool,
@@ -31,11 +29,8 @@ impl Differences {
     pub(super) fn between(view: &View<'_>, wanted: &Wanted) -> Self {
         let (seen, host) = (view.seen, view.host);
         let places = places(host);
-        let environment = !Wanted::text_at(&places.environment_file(), &wanted.environment, seen);
-        let old = seen.environment.as_deref().unwrap_or_default();
         Self {
-            environment,
-            harmless: environment && effective(old) == effective(&wanted.environment),
+            environment: !Wanted::text_at(&places.environment_file(), &wanted.environment, seen),
             unit: !Wanted::text_at(&places.unit_file(), &wanted.unit, seen),
             certificates: !wanted.certificates_in(&format!("{}/ssl", host.paths.config), seen),
             binaries: wanted.binaries.iter().any(|name| {
@@ -44,10 +39,6 @@ impl Differences {
             }),
             leftovers: seen.staged,
         }
-    }
-
-    fn any_of_weight(&self) -> bool {
-        (self.environment && !self.harmless) || self.unit || self.certificates || self.binaries
     }
 }
 
@@ -60,8 +51,7 @@ impl HostTask for Activate {
         let wanted = view.wanted()?;
         let (seen, host) = (view.seen, view.host);
         let differences = Differences::between(view, wanted);
-        // One that is still starting serves nobody: `start` takes it over, as it does one that is down.
-        if seen.unit.ready() && view.mode != Mode::Rolling && differences.any_of_weight() {
+        if seen.unit.ready() && view.mode != Mode::Rolling {
             return Ok(Decision::Nothing);
         }
         let mut changes = Vec::new();

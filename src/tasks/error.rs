@@ -4,6 +4,7 @@ use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::client::CallError;
 use crate::host::HostError;
+use crate::inventory::Host;
 use crate::pki::PkiError;
 use crate::release::ReleaseError;
 use std::sync::Arc;
@@ -90,6 +91,9 @@ pub enum TaskError {
         /// The host.
         host: String,
     },
+    /// Members that say they are healthy hold different data.
+    #[error("the members hold different data at the same revision (hash of all keys: {0})")]
+    Diverged(String),
     /// There are no certificates to ask the members with.
     #[error("there are no usable certificates in `{}`", dir.display())]
     NoPki {
@@ -99,6 +103,14 @@ pub enum TaskError {
     /// The user stopped the run.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl TaskError {
+    /// Nothing can be decided about `host`.
+    #[must_use]
+    pub(crate) fn blind(host: &Host) -> Self {
+        Self::Blind { host: host.name.clone() }
+    }
 }
 
 impl From<HostError> for TaskError {
@@ -146,6 +158,11 @@ impl Explain for TaskError {
                 Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
                       not in that of the peer".to_owned())
             }
+            Self::Diverged(_) => Some(
+                "stop writing, keep every data dir as it is, and take a snapshot of each member before anything else: \
+                 one of them holds data of another time or cluster"
+                    .to_owned(),
+            ),
             Self::NoPki { .. } => Some(
                 "`etcd-ha deploy` makes them; on another controller, copy the PKI folder from the one that deployed".to_owned(),
             ),
@@ -161,6 +178,7 @@ impl Explain for TaskError {
             Self::Release(error) => error.exit(),
             Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } => ExitStatus::Refused,
             Self::TimedOut { exit, .. } => *exit,
+            Self::Diverged(_) => ExitStatus::Unhealthy,
             Self::Interrupted => ExitStatus::Interrupted,
             Self::Member { .. }
             | Self::Unfit { .. }

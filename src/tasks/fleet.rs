@@ -22,6 +22,7 @@ use rand::Rng as _;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -55,6 +56,8 @@ pub struct Fleet {
     fresh: Membership,
     cluster: Mutex<Option<(Instant, Arc<ClusterHealth>)>>,
     reach: Mutex<Option<Arc<Reach>>>,
+    /// Whether this run has changed any host.
+    changed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -79,6 +82,7 @@ impl Fleet {
             archives: Mutex::default(),
             cluster: Mutex::default(),
             reach: Mutex::default(),
+            changed: AtomicBool::new(false),
         }
     }
 
@@ -92,7 +96,7 @@ impl Fleet {
     /// # Errors
     /// The host cannot be reached. It is not tried again: every later call fails with the same cause.
     pub async fn connection(&self, host: &Host) -> Result<Connection, TaskError> {
-        let state = self.state(host).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let state = self.state(host).ok_or_else(|| TaskError::blind(host))?;
         let mut slot = state.connection.lock().await;
         match &*slot {
             Some(Ok(connection)) if !connection.session().is_closed() => return Ok(connection.clone()),
@@ -109,7 +113,7 @@ impl Fleet {
     /// # Errors
     /// The host cannot be reached.
     pub async fn seen(&self, host: &Host) -> Result<Arc<Observation>, TaskError> {
-        let state = self.state(host).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let state = self.state(host).ok_or_else(|| TaskError::blind(host))?;
         let mut slot = state.seen.lock().await;
         if let Some(seen) = &*slot {
             return Ok(seen.clone());
@@ -122,6 +126,7 @@ impl Fleet {
 
     /// Forgets what is known of a host, since it was changed.
     pub async fn forget(&self, host: &Host) {
+        self.changed.store(true, Ordering::Relaxed);
         if let Some(state) = self.state(host) {
             *state.seen.lock().await = None;
         }
@@ -172,6 +177,29 @@ impl Fleet {
             return Err(TaskError::NoPki { dir: self.inventory.pki.dir.clone() });
         }
         self.cluster(None).await
+    }
+
+    /// The members' hashes of all keys at one revision, by host, if something was changed in this run;
+    /// members that cannot be asked are left out.
+    ///
+    /// A stale data dir can join as a healthy member with other data: nothing but this comparison
+    /// shows it.
+    async fn hashes(&self) -> BTreeMap<String, u32> {
+        let mut hashes = BTreeMap::new();
+        if !self.changed.load(Ordering::Relaxed) {
+            return hashes;
+        }
+        let mut at = 0;
+        for host in &self.inventory.hosts {
+            if let Ok(member) = self.member(host).await
+                && let Ok((hash, revision)) = member.hash_kv(at).await
+            {
+                // The first answer says which revision the others are asked for.
+                at = if at == 0 { revision } else { at };
+                hashes.insert(host.name.clone(), hash);
+            }
+        }
+        hashes
     }
 
     /// Looks at all hosts and, if there are certificates to ask with, asks all members meanwhile, so
@@ -318,7 +346,9 @@ impl Fleet {
             Ok::<_, TaskError>(Found {
                 host: host.name.clone(),
                 data_dir: host.paths.data.clone(),
+                client_url: config::client_url(host),
                 data: seen.data.is_some(),
+                runs: seen.unit.runs(),
                 wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
                 environment: ours,
             })
@@ -333,11 +363,11 @@ impl Fleet {
     /// Anything that it is made of cannot be had.
     pub async fn wanted(&self, host: &Host) -> Result<Wanted, TaskError> {
         let seen = self.seen(host).await?;
-        let arch = Arch::from_uname(&seen.machine).ok_or_else(|| TaskError::Blind { host: host.name.clone() })?;
+        let arch = Arch::from_uname(&seen.machine).ok_or_else(|| TaskError::blind(host))?;
         let archive = self.archive(arch).await?;
         let membership = self.membership().await?.map_err(TaskError::Bootstrap)?;
         let pki = self.pki().await?;
-        Wanted::of(host, &membership, &pki, archive).ok_or_else(|| TaskError::Blind { host: host.name.clone() })
+        Wanted::of(host, &membership, &pki, archive).ok_or_else(|| TaskError::blind(host))
     }
 
     /// Who reaches whom; found out once.
@@ -364,6 +394,8 @@ impl Fleet {
             reach: None,
             issue: Vec::new(),
             pki_warnings: Vec::new(),
+            ca: String::new(),
+            hashes: BTreeMap::new(),
             missing_releases: Vec::new(),
         };
         if needs.membership {
@@ -374,6 +406,11 @@ impl Fleet {
             let pki = self.pki().await?;
             overview.issue = pki.changes().iter().map(ToString::to_string).collect();
             overview.pki_warnings = pki.warnings().to_vec();
+            overview.ca = pki.ca_pem().to_owned();
+            for host in &self.inventory.hosts {
+                // A CA is never made anew beside members that trust another.
+                self.seen(host).await?;
+            }
         }
         if needs.release {
             for arch in self.architectures().await {
@@ -384,6 +421,9 @@ impl Fleet {
         }
         if needs.cluster {
             overview.cluster = Some(self.cluster(since).await?);
+        }
+        if needs.hashes {
+            overview.hashes = self.hashes().await;
         }
         if needs.reach {
             overview.reach = Some(self.reach().await);
@@ -417,6 +457,7 @@ pub fn places(host: &Host) -> Places {
         unit: config::UNIT.to_owned(),
         account: config::USER.to_owned(),
         generation: config::GENERATION.to_owned(),
+        variables: config::PREFIX.to_owned(),
         established: config::CLUSTER_ID.to_owned(),
         ports: vec![host.client_port, host.peer_port],
     }

@@ -13,12 +13,18 @@ pub struct Health {}
 
 impl ControllerTask for Health {
     fn needs(&self, _inventory: &Inventory) -> Needs {
-        Needs { cluster: true, ..Needs::default() }
+        Needs { cluster: true, hashes: true, ..Needs::default() }
     }
 
     fn check(&self, overview: &Overview<'_>) -> Result<Decision, TaskError> {
         let Some(cluster) = &overview.cluster else { return Ok(Decision::Nothing) };
         if cluster.verdict == Verdict::Healthy {
+            let mut hashes = overview.hashes.values();
+            let first = hashes.next();
+            if hashes.any(|hash| Some(hash) != first) {
+                let each = overview.hashes.iter().map(|(host, hash)| format!("{host} {hash:08x}"));
+                return Err(TaskError::Diverged(each.collect::<Vec<_>>().join(", ")));
+            }
             return Ok(Decision::Nothing);
         }
         let ailing = cluster.members.iter().filter(|member| member.ailment.is_some());

@@ -104,6 +104,8 @@ pub struct Needs {
     pub cluster: bool,
     /// Whether every host reaches every other's peer port.
     pub reach: bool,
+    /// Whether all members hold the same data, in a run that changed something.
+    pub hashes: bool,
     /// What would have to be issued in the PKI.
     pub pki: bool,
     /// Which releases are not at hand yet.
@@ -120,7 +122,7 @@ pub(crate) trait HostTask {
     /// Decides what is to be done; pure.
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError>;
 
-    /// Decides whether it is done, after [`HostTask::apply`]; pure.
+    /// Decides whether it is done, after [`HostTask::apply`] and a new look at the host; pure.
     fn verify(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         self.check(view)
     }
@@ -234,6 +236,8 @@ tasks! {
         activate::Activate,
         /// Start the member without waiting for its quorum.
         start::Start,
+        /// Write down that the cluster exists.
+        record_cluster::RecordCluster,
         /// Move leadership to another member if this one is about to be restarted.
         hand_over_leadership::HandOverLeadership,
         /// Restart the member if its process is not of the wanted generation.
@@ -274,6 +278,21 @@ pub enum TaskKind {
     Host(HostTaskKind),
     /// It runs once, on the controller.
     Controller(ControllerTaskKind),
+}
+
+impl HostTaskKind {
+    /// Whether the task that follows may be checked, if it says the same of itself, before the host is
+    /// looked at again: it only puts things beside what is in force, or starts what did not run.
+    pub(crate) fn aside(&self) -> bool {
+        matches!(
+            self,
+            Self::PrepareHost(_)
+                | Self::StageRelease(_)
+                | Self::StageCertificates(_)
+                | Self::StageConfig(_)
+                | Self::Start(_)
+        )
+    }
 }
 
 impl TaskKind {

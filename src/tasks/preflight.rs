@@ -1,8 +1,7 @@
 //! `preflight`: can this host run a member, and does it hold nothing that is not ours?
 
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
-use crate::etcd::bootstrap::BootstrapError;
-use crate::etcd::config;
+use crate::etcd::{config, version};
 use crate::host::{FileKind, Observation};
 use crate::release::Arch;
 use crate::tasks::fleet::places;
@@ -26,17 +25,20 @@ const NOTED_SKEW: f64 = 2.0;
 pub struct Preflight {}
 
 impl HostTask for Preflight {
-    fn needs(&self, _view: &View<'_>) -> Needs {
-        Needs { membership: true, ..Needs::default() }
+    fn needs(&self, view: &View<'_>) -> Needs {
+        Needs { membership: true, cluster: view.seen.unit.ready(), ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         let name = &view.host.name;
         if let Some(Err(errors)) = &view.overview.membership {
-            let own: Vec<_> = errors.iter().filter(|error| concerns(error, name)).cloned().collect();
+            let own: Vec<_> = errors.iter().filter(|error| error.concerns(name)).cloned().collect();
             if !own.is_empty() {
                 return Err(TaskError::Bootstrap(own));
             }
+        }
+        if let Some(change) = version_change(view) {
+            return Err(change);
         }
         let (problems, hint) = unfit(view);
         if !problems.is_empty() {
@@ -78,15 +80,13 @@ fn off(skew: f64) -> (f64, &'static str) {
     (skew.abs(), if skew > 0.0 { "ahead of" } else { "behind" })
 }
 
-fn concerns(error: &BootstrapError, name: &str) -> bool {
-    match error {
-        BootstrapError::NotEtcd { host, .. }
-        | BootstrapError::Foreign { host, .. }
-        | BootstrapError::Different { host, .. }
-        | BootstrapError::Abandoned { host, .. }
-        | BootstrapError::Lost { host, .. } => host == name,
-        BootstrapError::SameMember { host, other_host, .. } => host == name || other_host == name,
-    }
+/// Why the member must not go from the version that it runs to the wanted one.
+fn version_change(view: &View<'_>) -> Option<TaskError> {
+    let cluster = view.overview.cluster.as_ref()?;
+    let own = cluster.members.iter().find(|member| member.look.host == view.host.name)?;
+    let runs = own.look.report.as_ref().ok()?.status.version.parse().ok()?;
+    let why = version::unreachable(&runs, &view.overview.inventory.version)?;
+    Some(TaskError::Unfit { problems: vec![why.message], hint: why.help, refused: true })
 }
 
 /// What keeps the host from running a member at all, and the next step.
@@ -162,6 +162,10 @@ fn foreign(view: &View<'_>) -> Vec<String> {
         if text.as_ref().is_some_and(|text| !text.starts_with(config::MARK)) {
             foreign.push(format!("`{path}` is there and was not written by etcd-ha"));
         }
+    }
+    let reads = format!("EnvironmentFile={}", places.environment_file());
+    if seen.unit_text.as_ref().is_some_and(|text| text.starts_with(config::MARK) && !text.contains(&reads)) {
+        foreign.push(format!("`{unit_file}` belongs to a member with another `paths.config` than `{}`", host.paths.config));
     }
     for path in &seen.odd {
         foreign.push(format!("`{path}` is not a file (is the unit masked?)"));

@@ -4,7 +4,7 @@
 //! wanted one, whatever this or an interrupted run changed before.
 
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
-use crate::etcd::config::UNIT;
+use crate::etcd::config::{self, UNIT};
 use crate::host::Script;
 use crate::tasks::crash::crashed;
 use serde::Deserialize;
@@ -24,7 +24,17 @@ pub(crate) fn outdated(view: &View<'_>) -> Result<Option<String>, TaskError> {
     if !view.seen.unit.runs() {
         return Ok(None);
     }
+    let drop_ins = !view.seen.unit.drop_ins.is_empty();
+    let altered = view
+        .seen
+        .process
+        .as_ref()
+        .is_some_and(|process| config::runs_with_others(&process.variables, &wanted.environment, drop_ins));
     Ok(match view.seen.generation() {
+        // Whoever edits the environment file leaves the generation in it as it is.
+        Some(generation) if generation == wanted.generation && altered => {
+            Some("it runs with options that were changed on the host".to_owned())
+        }
         Some(generation) if generation == wanted.generation => None,
         Some(_) => Some("it runs with an older configuration, binary, unit or CA".to_owned()),
         None => Some("its process was not started by our unit".to_owned()),

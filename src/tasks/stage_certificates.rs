@@ -3,6 +3,7 @@
 use super::{Decision, Hands, HostTask, Needs, TaskError, View, Wanted};
 use crate::etcd::config::USER;
 use crate::host::Script;
+use crate::tasks::certificates::same_ca;
 use crate::ssh::quote;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -21,19 +22,8 @@ impl HostTask for StageCertificates {
         let wanted = view.wanted()?;
         let config = &view.host.paths.config;
         let there = |folder: &str| wanted.certificates_in(&format!("{config}/{folder}"), view.seen);
-        let known_ca = view.seen.files.contains_key(&format!("{config}/ssl/ca.pem"));
-        if known_ca && view.seen.data.is_some() && !wanted.ca_in(&format!("{config}/ssl"), view.seen) {
-            // Members that trust different CAs refuse each other: one at a time, the cluster would
-            // lose its quorum without a word from any health check.
-            return Err(TaskError::Unfit {
-                problems: vec!["its member trusts another CA than the one in the PKI folder".to_owned()],
-                hint: Some(
-                    "put back the CA that the cluster was made with (`pki.dir`, `pki.ca_cert`): exchanging the CA of a \
-                     living cluster needs a rotation in three passes, which is not offered yet"
-                        .to_owned(),
-                ),
-                refused: true,
-            });
+        if let Some(ca) = wanted.certificates.iter().find(|file| file.name == "ca.pem") {
+            same_ca(view.host, view.seen, &ca.content)?;
         }
         if there("ssl") || there(".next/ssl") {
             return Ok(Decision::Nothing);

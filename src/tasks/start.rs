@@ -6,7 +6,7 @@
 
 use super::{Change, Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::UNIT;
-use crate::host::{Script, UnitState, wait_started};
+use crate::host::{UnitState, start_and_wait};
 use crate::tasks::crash::crashed;
 use serde::Deserialize;
 use std::time::Duration;
@@ -45,15 +45,15 @@ impl HostTask for Start {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
-        hands.connection.run(Script::new("start etcd", &script(&view.seen.unit))).await?;
+        let text = script(&view.seen.unit);
         hands.progress("waiting for its peer port");
-        wait_started(hands.connection, UNIT, view.host.peer_port, LISTEN_LIMIT).await?;
+        let listens = start_and_wait(hands.connection, &text, UNIT, view.host.peer_port, LISTEN_LIMIT).await?;
+        hands.look_now.set(!listens);
         Ok(())
     }
 }
 
 pub(super) fn script(unit: &UnitState) -> String {
-    let verb = if unit.runs() && !unit.ready() { "restart" } else { "start" };
     let mut text = String::new();
     if unit.enabled != "enabled" {
         text += &format!("systemctl enable --quiet {UNIT}\n");
@@ -61,7 +61,11 @@ pub(super) fn script(unit: &UnitState) -> String {
         text += "systemctl daemon-reload\n";
     }
     if !unit.ready() {
-        text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl {verb} --no-block {UNIT}\n");
+        if unit.runs() || unit.crashed() {
+            // Its process and its failure would be seen for a moment yet, and taken for those of the new start.
+            text += &format!("systemctl stop {UNIT}\n");
+        }
+        text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl start --no-block {UNIT}\n");
     }
     text
 }

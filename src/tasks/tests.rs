@@ -127,7 +127,8 @@ fn a_task_that_was_not_shown_what_it_needs_fails() {
         let overview = scene.overview();
         let decided = task.check(&scene.view(&overview));
         let Needs { wanted, cluster, .. } = needs;
-        if wanted || cluster {
+        // Preflight goes on without what the members say: nothing may run yet.
+        if wanted || (cluster && *name != "preflight") {
             assert!(matches!(decided, Err(TaskError::Blind { .. })), "{name}: {decided:?}");
         }
     }

@@ -11,6 +11,7 @@ use crate::host::{Connection, Observation};
 use crate::inventory::{Host, Inventory};
 use crate::release::Arch;
 use crate::report::{Event, Reporter};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -55,6 +56,10 @@ pub struct Overview<'a> {
     pub issue: Vec<String>,
     /// What the user should know of the PKI.
     pub pki_warnings: Vec<String>,
+    /// The CA bundle, PEM.
+    pub ca: String,
+    /// The members' hashes of all keys at one revision, by host.
+    pub hashes: BTreeMap<String, u32>,
     /// The hosts' architectures whose release is not at hand yet.
     pub missing_releases: Vec<Arch>,
 }
@@ -81,7 +86,7 @@ impl View<'_> {
     /// # Errors
     /// The task did not say that it needs it.
     pub fn wanted(&self) -> Result<&Wanted, TaskError> {
-        self.wanted.ok_or_else(|| TaskError::Blind { host: self.host.name.clone() })
+        self.wanted.ok_or_else(|| TaskError::blind(self.host))
     }
 
     /// What the members say.
@@ -89,7 +94,7 @@ impl View<'_> {
     /// # Errors
     /// The task did not say that it needs it.
     pub fn cluster(&self) -> Result<&ClusterHealth, TaskError> {
-        self.overview.cluster.as_deref().ok_or_else(|| TaskError::Blind { host: self.host.name.clone() })
+        self.overview.cluster.as_deref().ok_or_else(|| TaskError::blind(self.host))
     }
 }
 
@@ -105,6 +110,8 @@ pub struct Hands<'a> {
     pub reporter: &'a Reporter,
     /// The way to everything else.
     pub fleet: &'a Fleet,
+    /// Whether the host has to be looked at before anything else is done anywhere.
+    pub look_now: Cell<bool>,
 }
 
 impl Hands<'_> {

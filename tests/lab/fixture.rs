@@ -7,52 +7,37 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// Whether lab tests are wanted (`ETCD_HA_LAB` is set) and can run (as root); says on stderr if not.
-pub fn enabled() -> bool {
-    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    let wanted = std::env::var_os("ETCD_HA_LAB").is_some_and(|value| !value.is_empty());
-    if !(root && wanted) {
-        eprintln!("left out: lab tests need root and ETCD_HA_LAB=1 (`make test` sets it)");
-    }
-    root && wanted
+/// Whether lab tests are wanted: `ETCD_HA_LAB` is set.
+pub fn wanted() -> bool {
+    std::env::var_os("ETCD_HA_LAB").is_some_and(|value| !value.is_empty())
+}
+
+/// Whether lab tests can run: labs are made of namespaces, mounts and links.
+pub fn root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// The folder of all labs, as `tests/lab/lab` has it.
 pub fn base() -> PathBuf {
-    std::env::var_os("LAB_BASE")
-        .map_or_else(|| PathBuf::from("/var/tmp/etcd-ha-lab"), PathBuf::from)
+    std::env::var_os("LAB_BASE").map_or_else(|| PathBuf::from("/var/tmp/etcd-ha-lab"), PathBuf::from)
 }
 
 /// The release archives, made at the first call on a machine: `v{version}/etcd-v{version}-linux-{arch}.tar.gz`.
 pub fn releases() -> PathBuf {
-    let output = script("releases")
-        .output()
-        .expect("tests/lab/releases cannot be run");
-    assert!(
-        output.status.success(),
-        "tests/lab/releases failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = script("releases").output().expect("tests/lab/releases cannot be run");
+    assert!(output.status.success(), "tests/lab/releases failed: {}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end())
 }
 
 /// The version of etcd that the archives have from a Debian suite (`bookworm`, `trixie`, `sid`).
 pub fn version_of(suite: &str) -> String {
-    let versions = fs::read_to_string(releases().join("versions"))
-        .expect("no list of versions beside the archives");
-    let line = versions
-        .lines()
-        .find_map(|line| line.strip_prefix(suite)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no archive from {suite} among {versions:?}"))
-        .to_owned()
+    let versions = fs::read_to_string(releases().join("versions")).expect("no list of versions beside the archives");
+    let line = versions.lines().find_map(|line| line.strip_prefix(suite)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no archive from {suite} among {versions:?}")).to_owned()
 }
 
 fn script(name: &str) -> Command {
-    let mut command = Command::new(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/lab")
-            .join(name),
-    );
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab").join(name));
     command.stdin(Stdio::null());
     command
 }
@@ -82,8 +67,7 @@ impl Lab {
         fs::create_dir_all(base()).expect("the folder of labs cannot be made");
         loop {
             for id in 1..=9 {
-                let lease = File::create(base().join(format!("lease-{id}")))
-                    .expect("a lease cannot be made");
+                let lease = File::create(base().join(format!("lease-{id}"))).expect("a lease cannot be made");
                 let folder = base().join(id.to_string());
                 if lease.try_lock().is_ok() && (!folder.exists() || folder.join("test").exists()) {
                     return Self { id, _lease: lease };
@@ -123,38 +107,21 @@ impl Lab {
     /// Runs a verb of `tests/lab/lab` that has to succeed: `["kill", "node02"]`.
     #[track_caller]
     pub fn run(&self, verb: &[&str]) {
-        let output = self
-            .command()
-            .args(verb)
-            .output()
-            .expect("tests/lab/lab cannot be run");
-        assert!(
-            output.status.success(),
-            "lab {verb:?} failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = self.command().args(verb).output().expect("tests/lab/lab cannot be run");
+        assert!(output.status.success(), "lab {verb:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Runs a shell script as root in a host, past ssh and network; what it says and its status are the caller's.
     pub fn exec(&self, node: &str, script: &str) -> Output {
-        self.command()
-            .args(["exec", node, "sh", "-c", script])
-            .output()
-            .expect("tests/lab/lab cannot be run")
+        self.command().args(["exec", node, "sh", "-c", script]).output().expect("tests/lab/lab cannot be run")
     }
 
     /// The stdout of a shell script in a host that has to succeed, without the last newline.
     #[track_caller]
     pub fn read(&self, node: &str, script: &str) -> String {
         let output = self.exec(node, script);
-        assert!(
-            output.status.success(),
-            "{node}: {script}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout)
-            .trim_end_matches('\n')
-            .to_owned()
+        assert!(output.status.success(), "{node}: {script}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
     }
 }
 

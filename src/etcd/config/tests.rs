@@ -336,3 +336,31 @@ fn urls() {
         ]
     );
 }
+
+#[test]
+fn what_is_quoted_is_read_back() {
+    for value in ["8589934592", "", "a b", "say \"hi\"", r"back\slash", "$HOME `id`", "grün", "\"", "'"] {
+        assert_eq!(unquoted(&quoted(value)), value);
+    }
+}
+
+#[test]
+fn a_process_is_compared_with_what_it_should_have_been_started_with() {
+    let environment = format!(
+        "{MARK}\nETCD_NAME=node01\n# From the inventory's settings.\nETCD_LOG_OUTPUTS=\"a b\"\n\
+         ETCD_INITIAL_CLUSTER_STATE=existing\nHA_CLUSTER_ID=1\nHA_GENERATION=2\n"
+    );
+    let process = |variables: &[&str]| variables.iter().map(|&variable| variable.to_owned()).collect();
+    let started = ["ETCD_NAME=node01", "ETCD_LOG_OUTPUTS=a b", "ETCD_INITIAL_CLUSTER_STATE=new"];
+    for (variables, drop_ins, others) in [
+        (process(&started), false, false),
+        (process(&started[..2]), false, false),
+        (process(&started[..1]), false, true),
+        (process(&["ETCD_NAME=node01", "ETCD_LOG_OUTPUTS=a"]), false, true),
+        (process(&[&started[..], &["ETCD_LOG_LEVEL=debug"]].concat()), false, true),
+        (process(&[&started[..], &["ETCD_LOG_LEVEL=debug"]].concat()), true, false),
+        (process(&["ETCD_NAME=node01", "ETCD_LOG_LEVEL=debug"]), true, true),
+    ] {
+        assert_eq!(runs_with_others(&variables, &environment, drop_ins), others, "{variables:?}");
+    }
+}

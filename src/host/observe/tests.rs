@@ -12,6 +12,7 @@ fn places(root: &str) -> Places {
         unit: "no-such-unit-of-etcd-ha.service".into(),
         account: "root".into(),
         generation: "HA_GENERATION".into(),
+        variables: "ETCD_".into(),
         established: "HA_CLUSTER_ID".into(),
         ports: vec![2379],
     }

@@ -335,11 +335,12 @@ fn old_releases_and_killed_uploads_are_cleared_away() {
 fn starting_is_asked_for_without_waiting() {
     let reset = "systemctl reset-failed etcd.service 2>/dev/null || :\n";
     let enable = "systemctl enable --quiet etcd.service\n";
+    let stop_it = "systemctl stop etcd.service\n";
     let start_it = "systemctl start --no-block etcd.service\n";
     for (what, scene, want) in [
         ("fresh", Scene::fresh(), format!("{enable}{reset}{start_it}")),
         ("stopped", Scene::deployed().seen(stop), format!("{reset}{start_it}")),
-        ("crashed", Scene::deployed().seen(crash), format!("{reset}{start_it}")),
+        ("crashed", Scene::deployed().seen(crash), format!("{stop_it}{reset}{start_it}")),
         (
             "stopped, and its unit was changed",
             Scene::deployed().seen(|seen| {
@@ -351,7 +352,7 @@ fn starting_is_asked_for_without_waiting() {
         (
             "still starting",
             Scene::deployed().seen(|seen| starting(seen, Some("older"))),
-            format!("{reset}systemctl restart --no-block etcd.service\n"),
+            format!("{stop_it}{reset}{start_it}"),
         ),
         (
             "it serves, but is not enabled",

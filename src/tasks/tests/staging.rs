@@ -165,7 +165,7 @@ pub(super) fn cases() -> Vec<Case> {
             "stage_certificates",
             "another CA",
             wanting_another_ca(),
-            fails("its member trusts another CA than the one in the PKI folder"),
+            fails("the member on `node01` trusts another CA than the one in the PKI folder"),
         ),
         case(
             "stage_certificates",
@@ -221,12 +221,21 @@ pub(super) fn cases() -> Vec<Case> {
             staged(Scene::deployed().wanting_another_setting()).seen(|seen| starting(seen, Some("older"))),
             changes(["write /etc/etcd/etcd.conf"]),
         ),
+        case("activate", "what etcd ignores once it has data", wanting_to_record_the_cluster(), nothing()),
         case(
-            "activate",
-            "what etcd ignores once it has data",
+            "record_cluster",
+            "a cluster that stands now",
             wanting_to_record_the_cluster(),
-            changes(["write /etc/etcd/etcd.conf"]),
+            changes(["record the cluster in /etc/etcd/etcd.conf"]),
         ),
+        case("record_cluster", "it is recorded", Scene::deployed(), nothing()),
+        case(
+            "record_cluster",
+            "a setting that waits for the member's turn",
+            Scene::deployed().wanting_another_setting(),
+            nothing(),
+        ),
+        case("record_cluster", "a host without our file", Scene::fresh(), nothing()),
         case(
             "activate",
             "a renewed leaf in its turn",
@@ -252,7 +261,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "activate",
             "leftovers",
-            staged(Scene::deployed()),
+            staged(Scene::deployed()).rolling(),
             changes(["remove what an interrupted run left staged"]),
         ),
     ]
@@ -266,8 +275,8 @@ fn another_ca_is_refused_with_a_way_out() {
     assert_eq!(
         hint.as_deref(),
         Some(
-            "put back the CA that the cluster was made with (`pki.dir`, `pki.ca_cert`): exchanging the CA of a \
-             living cluster needs a rotation in three passes, which is not offered yet"
+            "put back the PKI folder that the cluster was made with (`pki.dir`, `pki.ca_cert`); to exchange the CA of a \
+             living cluster takes a rotation in three passes, which a deploy does not do"
         )
     );
 }

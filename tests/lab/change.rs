@@ -1,0 +1,154 @@
+//! Changes of a living cluster: settings and versions, one member at a time.
+
+use crate::members::{Members, node};
+use crate::site::{Inventory, Site, assert_untouched};
+
+/// Checks that each of these members was restarted once since it had `pids`, no two of them down at the same time, the
+/// leader of before last.
+#[track_caller]
+fn assert_rolled(members: &Members<'_>, pids: &[u32], leader: usize) {
+    let mut pauses: Vec<_> = members.hosts.iter().map(|&host| (members.last_pause(host), host)).collect();
+    pauses.sort_unstable();
+    for pair in pauses.windows(2) {
+        let [((_, up), first), ((down, _), second)] = pair else { unreachable!() };
+        assert!(up < down, "{} went down before {} was up again: {pauses:?}", node(*second), node(*first));
+    }
+    assert_eq!(pauses.last().unwrap().1, leader, "the leader of before did not go last: {pauses:?}");
+    for (&host, before) in members.hosts.iter().zip(pids) {
+        assert_ne!(members.site.pid(host), *before, "{} was not restarted", node(host));
+        let restarts = members.site.lab.read(&node(host), "systemctl show etcd -p NRestarts --value");
+        assert_eq!(restarts, "0", "{} crashed", node(host));
+    }
+}
+
+/// Deploys a changed inventory while clients write.
+#[track_caller]
+fn deploy_under_load(members: &Members<'_>, inventory: &Inventory, prefix: &'static str) {
+    let site = members.site;
+    site.write(inventory);
+    let pids: Vec<_> = members.hosts.iter().map(|&host| site.pid(host)).collect();
+    let leader = members.leader();
+    let writers = members.hosts.iter().map(|&host| members.writer(host, prefix_of(prefix, host))).collect::<Vec<_>>();
+    let ran = site.run("deploy");
+    let written: usize = writers.into_iter().map(crate::members::Writer::stop).sum();
+    ran.exits(0).says(&["move leadership to", "restart etcd: it runs with an older configuration, binary, unit or CA"]);
+    assert!(written > members.hosts.len() * 5, "only {written} writes got through");
+    assert_rolled(members, &pids, leader);
+    members.assert_whole();
+    site.run("deploy").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, nothing to do");
+}
+
+/// Each writer has keys of its own.
+fn prefix_of(prefix: &'static str, host: usize) -> &'static str {
+    Box::leak(format!("{prefix}{host}").into_boxed_str())
+}
+
+pub fn settings_and_versions_change_one_member_at_a_time() {
+    let site = Site::up(3);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    members.etcdctl(1, "put before kept");
+
+    let mut inventory = site.inventory(1..=3);
+    inventory.settings = "heartbeat-interval: 150\nelection-timeout: 1500".to_owned();
+    site.write(&inventory);
+    let before: Vec<_> = (1..=3).map(|host| (site.pid(host), site.manifest(host))).collect();
+    let leader = members.leader();
+    let plan = site.run("plan --detailed-exitcode").exits(10).says(&[
+        "+ETCD_HEARTBEAT_INTERVAL=150",
+        "+ETCD_ELECTION_TIMEOUT=1500",
+        "restart etcd: it runs with an older configuration, binary, unit or CA",
+        "(3 voters, 3 healthy, 2 needed: 1 to spare)",
+        "nothing was touched",
+    ]);
+    let last = format!("  3. {}: move leadership to `", node(leader));
+    assert!(plan.stdout.lines().any(|line| line.starts_with(&last)), "{}", plan.stdout);
+    for (host, (pid, manifest)) in (1..=3).zip(&before) {
+        assert_eq!(site.pid(host), *pid, "a plan restarted {}", node(host));
+        assert_untouched(manifest, &site.manifest(host));
+    }
+    deploy_under_load(&members, &inventory, "settings");
+    for host in 1..=3 {
+        assert_eq!(members.variable(host, "ETCD_HEARTBEAT_INTERVAL").as_deref(), Some("150"));
+    }
+    assert_eq!(members.etcdctl(2, "get before --print-value-only"), "kept");
+
+    inventory.version = crate::fixture::version_of("sid");
+    deploy_under_load(&members, &inventory, "version");
+    for host in 1..=3 {
+        let version = site.lab.read(&node(host), "readlink /proc/$(systemctl show etcd -p MainPID --value)/exe");
+        assert_eq!(version, format!("/opt/etcd/releases/{}/etcd", inventory.version));
+    }
+    assert_eq!(members.etcdctl(2, "get before --print-value-only"), "kept");
+}
+
+/// What differs on one host is taken over there alone.
+pub fn a_host_s_own_setting_restarts_that_host_alone() {
+    let site = Site::up(3);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    let pids: Vec<_> = (1..=3).map(|host| site.pid(host)).collect();
+    let mut inventory = site.inventory(1..=3);
+    inventory.hosts[1].2 = "etcd: { settings: { log-level: warn } }".to_owned();
+    site.write(&inventory);
+    site.run("deploy").exits(0).says(&["node02 restart: changed"]).never_says(&["node01 restart: changed"]);
+    assert_eq!(members.variable(2, "ETCD_LOG_LEVEL").as_deref(), Some("warn"));
+    assert_eq!(members.variable(1, "ETCD_LOG_LEVEL"), None);
+    assert_eq!((site.pid(1), site.pid(3)), (pids[0], pids[2]));
+    assert_ne!(site.pid(2), pids[1]);
+
+    // What somebody edited by hand is shown and taken back; a crash-restart had made it count.
+    site.lab.read("node03", "echo ETCD_LOG_LEVEL=debug >>/etc/etcd/etcd.conf; systemctl kill -s KILL etcd; sleep 3");
+    assert_eq!(members.variable(3, "ETCD_LOG_LEVEL").as_deref(), Some("debug"));
+    let altered = "restart etcd: it runs with options that were changed on the host";
+    site.run("plan --detailed-exitcode").exits(10).says(&["-ETCD_LOG_LEVEL=debug", altered]);
+    site.run("deploy").exits(0).says(&[altered]).never_says(&["node01 restart: changed", "node02 restart: changed"]);
+    assert_eq!(members.variable(3, "ETCD_LOG_LEVEL"), None);
+    members.assert_whole();
+
+    // Certificates are taken over without a restart; etcd reads them at every handshake.
+    let pids: Vec<_> = (1..=3).map(|host| site.pid(host)).collect();
+    inventory.hosts[0].2 = "extra_names: [etcd.example.net]".to_owned();
+    site.write(&inventory);
+    site.run("deploy").exits(0).says(&["node01 activate: changed: put certificates in force"]);
+    assert_eq!((site.pid(1), site.pid(3)), (pids[0], pids[2]));
+    let served = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "openssl s_client -connect {}:2379 </dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName",
+            site.lab.address(1)
+        ))
+        .output()
+        .unwrap();
+    let served = String::from_utf8_lossy(&served.stdout).into_owned();
+    assert!(served.contains("DNS:etcd.example.net"), "{served}");
+    members.assert_whole();
+}
+
+/// A change that etcd does not start with stops at the first member, and the others stay as they are.
+pub fn a_change_that_does_not_come_up_stops_at_the_first_member() {
+    let site = Site::up(3);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    let pids: Vec<_> = (1..=3).map(|host| site.pid(host)).collect();
+    let mut inventory = site.inventory(1..=3);
+    // Well formed, but no address of any of these hosts.
+    inventory.settings = "listen-metrics-urls: \"http://192.0.2.1:2381\"".to_owned();
+    site.write(&inventory);
+    let leader = members.leader();
+    let first = if leader == 1 { 2 } else { 1 };
+    site.run("deploy --health-timeout 20").exits(1).says(&[
+        &format!("{} restart: failed", node(first)),
+        "etcd does not stay up",
+        "cannot assign requested address",
+        "journalctl -u etcd.service -n 50",
+    ]);
+    for host in (1..=3).filter(|&host| host != first) {
+        assert_eq!(site.pid(host), pids[host - 1], "{} was touched", node(host));
+    }
+    // The quorum stands, and the gate lets nobody near it while one is down.
+    site.run("health").exits(3).says(&["cluster is degraded: 2 of 3 members healthy, quorum is 2"]);
+    site.write(&site.inventory(1..=3));
+    site.run("deploy").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, ");
+    members.assert_whole();
+}

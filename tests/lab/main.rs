@@ -1,0 +1,73 @@
+//! Lab tests: the real binary, run as a user would, against hosts with real systemd and sshd, and real etcd.
+//!
+//! `ETCD_HA_LAB=1 cargo test --test lab` as root runs them, `make test` does so too; otherwise every one of them is
+//! listed as ignored, and why is said. What a test checks is the exit code and the words on the screen, and then the
+//! truth on the hosts.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that fails does so by a panic, and says more on stderr"
+)]
+
+mod broken;
+mod change;
+mod deploy;
+mod fixture;
+mod health;
+mod members;
+mod power;
+mod refusals;
+mod site;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+/// How many labs stand at once, unless `--test-threads` says otherwise.
+const LABS: usize = 2;
+
+macro_rules! tests {
+    ($($module:ident::$test:ident),* $(,)?) => {
+        [$((concat!(stringify!($module), "::", stringify!($test)), $module::$test as fn())),*]
+    };
+}
+
+fn main() -> ExitCode {
+    // The longest first, so that the last to end is a short one.
+    #[rustfmt::skip]
+    let tests = tests![
+        broken::a_first_deploy_killed_anywhere_is_finished_by_the_next,
+        broken::a_change_killed_anywhere_is_finished_by_the_next,
+        broken::ctrl_c_stops_after_the_task_in_hand,
+        broken::members_that_were_never_started_are_started_by_the_next_run,
+        change::settings_and_versions_change_one_member_at_a_time,
+        power::members_come_back_by_themselves,
+        refusals::nothing_is_touched_on_hosts_that_are_not_fit,
+        refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
+        refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
+        health::health_says_how_every_member_is_and_why,
+        health::an_alarm_is_told_and_keeps_the_gate_shut,
+        change::a_change_that_does_not_come_up_stops_at_the_first_member,
+        change::a_host_s_own_setting_restarts_that_host_alone,
+        deploy::a_first_deploy_makes_a_real_cluster,
+        deploy::a_second_run_changes_nothing,
+    ];
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(LABS);
+    let wanted = fixture::wanted();
+    if !wanted {
+        eprintln!("\nleft out: lab tests, since they run hosts on this machine: ETCD_HA_LAB=1 as root, or `make test`");
+    } else if !fixture::root() && !arguments.list {
+        eprintln!("\nETCD_HA_LAB is set, but lab tests need root");
+        return ExitCode::FAILURE;
+    }
+    let trial = |(name, test): (&str, fn())| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        Trial::test(name, run).with_ignored_flag(!wanted)
+    };
+    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code()
+}
