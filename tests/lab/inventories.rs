@@ -40,18 +40,22 @@ pub fn prod_yaml_deploys_as_it_stands() {
     for host in 1..=3 {
         assert_eq!(members.variable(host, "ETCD_QUOTA_BACKEND_BYTES").as_deref(), Some("8589934592"));
         assert_eq!(members.variable(host, "ETCD_AUTO_COMPACTION_RETENTION").as_deref(), Some("1h"));
-        let files = "ls /app/allblue/etcddata; ls -d /var/lib/etcd /opt/etcd /etc/etcd /usr/local/bin/etcd 2>/dev/null || true";
+        let files =
+            "ls /app/allblue/etcddata; ls -d /var/lib/etcd /opt/etcd /etc/etcd /usr/local/bin/etcd 2>/dev/null || true";
         assert_eq!(site.lab.read(&node(host), files), "member", "{}", node(host));
     }
     for file in ["ca.pem", "node01-server.pem", "node03-peer.pem", "admin.pem"] {
-        let openssl = Command::new("openssl").args(["x509", "-noout", "-text", "-in"]).arg(members.pki.join(file)).output();
+        let openssl =
+            Command::new("openssl").args(["x509", "-noout", "-text", "-in"]).arg(members.pki.join(file)).output();
         let text = String::from_utf8(openssl.unwrap().stdout).unwrap();
         assert!(text.contains("Public-Key: (2048 bit)") && text.contains("rsaEncryption"), "{file}: {text}");
         assert!(text.contains("C = CN, L = Shenzhen, O = allblue"), "{file}: {text}");
         // 87600 hours are 3650 days.
         for (days, valid) in [(3648, true), (3651, false)] {
             let mut check = Command::new("openssl");
-            check.args(["x509", "-noout", "-checkend", &format!("{}", days * 86_400), "-in"]).arg(members.pki.join(file));
+            check
+                .args(["x509", "-noout", "-checkend", &format!("{}", days * 86_400), "-in"])
+                .arg(members.pki.join(file));
             assert_eq!(check.output().unwrap().status.success(), valid, "{file} in {days} days");
         }
     }

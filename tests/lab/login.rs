@@ -44,9 +44,17 @@ pub fn a_user_with_sudo_and_loud_shells_does_as_well_as_root() {
             "sed -i 's/ALL$/NOPASSWD:ALL/' /etc/sudoers.d/ops",
             ["`sudo -n sh` was refused for `ops`", "a password is required"],
         ),
-        ("mv /etc/sudoers.d/ops /root/", "mv /root/ops /etc/sudoers.d/", ["`sudo -n sh` was refused for `ops`", "NOPASSWD rule"]),
+        (
+            "mv /etc/sudoers.d/ops /root/",
+            "mv /root/ops /etc/sudoers.d/",
+            ["`sudo -n sh` was refused for `ops`", "NOPASSWD rule"],
+        ),
         ("mv /usr/bin/sudo /root/", "mv /root/sudo /usr/bin/", ["`sudo -n sh` was refused for `ops`", "sudo"]),
-        ("usermod -s /bin/false ops", "usermod -s /usr/bin/tcsh ops", ["commands cannot be run as `ops`", "needs a login shell"]),
+        (
+            "usermod -s /bin/false ops",
+            "usermod -s /usr/bin/tcsh ops",
+            ["commands cannot be run as `ops`", "needs a login shell"],
+        ),
         (
             "usermod -s /usr/sbin/nologin ops",
             "usermod -s /usr/bin/tcsh ops",
