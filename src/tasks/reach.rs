@@ -73,7 +73,7 @@ enum Listening {
     /// The member comes and goes.
     Coming,
     /// Our stand-in listens for as long as this is held.
-    Probe(Held),
+    Probe(Box<Held>),
     Impossible(String),
     Unknown(String),
 }
@@ -93,7 +93,7 @@ async fn listen(fleet: &Fleet, host: &Host) -> Listening {
     }
     match start(&connection, host).await {
         Ok((held, answer)) => match answer.split_once(' ') {
-            Some(("listening", _)) => Listening::Probe(held),
+            Some(("listening", _)) => Listening::Probe(Box::new(held)),
             Some(("failed", why)) => Listening::Impossible(format!(
                 "host `{name}` cannot listen on {}:{}: {}",
                 host.address,
