@@ -6,12 +6,12 @@ use crate::report::{Style, count, diff};
 use crate::tasks::TextDiff;
 use std::fmt::Write as _;
 
-/// What `plan` prints: per place the changes with their diffs, then the order of restarts.
+/// What `plan` and `run --dry-run` print: per place the changes with their diffs, then the order of restarts.
 pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
     if plan.is_empty() {
         return format!("no changes: cluster {} is as {} says\n", inventory.cluster, inventory.path.display());
     }
-    let mut text = format!("cluster {}: what `deploy` would change\n", style.bold(&inventory.cluster));
+    let mut text = format!("cluster {}: what would change\n", style.bold(&inventory.cluster));
     // The same file on every host is shown once.
     let mut shown: Vec<(&TextDiff, &str)> = Vec::new();
     for host in plan.hosts() {

@@ -141,7 +141,8 @@ pub fn ctrl_c_stops_after_the_task_in_hand() {
     for host in 1..=3 {
         site.lab.run(&["rate", &node(host), "40mbit"]);
     }
-    let uploading = || site.lab.read("node01", "ls -d /opt/etcd/releases/.incoming.*/new/* 2>/dev/null || true") != "";
+    let uploading =
+        || !site.lab.read("node01", "ls -d /opt/etcd/releases/.incoming.*/new/* 2>/dev/null || true").is_empty();
     let running = site.start("deploy");
     eventually("an upload", Duration::from_secs(20), uploading);
     running.signal("INT");

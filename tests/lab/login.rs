@@ -11,8 +11,8 @@ pub fn a_user_with_sudo_and_loud_shells_does_as_well_as_root() {
     for (host, shell) in [(1, "/usr/bin/fish"), (2, "/usr/bin/tcsh"), (3, "/bin/bash")] {
         let script = format!(
             "usermod -s {shell} ops; cd /home/ops; mkdir -p .config/fish; \
-             echo 'echo noise of fish' >.config/fish/config.fish; echo 'echo noise of tcsh' >.tcshrc; \
-             echo 'echo noise of bash; echo more >&2' >.bashrc; echo 'echo noise of profile' >.profile; \
+             echo 'echo noise of fish' >.config/fish/config.fish; printf 'echo noise of tcsh\\numask 077\\n' >.tcshrc; \
+             echo 'echo noise of bash; echo more >&2; umask 077' >.bashrc; echo 'echo noise of profile' >.profile; \
              chown -R ops: .; sed -i '1i echo noise for all' /etc/bash.bashrc; \
              printf 'Welcome.\\nNo entry.\\n' >/etc/banner; echo 'Banner /etc/banner' >>/etc/ssh/sshd_config; \
              echo 'message of the day' >/etc/motd; systemctl restart ssh"
