@@ -98,6 +98,14 @@ impl Connection {
         &self.session
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn r#become(&self) -> bool {
+        self.r#become
+    }
+
     /// Ends the connection politely.
     pub async fn close(&self) {
         self.session.close().await;

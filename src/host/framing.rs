@@ -51,6 +51,14 @@ pub(super) fn frame(script: &str, r#become: bool) -> Framed {
 }
 
 impl Framed {
+    /// The first whole line of the script's own output, of one that still runs.
+    pub fn first_line(&self, stdout: &[u8]) -> Option<String> {
+        let begin = format!("{}\n", self.marker);
+        let rest = &stdout[find(stdout, begin.as_bytes())? + begin.len()..];
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+    }
+
     /// Finds the script's own output in what came back.
     pub fn reply(&self, stdout: &[u8]) -> Reply {
         let begin = format!("{}\n", self.marker);

@@ -85,7 +85,7 @@ fn a_fresh_host() {
         machine: "x86_64".into(),
         machine_id: "70ee7a82c21c432282a8e965818de7f0".into(),
         boot_id: "e23f76cc-cd13-4b59-8648-692f45a922c6".into(),
-        clock: Some(1_795_346_344.399_166_430),
+        clock: Some(1_795_346_344.399_166_4),
         uid: Some(0),
         booted_by_systemd: true,
         systemd: Some(252),

@@ -38,11 +38,38 @@ pub(super) fn cases() -> Vec<Case> {
             Scene { issue: vec!["issue server certificate of node01: it expires".into()], ..Scene::fresh() },
             changes(["issue server certificate of node01: it expires"]),
         ),
+        case(
+            "certificates",
+            "another CA beside members that trust this one",
+            Scene { ca: "-----BEGIN CERTIFICATE-----\n".into(), ..Scene::deployed() },
+            fails("the member on `node01` trusts another CA than the one in the PKI folder"),
+        ),
+        case(
+            "certificates",
+            "another CA where nobody has data yet",
+            Scene { ca: "-----BEGIN CERTIFICATE-----\n".into(), ..Scene::fresh() },
+            nothing(),
+        ),
         case("check_peers", "all reach all", reach(&[], &[]), nothing()),
         case("check_peers", "nobody tried, since it is a plan", Scene::fresh(), nothing()),
         case("check_peers", "it could not be tried", reach(&[], &["host `node02` forbids TCP forwarding"]), nothing()),
         case("check_peers", "a firewall", reach(&CUT, &[]), fails(&CUT.join("\n    "))),
         case("health", "all are healthy", Scene::deployed(), nothing()),
+        case(
+            "health",
+            "all are healthy and hold the same data",
+            Scene { hashes: [("node01".into(), 7), ("node02".into(), 7)].into(), ..Scene::deployed() },
+            nothing(),
+        ),
+        case(
+            "health",
+            "all are healthy, but hold different data",
+            Scene { hashes: [("node01".into(), 7), ("node02".into(), 0xabc)].into(), ..Scene::deployed() },
+            fails(
+                "the members hold different data at the same revision \
+                 (hash of all keys: node01 00000007, node02 00000abc)",
+            ),
+        ),
         case("health", "nobody was asked", Scene::fresh(), nothing()),
         case(
             "health",

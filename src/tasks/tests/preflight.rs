@@ -103,6 +103,19 @@ pub(super) fn cases() -> Vec<Case> {
             },
             nothing(),
         ),
+        case(
+            "preflight",
+            "two minor versions at once",
+            Scene::deployed().to_version("3.7.1"),
+            fails("its member runs etcd 3.5.16; 3.7.1 is more than one minor version away"),
+        ),
+        case(
+            "preflight",
+            "a version back",
+            Scene::deployed().to_version("3.4.45"),
+            fails("its member runs etcd 3.5.16; going down to 3.4.45 is not possible by exchanging the binary"),
+        ),
+        case("preflight", "one minor version on", Scene::deployed().to_version("3.6.14"), nothing()),
         // What is unpacked or written already needs no room any more.
         case(
             "preflight",
@@ -186,6 +199,14 @@ pub(super) fn cases() -> Vec<Case> {
         "someone else's unit",
         Scene::fresh().seen(|seen| seen.unit_text = Some("[Unit]\n".into())),
         "`/etc/systemd/system/etcd.service` is there and was not written by etcd-ha",
+    );
+    foreign(
+        "a member of ours with another paths.config",
+        Scene::deployed().seen(|seen| {
+            let text = seen.unit_text.take().unwrap_or_default();
+            seen.unit_text = Some(text.replace("EnvironmentFile=/etc/etcd/", "EnvironmentFile=/srv/etcd/"));
+        }),
+        "`/etc/systemd/system/etcd.service` belongs to a member with another `paths.config` than `/etc/etcd`",
     );
     foreign(
         "someone else's environment file",
@@ -272,6 +293,11 @@ fn how_a_run_ends_and_what_to_do_next() {
                      `etcdctl member add`); if the disk is only not mounted, mount it",
                 ),
             ),
+            "a member of ours with another paths.config" => (ExitStatus::Refused, Some(stop_and_move)),
+            "two minor versions at once" => {
+                (ExitStatus::Refused, Some("deploy 3.6.14 first: etcd upgrades one minor version at a time"))
+            }
+            "a version back" => (ExitStatus::Refused, Some("set `etcd.version` to 3.5.16 or a later patch of it")),
             _ => (ExitStatus::Failed, None),
         };
         assert_eq!((exit, hint.as_deref()), want, "{}", case.what);

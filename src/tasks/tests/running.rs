@@ -59,6 +59,27 @@ pub(super) fn cases() -> Vec<Case> {
             Scene::deployed().seen(|seen| run(seen, None)),
             changes(["restart etcd: its process was not started by our unit"]),
         ),
+        case(
+            "restart",
+            "someone changed an option on the host",
+            Scene::deployed().seen(|seen| {
+                if let Some(process) = &mut seen.process {
+                    process.variables.insert("ETCD_LOG_LEVEL=debug".into());
+                }
+            }),
+            changes(["restart etcd: it runs with options that were changed on the host"]),
+        ),
+        case(
+            "restart",
+            "a drop-in of the unit adds an option",
+            Scene::deployed().seen(|seen| {
+                seen.unit.drop_ins = "/etc/systemd/system/etcd.service.d/debug.conf".into();
+                if let Some(process) = &mut seen.process {
+                    process.variables.insert("ETCD_LOG_LEVEL=debug".into());
+                }
+            }),
+            nothing(),
+        ),
         case(r#"{"restart": {"always": true}}"#, "always", Scene::deployed(), changes(["restart etcd"])),
         case(r#"{"restart": {"always": true}}"#, "always, and outdated", outdated(), changes([OUTDATED])),
         case("hand_over_leadership", "it follows", outdated(), nothing()),

@@ -1,7 +1,7 @@
 //! What a task is shown, put together by hand.
 
 use crate::etcd::bootstrap::BootstrapError;
-use crate::etcd::config::Membership;
+use crate::etcd::config::{Membership, options_in};
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::{State, cluster, inventory};
 use crate::host::{DataDir, FileKind, FileState, Observation, Process, Release, Space, UnitState};
@@ -36,7 +36,9 @@ pub(super) struct Scene {
     pub cluster: Option<Arc<ClusterHealth>>,
     pub reach: Option<Arc<Reach>>,
     pub issue: Vec<String>,
+    pub ca: String,
     pub pki_warnings: Vec<String>,
+    pub hashes: BTreeMap<String, u32>,
     pub missing_releases: Vec<Arch>,
 }
 
@@ -55,7 +57,9 @@ impl Scene {
             cluster: None,
             reach: None,
             issue: Vec::new(),
+            ca: pki().ca_pem().to_owned(),
             pki_warnings: Vec::new(),
+            hashes: BTreeMap::new(),
             missing_releases: Vec::new(),
         }
     }
@@ -100,6 +104,12 @@ impl Scene {
         self
     }
 
+    /// The same with this version in the inventory.
+    pub fn to_version(mut self, version: &str) -> Self {
+        self.inventory.version = version.parse().unwrap();
+        self
+    }
+
     /// The same with `install`, `config`, `data` and `bin` of `node01` elsewhere.
     pub fn below(mut self, [install, config, data, bin]: [String; 4]) -> Self {
         self.inventory.hosts[0].paths = Paths { install, config, data, bin };
@@ -131,9 +141,9 @@ impl Scene {
             reach: self.reach.clone(),
             issue: self.issue.clone(),
             pki_warnings: self.pki_warnings.clone(),
+            ca: self.ca.clone(),
+            hashes: self.hashes.clone(),
             missing_releases: self.missing_releases.clone(),
-            ca: String::new(),
-            hashes: BTreeMap::new(),
         }
     }
 
@@ -264,6 +274,9 @@ fn put_in_force(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &s
     seen.data = Some(DataDir { wal: Vec::new() });
     seen.listening = [host.client_port, host.peer_port].into();
     run(seen, Some(&wanted.generation));
+    if let Some(process) = &mut seen.process {
+        process.variables = options_in(&wanted.environment);
+    }
 }
 
 /// A process of the unit, with this generation.

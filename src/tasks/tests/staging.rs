@@ -258,7 +258,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "activate",
             "leftovers",
-            staged(Scene::deployed()),
+            staged(Scene::deployed()).rolling(),
             changes(["remove what an interrupted run left staged"]),
         ),
     ]
