@@ -114,7 +114,7 @@ mod tests {
     fn a_plan_in_words() {
         assert_eq!(
             plan(&a_plan(), &inventory(), Style::new(false)),
-            "cluster prod: what `deploy` would change
+            "cluster prod: what would change
 
 controller
   ~ issue admin certificate: there is none yet
