@@ -34,8 +34,13 @@ struct CannotWrite {
 
 impl Explain for CannotWrite {
     fn hint(&self) -> Option<String> {
-        (self.source.kind() == std::io::ErrorKind::AlreadyExists)
-            .then(|| "nothing was overwritten; give another name with --file".to_owned())
+        match self.source.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Some("nothing was overwritten; give another name with --file".to_owned())
+            }
+            std::io::ErrorKind::NotFound => Some("make its folder first".to_owned()),
+            _ => None,
+        }
     }
 
     fn exit(&self) -> ExitStatus {
@@ -64,16 +69,17 @@ impl Init {
         }
         write_new(&path, &text)?;
         let schema = path.with_file_name(SCHEMA_FILE);
+        let mut wrote = path.display().to_string();
         if !schema.exists() {
             write_new(&schema, &json_schema())?;
+            wrote += &format!(" and {}", schema.display());
         }
         for warning in &inventory.warnings {
             context.output.err(&format!("warning: {warning}\n"));
         }
         context.output.err(&format!(
-            "wrote {path} and {schema}\nnext: look through it, then `etcd-ha plan -i {path}` and `etcd-ha deploy -i {path}`\n",
+            "wrote {wrote}\nnext: look through it, then `etcd-ha plan -i {path}` and `etcd-ha deploy -i {path}`\n",
             path = path.display(),
-            schema = schema.display(),
         ));
         Ok(ExitStatus::Done)
     }

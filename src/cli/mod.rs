@@ -21,11 +21,14 @@ use std::process::ExitCode;
 /// Stands up, changes and rescues etcd clusters on plain Linux machines over SSH.
 #[derive(Debug, Parser)]
 #[command(name = "etcd-ha", version, propagate_version = true, disable_help_subcommand = false)]
-#[command(
-    after_help = "Exit codes: 0 done or nothing to do · 1 a host or a task failed · 2 usage, inventory or playbook is wrong ·\n\
-3 the cluster is not healthy · 4 refused: it would cost quorum or data · 10 changes are pending\n\
-(`plan --detailed-exitcode`) · 130 interrupted"
-)]
+#[command(after_help = "Exit codes:
+  0    done, or nothing to do
+  1    a host or a task failed
+  2    the command line, the inventory or the playbook is wrong
+  3    the cluster is not healthy
+  4    refused, since it would cost quorum or data
+  10   changes are pending (`plan --detailed-exitcode`)
+  130  interrupted")]
 struct Cli {
     #[command(flatten)]
     global: Global,

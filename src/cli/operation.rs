@@ -1,6 +1,6 @@
 //! Subcommands that run a playbook.
 
-use super::options::{OutputFormat, Target, Waits};
+use super::options::{Binaries, OutputFormat, Target, Waits};
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
 use crate::inventory::Inventory;
@@ -18,6 +18,8 @@ use std::time::Instant;
 struct Operation {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    binaries: Binaries,
     #[command(flatten)]
     waits: Waits,
     /// How many hosts are worked on at once.
@@ -116,7 +118,9 @@ impl Explain for CannotStart {}
 impl Operation {
     fn run(self, context: &Context, playbook: &Playbook, how: How) -> Result<ExitStatus, Error> {
         let begun = Instant::now();
-        let inventory = Arc::new(self.target.load()?);
+        let mut inventory = self.target.load()?;
+        self.binaries.lay_over(&mut inventory);
+        let inventory = Arc::new(inventory);
         let reporter = context.reporter(how.command, &inventory.cluster);
         reporter.emit(Event::RunStarted {
             command: how.command.to_owned(),
@@ -160,11 +164,15 @@ impl Operation {
         let run = match run {
             Ok(run) => run,
             Err(error) => {
-                finish(error.exit(), "nothing was touched".to_owned(), Vec::new());
-                return Err(error.into());
+                let message = format!("cluster {}: {error}; nothing was touched", inventory.cluster);
+                finish(error.exit(), message, Vec::new());
+                return Ok(error.exit());
             }
         };
         let exit = exit_of(&run, &how);
+        for event in render::pending(&run.plan) {
+            reporter.emit(event);
+        }
         let recap = if how.dry { Vec::new() } else { run.recap.hosts() };
         finish(exit, message(&run, &how, exit, &inventory, healthy), recap);
         if how.dry && run.failures.is_empty() && context.global.output == OutputFormat::Text {

@@ -36,12 +36,17 @@ pub(super) enum OutputFormat {
     Json,
 }
 
-/// Which cluster, and how to reach it.
+/// Which cluster.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Target {
     /// The inventory file.
     #[arg(short, long, value_name = "FILE", env = "ETCD_HA_INVENTORY")]
     pub inventory: PathBuf,
+}
+
+/// Where the binaries come from.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Binaries {
     /// Where the etcd binaries come from: a URL with {version} and {arch}, an archive, or a folder;
     /// takes the place of the inventory's `release`.
     #[arg(long, value_name = "URL-OR-PATH", env = "ETCD_HA_RELEASE")]
@@ -51,11 +56,16 @@ pub(super) struct Target {
 impl Target {
     /// Reads the inventory.
     pub(super) fn load(&self) -> Result<Inventory, Error> {
-        let mut inventory = Inventory::load(&self.inventory, &Rules)?;
+        Ok(Inventory::load(&self.inventory, &Rules)?)
+    }
+}
+
+impl Binaries {
+    /// Puts what the command line says in the place of what the inventory says.
+    pub(super) fn lay_over(&self, inventory: &mut Inventory) {
         if let Some(source) = &self.release {
             inventory.release = release::Source::parse(source);
         }
-        Ok(inventory)
     }
 }
 

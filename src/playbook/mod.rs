@@ -2,6 +2,7 @@
 
 mod embedded;
 mod parse;
+mod words;
 
 pub use embedded::{embedded, names};
 pub use parse::PlaybookError;

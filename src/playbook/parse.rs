@@ -1,14 +1,16 @@
 //! Playbooks as written, and the errors that point into them.
 
+use super::words::words;
 use super::{Play, Playbook, Tasks, Titled};
 use crate::error::{ExitStatus, Explain};
 use crate::tasks::{Entry, Mode, TaskKind};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// The most that a playbook may be; ours has a kilobyte.
-const MAX_SIZE: usize = 1 << 20;
+const MAX_SIZE: u64 = 1 << 20;
 
 /// Why a playbook cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,15 @@ pub enum PlaybookError {
 }
 
 impl Explain for PlaybookError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some("`etcd-ha playbook deploy` prints the one that `etcd-ha deploy` runs, to begin with".to_owned())
+            }
+            Self::Read { .. } | Self::TooLarge { .. } | Self::Wrong { .. } => None,
+        }
+    }
+
     fn exit(&self) -> ExitStatus {
         ExitStatus::Usage
     }
@@ -71,11 +82,16 @@ struct Written {
 #[serde(deny_unknown_fields)]
 struct WrittenPlay {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     hosts: Option<Spanned<Hosts>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     mode: Option<Spanned<Mode>>,
-    tasks: Vec<Spanned<Entry>>,
+    tasks: Spanned<Vec<Spanned<Entry>>>,
+}
+
+/// A key that may be left out, but not left without a value: `hosts:` alone would mean all of them.
+fn given<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -105,9 +121,21 @@ impl<'de> Deserialize<'de> for Hosts {
             }
 
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut names: A) -> Result<Hosts, A::Error> {
-                let mut all = Vec::new();
-                while let Some(name) = names.next_element()? {
+                use serde::de::Error as _;
+                let mut all: Vec<String> = Vec::new();
+                while let Some(name) = names.next_element::<String>()? {
+                    if name == "all" || name == "controller" {
+                        return Err(A::Error::custom(format_args!(
+                            "`{name}` stands alone, not in a list: `hosts: {name}`"
+                        )));
+                    }
+                    if all.contains(&name) {
+                        return Err(A::Error::custom(format_args!("host `{name}` is given twice")));
+                    }
                     all.push(name);
+                }
+                if all.is_empty() {
+                    return Err(A::Error::custom("there is no host in the list"));
                 }
                 Ok(Hosts::Named(all))
             }
@@ -122,9 +150,11 @@ impl Playbook {
     /// # Errors
     /// It cannot be read, or is wrong; the error says where.
     pub fn load(path: &Path) -> Result<Self, PlaybookError> {
-        let text = std::fs::read_to_string(path);
-        let text = text.map_err(|source| PlaybookError::Read { path: path.to_owned(), source })?;
-        if text.len() > MAX_SIZE {
+        let unreadable = |source| PlaybookError::Read { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let mut text = String::new();
+        file.take(MAX_SIZE + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > MAX_SIZE {
             return Err(PlaybookError::TooLarge { path: path.to_owned() });
         }
         Self::parse(&path.display().to_string(), &text)
@@ -144,20 +174,29 @@ impl Playbook {
                 .lines()
                 .nth(usize::try_from(line.saturating_sub(1)).unwrap_or_default())
                 .unwrap_or_default()
-                .to_owned(),
+                .chars()
+                // A file cannot play with the terminal.
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect(),
         };
+        if text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#')) {
+            return Err(wrong(1, 1, "the playbook is empty".to_owned()));
+        }
         let written: Written =
             serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false }).map_err(
                 |error| {
                     let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-                    wrong(line, column, message_of(&error))
+                    wrong(line, column, words(&error))
                 },
             )?;
         if written.plays.is_empty() {
-            return Err(wrong(1, 1, "a playbook without plays".to_owned()));
+            return Err(wrong(1, 1, "there are no plays".to_owned()));
         }
         let plays = written.plays.into_iter().map(|play| {
             let at = |spot: serde_saphyr::Location, message: String| wrong(spot.line(), spot.column(), message);
+            if play.tasks.value.is_empty() {
+                return Err(at(play.tasks.referenced, format!("play `{}` has no tasks", play.name)));
+            }
             let hosts = play.hosts.as_ref().map(|hosts| hosts.value.clone()).unwrap_or_default();
             let misplaced = |entry: &Spanned<Entry>| {
                 let (name, place) =
@@ -169,13 +208,13 @@ impl Playbook {
                 if let Some(mode) = &play.mode {
                     return Err(at(mode.referenced, "a play on the controller has no mode".to_owned()));
                 }
-                let tasks = play.tasks.iter().map(|entry| match &entry.value.task {
+                let tasks = play.tasks.value.iter().map(|entry| match &entry.value.task {
                     TaskKind::Controller(task) => Ok(Titled::from(&entry.value, task.clone())),
                     TaskKind::Host(_) => Err(misplaced(entry)),
                 });
                 Tasks::Controller(tasks.collect::<Result<_, _>>()?)
             } else {
-                let tasks = play.tasks.iter().map(|entry| match &entry.value.task {
+                let tasks = play.tasks.value.iter().map(|entry| match &entry.value.task {
                     TaskKind::Host(task) => Ok(Titled::from(&entry.value, task.clone())),
                     TaskKind::Controller(_) => Err(misplaced(entry)),
                 });
@@ -189,16 +228,5 @@ impl Playbook {
             Ok(Play { name: play.name, tasks })
         });
         Ok(Self { name: written.name, plays: plays.collect::<Result<_, PlaybookError>>()? })
-    }
-}
-
-/// The error's own words, without the position that is told beside them.
-fn message_of(error: &serde_saphyr::Error) -> String {
-    let text = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
-    let text = text.lines().next().unwrap_or_default();
-    let text = text.strip_prefix("error: ").unwrap_or(text);
-    match text.split_once(": ") {
-        Some((place, rest)) if place.starts_with("line ") || place.starts_with("error: line ") => rest.to_owned(),
-        _ => text.to_owned(),
     }
 }

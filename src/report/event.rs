@@ -60,6 +60,25 @@ pub enum Event {
         #[serde(serialize_with = "to_the_millisecond")]
         seconds: f64,
     },
+    /// A dry run found that this would be changed. The plan on stdout says it to people.
+    ChangePending {
+        /// The host, or `controller`.
+        host: String,
+        /// The task's YAML key.
+        task: String,
+        /// What, a phrase.
+        change: String,
+        /// For text files, how they differ, as a unified diff.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        diff: Option<String>,
+    },
+    /// A dry run found that this member would be taken in turn; they come in their order.
+    TurnPending {
+        /// The host.
+        host: String,
+        /// What the quorum gate says now.
+        gate: String,
+    },
     /// Something the user should know that stops nothing.
     Warning {
         /// The host it is about, if it is about one.

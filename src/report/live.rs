@@ -80,7 +80,10 @@ impl Live {
                 };
             }
             Event::RunFinished { .. } => self.rows.clear(),
-            Event::RunStarted { .. } | Event::Warning { .. } => {}
+            Event::RunStarted { .. }
+            | Event::ChangePending { .. }
+            | Event::TurnPending { .. }
+            | Event::Warning { .. } => {}
         }
     }
 

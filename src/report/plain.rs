@@ -66,6 +66,7 @@ impl Lines {
                 self.running.retain(|running| running.host != *host);
                 ending(at, host, task, outcome, *seconds)
             }
+            Event::ChangePending { .. } | Event::TurnPending { .. } => Vec::new(),
             Event::Warning { host, message } => {
                 let host = host.as_ref().map(|host| format!("{host} ")).unwrap_or_default();
                 stamped(at, &format!("{host}warning: {}", one_line(message)))

@@ -39,6 +39,8 @@ impl Recap {
             Event::PlayStarted { .. }
             | Event::TaskStarted { .. }
             | Event::TaskProgress { .. }
+            | Event::ChangePending { .. }
+            | Event::TurnPending { .. }
             | Event::Warning { .. }
             | Event::RunFinished { .. } => {}
         }

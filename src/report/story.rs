@@ -82,7 +82,10 @@ impl Story {
                 lines.extend(wrap(&last, columns));
                 lines
             }
-            Event::TaskStarted { .. } | Event::TaskProgress { .. } => Vec::new(),
+            Event::TaskStarted { .. }
+            | Event::TaskProgress { .. }
+            | Event::ChangePending { .. }
+            | Event::TurnPending { .. } => Vec::new(),
         }
     }
 

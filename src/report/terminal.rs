@@ -76,7 +76,7 @@ impl<T: TermLike + Clone + 'static> Sink for Terminal<T> {
                 self.print(&lines);
             }
             // Bytes are counted more often than a picture can change.
-            Event::TaskProgress { .. } => {}
+            Event::TaskProgress { .. } | Event::ChangePending { .. } | Event::TurnPending { .. } => {}
             Event::RunStarted { .. }
             | Event::PlayStarted { .. }
             | Event::TaskStarted { .. }

@@ -158,6 +158,11 @@ pub(crate) trait ControllerTask {
     async fn apply(&self, overview: &Overview<'_>, fleet: &Fleet) -> Result<(), TaskError>;
 }
 
+/// Parameters of a task of which none are given.
+fn none<'de, E: serde::de::Error>() -> impl serde::Deserializer<'de, Error = E> {
+    serde::de::value::MapDeserializer::new(std::iter::empty::<(String, String)>())
+}
+
 macro_rules! tasks {
     ($(#[$enum_doc:meta])* $enum:ident: $trait:ident { $($(#[$doc:meta])* $module:ident :: $kind:ident),* $(,)? }
      needs($before:ty) check($view:ty) apply($hands:ty)) => {
@@ -182,16 +187,20 @@ macro_rules! tasks {
             /// Reads the parameters that stand behind a task's key; `None` if the key is no task's.
             fn read<'de, A: serde::de::MapAccess<'de>>(name: &str, map: &mut A) -> Option<Result<Self, A::Error>> {
                 match name {
-                    $(stringify!($module) => Some(map.next_value().map(Self::$kind)),)*
+                    $(stringify!($module) => Some(match map.next_value::<Option<$module::$kind>>() {
+                        Ok(Some(task)) => Ok(Self::$kind(task)),
+                        // A key with nothing behind it is the key alone.
+                        Ok(None) => $module::$kind::deserialize(none()).map(Self::$kind),
+                        Err(error) => Err(error),
+                    }),)*
                     _ => None,
                 }
             }
 
             /// A task that stands alone, without parameters.
             fn bare<E: serde::de::Error>(name: &str) -> Option<Result<Self, E>> {
-                let none = serde::de::value::MapDeserializer::new(std::iter::empty::<(String, String)>());
                 match name {
-                    $(stringify!($module) => Some($module::$kind::deserialize(none).map(Self::$kind)),)*
+                    $(stringify!($module) => Some($module::$kind::deserialize(none()).map(Self::$kind)),)*
                     _ => None,
                 }
             }

@@ -3,6 +3,7 @@
 mod inventory;
 mod layers;
 mod pki;
+mod playbook;
 mod release;
 mod report;
 mod ssh;

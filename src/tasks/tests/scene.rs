@@ -105,7 +105,7 @@ impl Scene {
     }
 
     /// The same with this version in the inventory.
-    pub fn to_version(mut self, version: &str) -> Self {
+    pub fn wanting_version(mut self, version: &str) -> Self {
         self.inventory.version = version.parse().unwrap();
         self
     }
