@@ -187,3 +187,35 @@ pub fn ctrl_c_stops_after_the_task_in_hand() {
     site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
     Members::of(&site, 3).assert_whole();
 }
+
+/// The others finish what they are at, nothing is started, and what the host has half is not taken for whole.
+pub fn a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run() {
+    let site = Site::up(3);
+    for host in 1..=3 {
+        site.lab.run(&["rate", &node(host), "40mbit"]);
+    }
+    let half = "ls -d /opt/etcd/releases/.incoming.*/new/* 2>/dev/null || true";
+    let running = site.start("deploy");
+    eventually("an upload", Duration::from_secs(20), || !site.lab.read("node02", half).is_empty());
+    site.lab.run(&["kill", "node02"]);
+    let ran = running.wait().exits(1).says(&[
+        "node02 stage_release: failed",
+        "lost the connection",
+        "node01 stage_config: changed",
+        "node03 stage_config: changed",
+        "stopped on node02 in `Stage binaries, certificates and units`",
+    ]);
+    assert!(ran.took < Duration::from_secs(40), "{ran:?}");
+    for host in [1, 3] {
+        assert_eq!(site.lab.read(&node(host), "ls /etc/systemd/system/etcd.service 2>/dev/null || true"), "");
+        site.lab.run(&["rate", &node(host), "off"]);
+    }
+    site.lab.run(&["rate", "node02", "off"]);
+    site.lab.run(&["start", "node02"]);
+    // What a power cut leaves lies there until it is surely nobody's any more.
+    let old = "cd /opt/etcd/releases; ls -d .incoming.* | grep -c .; touch -d '2 hours ago' .incoming.*";
+    assert_eq!(site.lab.read("node02", old), "1");
+    site.run("deploy").exits(0).ends(DONE);
+    assert_tidy(&site);
+    Members::of(&site, 3).assert_whole();
+}

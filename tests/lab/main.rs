@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         broken::a_change_killed_anywhere_is_finished_by_the_next,
         broken::ctrl_c_stops_after_the_task_in_hand,
         broken::members_that_were_never_started_are_started_by_the_next_run,
+        broken::a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run,
         login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
         inventories::prod_yaml_deploys_as_it_stands,
         change::settings_and_versions_change_one_member_at_a_time,
