@@ -1,5 +1,6 @@
 //! Hermetic tests: no lab, no root, loopback only. One file a subject.
 
+mod cli;
 mod inventory;
 mod layers;
 mod pki;
