@@ -525,8 +525,8 @@ fn a_starter_inventory_that_would_be_refused_is_not_written() {
         ("init --cluster prod --host 10.19.0.55 --host 10.19.0.55", "two hosts have the address `10.19.0.55`"),
         ("init --cluster prod --host a=10.19.0.55 --host a=10.19.0.56", "two hosts are named `a`"),
         ("init --cluster pr/od --host 10.19.0.55", "`pr/od` is not a cluster name"),
-        ("init --cluster prod --host =10.19.0.55", "`name`"),
-        ("init --cluster prod --host node01=", "`address`"),
+        ("init --cluster prod --host =10.19.0.55", "expected a value, found an empty one"),
+        ("init --cluster prod --host node01=", "expected a value, found an empty one"),
     ] {
         let ended = desk.run(line);
         assert_eq!((ended.status, ended.stdout.as_str()), (2, ""), "{line}");

@@ -7,4 +7,5 @@ mod pki;
 mod playbook;
 mod release;
 mod report;
+mod secrets;
 mod ssh;
