@@ -21,12 +21,12 @@ pub(super) fn pending(plan: &Plan) -> Vec<Event> {
     changes.chain(turns).collect()
 }
 
-/// What `plan` prints: per place the changes with their diffs, then the order of restarts.
+/// What `plan` and `run --dry-run` print: per place the changes with their diffs, then the order of restarts.
 pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
     if plan.is_empty() {
         return format!("no changes: cluster {} is as {} says\n", inventory.cluster, inventory.path.display());
     }
-    let mut text = format!("cluster {}: what `deploy` would change\n", style.bold(&inventory.cluster));
+    let mut text = format!("cluster {}: what would change\n", style.bold(&inventory.cluster));
     // The same file on every host is shown once.
     let mut shown: Vec<(&TextDiff, &str)> = Vec::new();
     for host in plan.hosts() {
@@ -114,7 +114,7 @@ mod tests {
     fn a_plan_in_words() {
         assert_eq!(
             plan(&a_plan(), &inventory(), Style::new(false)),
-            "cluster prod: what `deploy` would change
+            "cluster prod: what would change
 
 controller
   ~ issue admin certificate: there is none yet

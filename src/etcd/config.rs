@@ -63,7 +63,9 @@ impl Membership {
     /// The value of `ETCD_INITIAL_CLUSTER`.
     #[must_use]
     pub fn initial_cluster(&self) -> String {
-        let members: Vec<_> = self.peers.iter().map(|(name, url)| format!("{name}={url}")).collect();
+        // Sorted, so that another order in the inventory is no change on the hosts.
+        let mut members: Vec<_> = self.peers.iter().map(|(name, url)| format!("{name}={url}")).collect();
+        members.sort();
         members.join(",")
     }
 }

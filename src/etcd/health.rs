@@ -1,7 +1,7 @@
 //! Whether a member and the cluster are healthy, and if not, why.
 
-use super::client::{CallError, Report};
-use super::config::client_url;
+use super::client::{CallError, Listed, Report};
+use super::config::{client_url, peer_url};
 use super::identity::MemberId;
 use crate::inventory::Host;
 use std::fmt;
@@ -13,6 +13,8 @@ pub struct Look {
     pub host: String,
     /// The URL that was asked.
     pub endpoint: String,
+    /// The URL by which the inventory has its peers reach it.
+    pub peer_url: String,
     /// What it said, or how far the question got.
     pub report: Result<Report, CallError>,
 }
@@ -21,7 +23,7 @@ impl Look {
     /// A look at `host`.
     #[must_use]
     pub fn new(host: &Host, report: Result<Report, CallError>) -> Self {
-        Self { host: host.name.clone(), endpoint: client_url(host), report }
+        Self { host: host.name.clone(), endpoint: client_url(host), peer_url: peer_url(host), report }
     }
 
     /// Why the member is not healthy; `None` if it is.
@@ -155,9 +157,20 @@ impl ClusterHealth {
         if leaders.len() > 1 {
             problems.push("the members follow different leaders".to_owned());
         }
-        for stranger in known.iter().filter(|member| !looks.iter().any(|look| look.host == member.name)) {
-            let name = if stranger.name.is_empty() { "without a name" } else { &stranger.name };
-            problems.push(format!("member {} ({name}) is not in the inventory", stranger.id));
+        // By id, where it is known: a name is nobody's own.
+        let own = |look: &Look| look.report.as_ref().ok().map(|report| report.status.member);
+        let is = |look: &Look, member: &Listed| own(look).map_or(look.host == member.name, |id| id == member.id);
+        for member in known {
+            let name = if member.name.is_empty() { "without a name" } else { &member.name };
+            match looks.iter().find(|look| is(look, member)) {
+                None => problems.push(format!("member {} ({name}) is not in the inventory", member.id)),
+                Some(look) if !member.peer_urls.contains(&look.peer_url) => problems.push(format!(
+                    "the others know `{name}` at {}, not at {}",
+                    member.peer_urls.join(", "),
+                    look.peer_url
+                )),
+                Some(_) => {}
+            }
         }
         let mut members: Vec<MemberHealth> = looks
             .iter()

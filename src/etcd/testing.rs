@@ -104,6 +104,7 @@ pub(crate) fn looks(states: &[State]) -> Vec<Look> {
         Look {
             host: name(place),
             endpoint: format!("https://10.19.0.{}:2379", 54 + place),
+            peer_url: format!("https://10.19.0.{}:2380", 54 + place),
             report: if *state == State::Down { Err(refused) } else { Ok(report) },
         }
     };

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The most that a script may print; ours print a few kilobytes.
 const MAX_OUTPUT: usize = 4 << 20;
 
-/// How long a script may stay silent while nothing is sent to it either.
+/// How long a script may stay silent, if it does not say otherwise.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// A connection to one host, kept for the whole run. Cheap to clone.
@@ -32,8 +32,8 @@ pub struct Script<'a> {
     pub text: &'a str,
     /// What the script reads from stdin.
     pub stdin: Stdin<'a>,
-    /// How long it may take in all; without a limit only silence ends it.
-    pub timeout: Option<Duration>,
+    /// How long it may stay silent while nothing is sent to it either.
+    pub silence: Duration,
 }
 
 /// What a script reads from stdin.
@@ -55,7 +55,13 @@ impl<'a> Script<'a> {
     /// A script without input.
     #[must_use]
     pub fn new(what: &'a str, text: &'a str) -> Self {
-        Self { what, text, stdin: Stdin::Empty, timeout: None }
+        Self { what, text, stdin: Stdin::Empty, silence: IDLE }
+    }
+
+    /// The same, but it may be silent for `limit` longer.
+    #[must_use]
+    pub fn silent_for(self, limit: Duration) -> Self {
+        Self { silence: self.silence + limit, ..self }
     }
 
     /// The same with bytes on stdin.
@@ -92,6 +98,14 @@ impl Connection {
         &self.session
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn r#become(&self) -> bool {
+        self.r#become
+    }
+
     /// Ends the connection politely.
     pub async fn close(&self) {
         self.session.close().await;
@@ -109,7 +123,7 @@ impl Connection {
             Stdin::Bytes(bytes) => Input::Bytes([head, bytes].concat().into()),
             Stdin::File { path, progress } => Input::File { head, path: path.to_owned(), progress: Some(progress) },
         };
-        let limits = Limits { timeout: script.timeout, idle: Some(IDLE), max_output: MAX_OUTPUT };
+        let limits = Limits { timeout: None, idle: Some(script.silence), max_output: MAX_OUTPUT };
         let output = self.session.exec(&framed.command, input, &limits).await;
         let output = output.map_err(|source: SshError| HostError::Ssh { host: self.host.to_string(), source })?;
         let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();

@@ -51,6 +51,14 @@ pub(super) fn frame(script: &str, r#become: bool) -> Framed {
 }
 
 impl Framed {
+    /// The first whole line of the script's own output, of one that still runs.
+    pub fn first_line(&self, stdout: &[u8]) -> Option<String> {
+        let begin = format!("{}\n", self.marker);
+        let rest = &stdout[find(stdout, begin.as_bytes())? + begin.len()..];
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+    }
+
     /// Finds the script's own output in what came back.
     pub fn reply(&self, stdout: &[u8]) -> Reply {
         let begin = format!("{}\n", self.marker);
@@ -85,8 +93,8 @@ mod tests {
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(framed.head.as_bytes()).unwrap();
-        stdin.write_all(data).unwrap();
+        // A shell that runs nothing has closed it already.
+        let _ = stdin.write_all(framed.head.as_bytes()).and_then(|()| stdin.write_all(data));
         drop(stdin);
         framed.reply(&child.wait_with_output().unwrap().stdout)
     }

@@ -6,6 +6,7 @@
 mod connection;
 mod error;
 mod framing;
+mod held;
 mod observation;
 mod observe;
 mod process;
@@ -13,6 +14,7 @@ mod unit;
 
 pub use connection::{Connection, Script};
 pub use error::HostError;
+pub use held::Held;
 pub use observation::{DataDir, FileKind, FileState, Observation, Process, Release, Space};
 pub use observe::{Places, observe};
 pub use process::{listening, start_and_wait};

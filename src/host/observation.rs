@@ -135,8 +135,6 @@ pub enum FileKind {
 /// A data dir that is not empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DataDir {
-    /// The name of something in it, for messages.
-    pub entry: String,
     /// The leading bytes of the newest WAL file.
     pub wal: Vec<u8>,
 }

@@ -150,7 +150,9 @@ for f in "$install"/releases/*/etcd "$install"/releases/*/etcdctl "$install"/rel
   if [ -f "$f" ]; then set -- "$@" "$f"; fi
 done
 stat -c 'stat %n|%F|%a|%U|%G|%s|%Y|%N' "$@" 2>/dev/null || :
-sha256sum {files} 2>/dev/null | while IFS= read -r line; do v sha256 "$line"; done || :
+set --
+for f in {files}; do if [ -f "$f" ]; then set -- "$@" "$f"; fi; done
+[ $# = 0 ] || sha256sum "$@" 2>/dev/null | while IFS= read -r line; do v sha256 "$line"; done || :
 if [ -e "$config/.next" ]; then v next present; fi
 if [ -f "$unit_file" ]; then v unit-text "$(base64 -w 0 <"$unit_file")"; elif [ -e "$unit_file" ]; then v odd "$unit_file"; fi
 length=16384
@@ -160,7 +162,7 @@ if [ -f "$environment" ]; then
 fi
 if [ -d "$data" ]; then
   for entry in "$data"/* "$data"/.[!.]*; do
-    if [ -e "$entry" ] && [ "${{entry##*/}}" != lost+found ]; then v data "${{entry##*/}}"; break; fi
+    if [ -e "$entry" ] && [ "${{entry##*/}}" != lost+found ]; then v data present; break; fi
   done
   wal=
   for entry in "$data"/member/wal/*.wal; do if [ -f "$entry" ]; then wal=$entry; fi; done
@@ -240,7 +242,8 @@ fn read(answer: &[u8]) -> Observation {
             "odd" => seen.odd.push(value.to_owned()),
             "unit-text" => seen.unit_text = Some(decode(value)),
             "environment" => seen.environment = Some(decode(value)),
-            "data" => seen.data.get_or_insert_with(DataDir::default).entry = value.to_owned(),
+            // Names in there are etcd's to choose, so none is told.
+            "data" => _ = seen.data.get_or_insert_with(DataDir::default),
             "wal" => {
                 let bytes = data_encoding::BASE64.decode(value.as_bytes()).unwrap_or_default();
                 seen.data.get_or_insert_with(DataDir::default).wal = bytes;

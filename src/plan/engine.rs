@@ -64,10 +64,8 @@ impl Engine<'_> {
             cluster: String::new(),
             hosts: self.fleet.inventory.hosts.iter().map(|host| host.name.clone()).collect(),
         });
-        if self.playbook.plays.iter().any(|play| matches!(play.tasks, Tasks::Hosts { .. })) {
-            self.fleet.look_around().await;
-        }
         let mut run = Run::default();
+        let mut looked = false;
         for (play, hosts) in self.playbook.plays.iter().zip(hosts_of) {
             let (mode, names) = match &play.tasks {
                 Tasks::Controller(_) => ("controller", vec!["controller".to_owned()]),
@@ -76,6 +74,14 @@ impl Engine<'_> {
             if !self.dry {
                 let play = play.name.clone();
                 self.fleet.reporter.emit(Event::PlayStarted { play, mode: mode.to_owned(), hosts: names });
+            }
+            if !looked && matches!(play.tasks, Tasks::Hosts { .. }) {
+                for host in &hosts {
+                    let event = Event::TaskStarted { host: host.name.clone(), task: "connect".to_owned() };
+                    self.fleet.reporter.emit(event);
+                }
+                self.fleet.look_around().await;
+                looked = true;
             }
             match &play.tasks {
                 Tasks::Controller(tasks) => {
@@ -166,7 +172,7 @@ impl Engine<'_> {
                     Ok(true) => due.push(host.name.clone()),
                     // Nothing of weight: its tasks are gone through for the record, and to wait.
                     Ok(false) => run.take(self.host(steps, host, tasks, Mode::Rolling).await),
-                    Err(source) => run.fail(host, "gate", source),
+                    Err(source) => run.failures.push(steps.failed(&host.name, "gate", source)),
                 }
             }
             if due.is_empty() || !run.failures.is_empty() || steps.stopped() {
@@ -174,7 +180,7 @@ impl Engine<'_> {
             }
             let cluster = match self.fleet.cluster(None).await {
                 Ok(cluster) => cluster,
-                Err(source) => return run.fail(hosts[0], "gate", source),
+                Err(source) => return run.failures.push(steps.failed(&hosts[0].name, "gate", source)),
             };
             let order = order(&due, &cluster);
             let mut ordered = order.iter().filter_map(|name| hosts.iter().find(|host| &host.name == name).copied());
@@ -193,7 +199,7 @@ impl Engine<'_> {
             let Some(next) = ordered.next() else { return };
             match steps.pass_gate(next).await {
                 Ok(_) => run.take(self.host(steps, next, tasks, Mode::Rolling).await),
-                Err(source) => run.fail(next, "gate", source),
+                Err(source) => run.failures.push(steps.failed(&next.name, "gate", source)),
             }
             if !run.failures.is_empty() || steps.stopped() {
                 return;
@@ -224,10 +230,6 @@ impl Run {
     fn take(&mut self, done: Done) {
         self.changes += done.changes;
         self.failures.extend(done.failure);
-    }
-
-    fn fail(&mut self, host: &Host, task: &str, source: TaskError) {
-        self.failures.push(Failure { host: host.name.clone(), task: task.to_owned(), source });
     }
 
     /// Notes how a task ended; true if it failed.

@@ -85,6 +85,14 @@ impl Steps<'_> {
         }
     }
 
+    /// Tells of a failure that is no task's own.
+    pub fn failed(&self, host: &str, task: &str, error: TaskError) -> Failure {
+        let result = Err(error);
+        self.finished(host, task, Instant::now(), &result);
+        let source = result.err().unwrap_or(TaskError::Interrupted);
+        Failure { host: host.to_owned(), task: task.to_owned(), source }
+    }
+
     fn warn(&self, host: &str, messages: Vec<String>) {
         for message in messages {
             let said = (host.to_owned(), message);

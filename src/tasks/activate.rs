@@ -29,8 +29,9 @@ impl Differences {
     pub(super) fn between(view: &View<'_>, wanted: &Wanted) -> Self {
         let (seen, host) = (view.seen, view.host);
         let places = places(host);
-        Self {
-            environment: !Wanted::text_at(&places.environment_file(), &wanted.environment, seen),
+                Self {
+            environment: !Wanted::text_at(&places.environment_file(), &wanted.environment, seen)
+                && !wanted.differs_harmlessly(seen),
             unit: !Wanted::text_at(&places.unit_file(), &wanted.unit, seen),
             certificates: !wanted.certificates_in(&format!("{}/ssl", host.paths.config), seen),
             binaries: wanted.binaries.iter().any(|name| {
@@ -39,6 +40,13 @@ impl Differences {
             }),
             leftovers: seen.staged,
         }
+    }
+}
+
+impl Differences {
+    /// Whether anything that is in force differs.
+    fn any(&self) -> bool {
+        self.environment || self.unit || self.certificates || self.binaries
     }
 }
 
@@ -51,7 +59,7 @@ impl HostTask for Activate {
         let wanted = view.wanted()?;
         let (seen, host) = (view.seen, view.host);
         let differences = Differences::between(view, wanted);
-        if seen.unit.ready() && view.mode != Mode::Rolling {
+        if seen.unit.ready() && view.mode != Mode::Rolling && differences.any() {
             return Ok(Decision::Nothing);
         }
         let mut changes = Vec::new();

@@ -3,20 +3,23 @@
 //! Everything is fetched when it is first needed and kept until something was changed, so that a
 //! run with nothing to do costs one connection, one observation and one report per host.
 
+mod local;
+mod members;
+
 use super::error::TaskError;
 use super::reach::Reach;
 use super::view::Overview;
 use super::wanted::Wanted;
 use crate::etcd::bootstrap::{BootstrapError, Found, membership};
-use crate::etcd::client::{Access, CallError, MemberClient};
+use crate::etcd::client::MemberClient;
 use crate::etcd::config::{self, Membership};
-use crate::etcd::health::{ClusterHealth, Look};
+use crate::etcd::health::ClusterHealth;
 use crate::etcd::identity::read_wal_head;
 use crate::host::{Connection, HostError, Observation, Places, Script, observe};
 use crate::inventory::{Host, Inventory};
-use crate::pki::{self, Pki};
-use crate::release::{self, Arch, Archive};
-use crate::report::{Event, Reporter};
+use crate::pki::Pki;
+use crate::release::{Arch, Archive};
+use crate::report::Reporter;
 use futures::future::join_all;
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -24,9 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use time::OffsetDateTime;
 use tokio::sync::Mutex;
-use zeroize::Zeroizing;
 
 /// What the command line says about a run.
 #[derive(Debug, Clone)]
@@ -138,201 +139,6 @@ impl Fleet {
         if let Some(state) = self.state(host) {
             *state.seen.lock().await = None;
         }
-    }
-
-    /// What every member says. An answer that is not older than `since` is taken as it is.
-    ///
-    /// # Errors
-    /// There is no PKI to ask with.
-    pub async fn cluster(&self, since: Option<Instant>) -> Result<Arc<ClusterHealth>, TaskError> {
-        let mut slot = self.cluster.lock().await;
-        if let Some((asked, health)) = &*slot
-            && since.is_none_or(|since| *asked >= since)
-        {
-            return Ok(health.clone());
-        }
-        let asked = Instant::now();
-        let pki = self.pki().await?;
-        let access = Access {
-            ca: pki.ca_pem().to_owned(),
-            certificate: pki.admin().certificate.clone(),
-            key: Zeroizing::new(pki.admin().key.expose().to_owned()),
-        };
-        let looks = self.inventory.hosts.iter().map(|host| self.look(host, &access));
-        let health = Arc::new(ClusterHealth::assess(join_all(looks).await));
-        *slot = Some((asked, health.clone()));
-        Ok(health)
-    }
-
-    /// What every member says, asked with the certificates that are in the PKI folder.
-    ///
-    /// # Errors
-    /// There are none.
-    pub async fn standing_cluster(&self) -> Result<Arc<ClusterHealth>, TaskError> {
-        let pki = self.pki().await?;
-        let missing = |change: &pki::Change| {
-            matches!(change, pki::Change::Issue { kind: pki::Kind::Authority | pki::Kind::Admin, .. })
-        };
-        if pki.changes().iter().any(missing) {
-            return Err(TaskError::NoPki { dir: self.inventory.pki.dir.clone() });
-        }
-        self.cluster(None).await
-    }
-
-    /// The members' hashes of all keys at one revision, by host, if something was changed in this run;
-    /// members that cannot be asked are left out.
-    ///
-    /// A stale data dir can join as a healthy member with other data: nothing but this comparison
-    /// shows it.
-    async fn hashes(&self) -> BTreeMap<String, u32> {
-        let mut hashes = BTreeMap::new();
-        if !self.changed.load(Ordering::Relaxed) {
-            return hashes;
-        }
-        let mut at = 0;
-        for host in &self.inventory.hosts {
-            if let Ok(member) = self.member(host).await
-                && let Ok((hash, revision)) = member.hash_kv(at).await
-            {
-                // The first answer says which revision the others are asked for.
-                at = if at == 0 { revision } else { at };
-                hashes.insert(host.name.clone(), hash);
-            }
-        }
-        hashes
-    }
-
-    /// Looks at all hosts and, if there are certificates to ask with, asks all members meanwhile, so
-    /// that a run with nothing to do is not longer than the slower of the two. What fails is told
-    /// when it is needed.
-    pub async fn look_around(&self) {
-        let hosts = join_all(self.inventory.hosts.iter().map(|host| self.seen(host)));
-        let _ = tokio::join!(hosts, self.standing_cluster());
-    }
-
-    async fn look(&self, host: &Host, access: &Access) -> Look {
-        let report = match self.client(host, access).await {
-            Ok(client) => client.report().await,
-            Err(error) => Err(error),
-        };
-        if report.is_err()
-            && let Some(state) = self.state(host)
-        {
-            *state.client.lock().await = None;
-        }
-        Look::new(host, report)
-    }
-
-    async fn client(&self, host: &Host, access: &Access) -> Result<MemberClient, CallError> {
-        let Some(state) = self.state(host) else { return Err(CallError::Ssh(format!("no host `{}`", host.name))) };
-        let mut slot = state.client.lock().await;
-        if let Some(client) = &*slot {
-            return Ok(client.clone());
-        }
-        let limit = self.options.call_limit;
-        let client = if self.options.direct {
-            MemberClient::direct(host, access, limit).await?
-        } else {
-            let connection = self.connection(host).await;
-            let connection = connection.map_err(|error| CallError::Ssh(crate::error::line(&error)))?;
-            MemberClient::through(connection.session(), host, access, limit).await?
-        };
-        *slot = Some(client.clone());
-        Ok(client)
-    }
-
-    /// A connection to the host's member, for a task that calls it.
-    ///
-    /// # Errors
-    /// How far it got.
-    pub async fn member(&self, host: &Host) -> Result<MemberClient, TaskError> {
-        let pki = self.pki().await?;
-        let access = Access {
-            ca: pki.ca_pem().to_owned(),
-            certificate: pki.admin().certificate.clone(),
-            key: Zeroizing::new(pki.admin().key.expose().to_owned()),
-        };
-        let client = self.client(host, &access).await;
-        client.map_err(|source| TaskError::Member { member: host.name.clone(), source })
-    }
-
-    /// The PKI: what is in its folder, and beside that what would have to be issued.
-    ///
-    /// # Errors
-    /// The PKI's folder cannot be read, or the CA must not be used.
-    pub async fn pki(&self) -> Result<Arc<Pki>, TaskError> {
-        let mut slot = self.pki.lock().await;
-        if let Some(pki) = &*slot {
-            return Ok(pki.clone());
-        }
-        let inventory = self.inventory.clone();
-        let loaded = tokio::task::spawn_blocking(move || {
-            let members: Vec<_> = inventory.hosts.iter().map(certificate_names).collect();
-            Pki::load_or_issue(&inventory.pki, &inventory.cluster, &members, OffsetDateTime::now_utc())
-        });
-        let pki = Arc::new(loaded.await.map_err(|_| TaskError::Interrupted)??);
-        *slot = Some(pki.clone());
-        Ok(pki)
-    }
-
-    /// Forgets the PKI, since its folder was written.
-    pub async fn forget_pki(&self) {
-        *self.pki.lock().await = None;
-    }
-
-    /// The architectures of the hosts that were looked at.
-    pub async fn architectures(&self) -> Vec<Arch> {
-        let mut archs = Vec::new();
-        for host in &self.inventory.hosts {
-            if let Ok(seen) = self.seen(host).await {
-                archs.extend(Arch::from_uname(&seen.machine));
-            }
-        }
-        archs.sort();
-        archs.dedup();
-        archs
-    }
-
-    /// The checked release archive for an architecture, fetched if it is not at hand.
-    ///
-    /// # Errors
-    /// There is none, or it is not what it should be.
-    pub async fn archive(&self, arch: Arch) -> Result<Archive, TaskError> {
-        let mut archives = self.archives.lock().await;
-        if let Some(archive) = archives.get(&arch) {
-            return Ok(archive.clone());
-        }
-        let (inventory, reporter, cache) = (self.inventory.clone(), self.reporter.clone(), self.options.cache.clone());
-        let fetched = tokio::task::spawn_blocking(move || {
-            let progress = |progress: release::Progress<'_>| {
-                reporter.emit(Event::TaskProgress {
-                    host: "controller".to_owned(),
-                    task: "fetch_release".to_owned(),
-                    message: progress.message.to_owned(),
-                    done: Some(progress.done),
-                    total: progress.total,
-                });
-            };
-            release::obtain(&inventory.release, &inventory.version, arch, &cache, &progress)
-        });
-        let archive = fetched.await.map_err(|_| TaskError::Interrupted)??;
-        archives.insert(arch, archive.clone());
-        Ok(archive)
-    }
-
-    /// Whether the archive for an architecture is there without asking the network.
-    async fn at_hand(&self, arch: Arch) -> Result<bool, TaskError> {
-        let mut archives = self.archives.lock().await;
-        if archives.contains_key(&arch) {
-            return Ok(true);
-        }
-        let (inventory, cache) = (self.inventory.clone(), self.options.cache.clone());
-        let found =
-            tokio::task::spawn_blocking(move || release::at_hand(&inventory.release, &inventory.version, arch, &cache));
-        let found = found.await.map_err(|_| TaskError::Interrupted)??;
-        let there = found.is_some();
-        archives.extend(found.map(|archive| (arch, archive)));
-        Ok(there)
     }
 
     /// Which cluster the data dirs of all hosts belong to.
@@ -461,13 +267,6 @@ pub fn places(host: &Host) -> Places {
         established: config::CLUSTER_ID.to_owned(),
         ports: vec![host.client_port, host.peer_port],
     }
-}
-
-/// Every name and address by which a member is reached or from which it connects.
-fn certificate_names(host: &Host) -> pki::Member {
-    let mut names = vec![host.address.clone(), host.name.clone()];
-    names.extend(host.extra_names.iter().cloned());
-    pki::Member { name: host.name.clone(), names }
 }
 
 /// Runs a script that changes nothing and gives its exit status.

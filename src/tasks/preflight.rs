@@ -75,11 +75,6 @@ impl HostTask for Preflight {
     }
 }
 
-/// How far a clock is off, and to which side.
-fn off(skew: f64) -> (f64, &'static str) {
-    (skew.abs(), if skew > 0.0 { "ahead of" } else { "behind" })
-}
-
 /// Why the member must not go from the version that it runs to the wanted one.
 fn version_change(view: &View<'_>) -> Option<TaskError> {
     let cluster = view.overview.cluster.as_ref()?;
@@ -87,6 +82,11 @@ fn version_change(view: &View<'_>) -> Option<TaskError> {
     let runs = own.look.report.as_ref().ok()?.status.version.parse().ok()?;
     let why = version::unreachable(&runs, &view.overview.inventory.version)?;
     Some(TaskError::Unfit { problems: vec![why.message], hint: why.help, refused: true })
+}
+
+/// How far a clock is off, and to which side.
+fn off(skew: f64) -> (f64, &'static str) {
+    (skew.abs(), if skew > 0.0 { "ahead of" } else { "behind" })
 }
 
 /// What keeps the host from running a member at all, and the next step.

@@ -49,6 +49,10 @@ impl HostTask for PrepareHost {
                         changes.push(Change::new(format!("set owner and mode of {}", folder.path)));
                     }
                 }
+                // Whoever can write there decides what etcd runs.
+                Some(state) if state.kind == FileKind::Folder && (!state.owner.starts_with("root:") || state.mode & 0o022 != 0) => {
+                    changes.push(Change::new(format!("keep others from writing in {}", folder.path)));
+                }
                 Some(_) => {}
             }
         }
@@ -76,6 +80,9 @@ pub(super) fn script(host: &Host) -> String {
             let path = quote(&path);
             // A path made on the way to it must be passable for etcd, whatever the umask.
             text += &format!("[ -d {path} ] || {{ mkdir -p {path}; chmod {mode:o} {path}; chown {owner} {path}; }}\n");
+            if !exact {
+                text += &format!("chown root {path}; chmod go-w {path}\n");
+            }
             if exact {
                 text += &format!("chmod {mode:o} {path}; chown {owner} {path}\n");
             }

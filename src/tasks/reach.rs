@@ -4,14 +4,21 @@
 //! seconds. The connections are made by the hosts' sshds (direct-tcpip), so nothing is installed.
 
 use super::fleet::Fleet;
-use crate::host::{Connection, Script, listening};
+use crate::host::{Connection, Held, listening};
 use crate::inventory::Host;
-use crate::ssh::{SshError, quote};
+use crate::ssh::quote;
 use futures::future::join_all;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a connection attempt may take before the port counts as closed to that host.
 const LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a member whose process runs may refuse its peers: so long a restart takes that a run which
+/// was killed has begun.
+const RESTART: Duration = Duration::from_secs(5);
+
+/// The pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Who reaches whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,29 +37,43 @@ impl Reach {
         let listening = join_all(hosts.iter().map(|host| listen(fleet, host))).await;
         for outcome in &listening {
             match outcome {
-                Listening::Etcd | Listening::Probe { .. } => {}
+                Listening::Etcd | Listening::Coming | Listening::Probe(_) => {}
                 Listening::Impossible(why) => reach.failures.push(why.clone()),
                 Listening::Unknown(why) => reach.unknown.push(why.clone()),
             }
         }
-        let open = |index: usize| matches!(listening[index], Listening::Etcd | Listening::Probe { .. });
+        let open = |index: usize| matches!(listening[index], Listening::Etcd | Listening::Probe(_));
         let pairs = hosts.iter().flat_map(|from| hosts.iter().enumerate().map(move |(index, to)| (from, index, to)));
         let attempts = pairs.filter(|(from, index, to)| from.name != to.name && open(*index));
-        for outcome in join_all(attempts.map(|(from, _, to)| connect(fleet, from, to))).await {
+        let patience = |index: usize| match listening[index] {
+            Listening::Etcd => RESTART,
+            Listening::Coming | Listening::Probe(_) | Listening::Impossible(_) | Listening::Unknown(_) => {
+                Duration::ZERO
+            }
+        };
+        for outcome in join_all(attempts.map(|(from, index, to)| connect(fleet, from, to, patience(index)))).await {
             match outcome {
                 Ok(()) => {}
                 Err((false, why)) => reach.failures.push(why),
                 Err((true, why)) => reach.unknown.push(why),
             }
         }
-        join_all(hosts.iter().zip(&listening).map(|(host, outcome)| stop(fleet, host, outcome))).await;
+        let probes = listening.into_iter().filter_map(|outcome| match outcome {
+            Listening::Probe(held) => Some(held.end()),
+            _ => None,
+        });
+        join_all(probes).await;
         reach
     }
 }
 
 enum Listening {
+    /// The member itself listens.
     Etcd,
-    Probe { pid: u32 },
+    /// The member comes and goes.
+    Coming,
+    /// Our stand-in listens for as long as this is held.
+    Probe(Box<Held>),
     Impossible(String),
     Unknown(String),
 }
@@ -63,12 +84,16 @@ async fn listen(fleet: &Fleet, host: &Host) -> Listening {
         (Ok(seen), Ok(connection)) => (seen, connection),
         _ => return Listening::Unknown(format!("host `{name}` could not be looked at")),
     };
-    if seen.unit.runs() {
+    if seen.unit.ready() {
         return Listening::Etcd;
     }
+    if seen.unit.runs() || seen.unit.crashed() {
+        // It comes and goes, and would meet ours on the port.
+        return Listening::Coming;
+    }
     match start(&connection, host).await {
-        Ok(answer) => match answer.trim().split_once(' ') {
-            Some(("listening", pid)) => Listening::Probe { pid: pid.trim().parse().unwrap_or_default() },
+        Ok((held, answer)) => match answer.split_once(' ') {
+            Some(("listening", _)) => Listening::Probe(Box::new(held)),
             Some(("failed", why)) => Listening::Impossible(format!(
                 "host `{name}` cannot listen on {}:{}: {}",
                 host.address,
@@ -83,21 +108,21 @@ async fn listen(fleet: &Fleet, host: &Host) -> Listening {
     }
 }
 
-async fn start(connection: &Connection, host: &Host) -> Result<String, crate::host::HostError> {
+async fn start(connection: &Connection, host: &Host) -> Result<(Held, String), crate::host::HostError> {
     let address = match host.address.parse::<std::net::IpAddr>() {
         Ok(_) => format!("{}:{}", crate::etcd::config::url_host(&host.address), host.peer_port),
         Err(_) => host.peer_port.to_string(),
     };
-    // It ends by itself, should nobody be left to end it.
+    // It ends with the connection, should the controller die.
     let text = format!(
         r#"command -v systemd-socket-activate >/dev/null 2>&1 || {{ echo none; exit 0; }}
 said=$(mktemp)
-timeout 20 systemd-socket-activate --accept --inetd -l {address} cat </dev/null >/dev/null 2>"$said" &
+timeout 60 systemd-socket-activate --accept --inetd -l {address} cat </dev/null >/dev/null 2>"$said" &
 pid=$!
 i=0
 while [ "$i" -lt 100 ]; do
   if ! kill -0 "$pid" 2>/dev/null; then echo "failed $(tail -n 1 "$said")"; rm -f "$said"; exit 0; fi
-  if {listening}; then echo "listening $pid"; rm -f "$said"; exit 0; fi
+  if {listening}; then rm -f "$said"; echo "listening $pid"; cat >/dev/null; kill "$pid"; exit 0; fi
   sleep 0.05; i=$((i + 1))
 done
 kill "$pid"; rm -f "$said"; echo "failed nothing listens after 5 s"
@@ -105,34 +130,31 @@ kill "$pid"; rm -f "$said"; echo "failed nothing listens after 5 s"
         address = quote(&address),
         listening = listening(host.peer_port),
     );
-    let answer = connection.run(Script::new("listen on the peer port for a moment", &text)).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    connection.hold("listen on the peer port for a moment", &text).await
 }
 
-async fn stop(fleet: &Fleet, host: &Host, listening: &Listening) {
-    if let (Listening::Probe { pid }, Ok(connection)) = (listening, fleet.connection(host).await) {
-        let text = format!("kill {pid} 2>/dev/null || :\n");
-        // It ends by itself a little later, if this cannot reach it any more.
-        let _ = connection.run(Script::new("stop listening", &text)).await;
-    }
-}
-
-/// Connects from one host to another's peer port; the error says whether nothing could be found out.
-async fn connect(fleet: &Fleet, from: &Host, to: &Host) -> Result<(), (bool, String)> {
+/// Connects from one host to another's peer port, trying again for as long as `patience`; the error
+/// says whether nothing could be found out.
+async fn connect(fleet: &Fleet, from: &Host, to: &Host, patience: Duration) -> Result<(), (bool, String)> {
     let Ok(connection) = fleet.connection(from).await else {
         return Err((true, format!("host `{}` could not be looked at", from.name)));
     };
     let target = format!("host `{}` does not reach `{}` at {}:{}", from.name, to.name, to.address, to.peer_port);
-    match tokio::time::timeout(LIMIT, connection.session().tunnel(&to.address, to.peer_port)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) if prohibited(&error) => {
-            Err((true, format!("host `{}` forbids TCP forwarding, so its way to its peers was not tried", from.name)))
+    let begun = Instant::now();
+    loop {
+        let attempt = tokio::time::timeout(LIMIT, connection.session().tunnel(&to.address, to.peer_port));
+        let failure = match attempt.await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) if error.is_tunnel_prohibited() => {
+                let why = format!("host `{}` forbids TCP forwarding, so its way to its peers was not tried", from.name);
+                return Err((true, why));
+            }
+            Ok(Err(error)) => format!("{target}: {error}"),
+            Err(_) => format!("{target}: no answer within {} s", LIMIT.as_secs()),
+        };
+        if begun.elapsed() >= patience {
+            return Err((false, failure));
         }
-        Ok(Err(error)) => Err((false, format!("{target}: {error}"))),
-        Err(_) => Err((false, format!("{target}: no answer within {} s", LIMIT.as_secs()))),
+        tokio::time::sleep(PAUSE).await;
     }
-}
-
-fn prohibited(error: &SshError) -> bool {
-    error.is_tunnel_prohibited()
 }

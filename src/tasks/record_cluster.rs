@@ -3,8 +3,7 @@
 //! Only lines that etcd ignores once it has data are written, so nothing restarts. Left at `new`,
 //! two members that lose their disks would form an empty cluster that calls itself healthy.
 
-use super::{Change, Decision, Hands, HostTask, Needs, TaskError, TextDiff, View, Wanted};
-use crate::etcd::config::effective;
+use super::{Change, Decision, Hands, HostTask, Needs, TaskError, TextDiff, View};
 use crate::host::Script;
 use crate::ssh::quote;
 use crate::tasks::fleet::places;
@@ -23,11 +22,10 @@ impl HostTask for RecordCluster {
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         let (wanted, path) = (view.wanted()?, places(view.host).environment_file());
-        let Some(old) = &view.seen.environment else { return Ok(Decision::Nothing) };
         // What is of weight waits for the member's turn in a rolling play.
-        if Wanted::text_at(&path, &wanted.environment, view.seen) || effective(old) != effective(&wanted.environment) {
+        let Some(old) = view.seen.environment.as_ref().filter(|_| wanted.differs_harmlessly(view.seen)) else {
             return Ok(Decision::Nothing);
-        }
+        };
         let diff = TextDiff { path: path.clone(), old: old.clone(), new: wanted.environment.clone() };
         Ok(Decision::Changes(vec![Change { summary: format!("record the cluster in {path}"), diff: Some(diff) }]))
     }

@@ -5,9 +5,11 @@
 
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::{self, UNIT};
+use crate::etcd::gate::{Gate, gate};
 use crate::host::Script;
 use crate::tasks::crash::crashed;
 use serde::Deserialize;
+use std::time::Instant;
 
 /// Restart the member if its process is not of the wanted generation.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -38,7 +40,9 @@ pub(crate) fn outdated(view: &View<'_>) -> Result<Option<String>, TaskError> {
         Some(generation) if generation == wanted.generation => None,
         Some(_) => Some("it runs with an older configuration, binary, unit or CA".to_owned()),
         None => Some("its process was not started by our unit".to_owned()),
-    })
+    }
+    // A run that ended between writing the unit and having systemd read it leaves this behind.
+    .or_else(|| view.seen.unit.needs_reload.then(|| "systemd has not read its unit file since it was changed".to_owned())))
 }
 
 impl HostTask for Restart {
@@ -62,17 +66,25 @@ impl HostTask for Restart {
         })
     }
 
-    async fn apply(&self, _view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+    async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        // The last look before it goes down: much may have changed since the host's turn began.
+        let cluster = hands.fleet.cluster(Some(Instant::now())).await?;
+        match gate(&cluster, &view.host.name) {
+            Gate::Go(_) => {}
+            Gate::Wait(reason) | Gate::Refuse(reason) => return Err(TaskError::Gate { reason }),
+        }
         // Blocking is the wait for its catching up, too: etcd reports ready once it has applied
         // what it missed. `timeout` bounds only our waiting, systemd's job goes on.
         let limit = hands.fleet.options.health_timeout.as_secs();
+        let reload = if view.seen.unit.needs_reload { "systemctl daemon-reload\n" } else { "" };
         let text = format!(
-            "systemctl reset-failed {UNIT} 2>/dev/null || :\n\
+            "{reload}systemctl reset-failed {UNIT} 2>/dev/null || :\n\
              code=0; timeout {limit} systemctl restart {UNIT} 2>/dev/null || code=$?\n\
              case $code in 0|1|124) ;; *) echo \"systemctl restart ended with $code\" >&2; exit 1;; esac\n"
         );
         hands.progress("restarting, waiting until it is ready");
-        hands.connection.run(Script::new("restart etcd", &text)).await?;
+        let script = Script::new("restart etcd", &text).silent_for(hands.fleet.options.health_timeout);
+        hands.connection.run(script).await?;
         Ok(())
     }
 }

@@ -52,6 +52,6 @@ pub(super) fn script(config: &str, wanted: &Wanted) -> (String, Bytes) {
         );
         data.extend_from_slice(file.content.as_bytes());
     }
-    text += &format!("chmod 755 .next/ssl\nchown {USER}:{USER} .next/ssl\nsync .next/ssl/*\n");
+    text += "chmod 755 .next/ssl\nsync .next/ssl/*\n";
     (text, Bytes::from(data))
 }

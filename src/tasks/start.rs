@@ -53,6 +53,7 @@ impl HostTask for Start {
     }
 }
 
+/// What starts the unit, from whatever state it is in, without waiting.
 pub(super) fn script(unit: &UnitState) -> String {
     let mut text = String::new();
     if unit.enabled != "enabled" {

@@ -99,6 +99,16 @@ impl Wanted {
         ca.is_some_and(|ca| seen.sha256(&format!("{folder}/ca.pem")) == Some(&ca.sha256))
     }
 
+    /// Whether the environment file in force differs from the wanted one only in what etcd ignores,
+    /// since it has data; `record_cluster` writes that, whenever it is.
+    #[must_use]
+    pub fn differs_harmlessly(&self, seen: &Observation) -> bool {
+        let Some(old) = seen.environment.as_deref().filter(|_| seen.data.is_some()) else { return false };
+        // Another generation goes in force with what it stands for, or it would vouch for what is not there.
+        let same_generation = config::value_of(old, config::GENERATION) == Some(&self.generation);
+        old != self.environment && same_generation && config::effective(old) == config::effective(&self.environment)
+    }
+
     /// Whether a text file at `path` is `text`.
     #[must_use]
     pub fn text_at(path: &str, text: &str, seen: &Observation) -> bool {

@@ -1,9 +1,10 @@
 //! Runs that are broken off: the same command again finishes the job.
 
 use crate::members::{Members, node};
-use crate::site::{Ran, Site, eventually};
+use crate::site::{Site, eventually};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
@@ -43,27 +44,30 @@ fn make_fresh(site: &Site) {
     let _ = std::fs::remove_dir_all(site.path("cache"));
 }
 
-/// Runs and kills it after a while; `None` if it had ended by then.
-fn killed_after(site: &Site, words: &str, pause: Duration) -> Option<Ran> {
-    let running = site.start(words);
+/// Runs a deploy and kills it somewhere in this part (0 to 1) of what it has to say, which it has in `lines` lines.
+fn kill_a_deploy(site: &Site, chance: &mut StdRng, part: Range<f64>, lines: usize) {
+    let line = (chance.random_range(part) * lines as f64) as usize;
+    let pause = Duration::from_millis(chance.random_range(0..400));
+    let mut running = site.start("deploy");
+    running.read_lines(line);
     thread::sleep(pause);
     running.signal("KILL");
-    Some(running.wait()).filter(|ran| ran.code.is_none())
+    let ran = running.wait();
+    let end = if ran.code.is_none() { "killed" } else { "had ended" };
+    eprintln!("{end} {pause:?} after line {line} of {lines}, after: {}", ran.stderr.lines().last().unwrap_or_default());
 }
 
 pub fn a_first_deploy_killed_anywhere_is_finished_by_the_next() {
     let kills: u32 = std::env::var("ETCD_HA_LAB_KILLS").map_or(6, |kills| kills.parse().unwrap());
     let mut chance = chance();
     let site = Site::up(3);
-    let whole = site.run("deploy").exits(0).took;
+    let lines = site.run("deploy").exits(0).stderr.lines().count();
     let members = Members::of(&site, 3);
     for kill in 0..kills {
         make_fresh(&site);
         // Spread over the whole run, each at random within its part.
-        let pause = whole.mul_f64((f64::from(kill) + chance.random::<f64>()) / f64::from(kills));
-        let killed = killed_after(&site, "deploy", pause);
-        let at = killed.as_ref().and_then(|ran| ran.stderr.lines().last().map(str::to_owned));
-        eprintln!("kill {} of {kills} after {pause:.1?} of {whole:.1?}: {}", kill + 1, at.unwrap_or_default());
+        let part = f64::from(kill) / f64::from(kills)..f64::from(kill + 1) / f64::from(kills);
+        kill_a_deploy(&site, &mut chance, part, lines);
         site.run("deploy").exits(0).ends(DONE);
         members.assert_whole();
         assert_tidy(&site);
@@ -78,20 +82,18 @@ pub fn a_change_killed_anywhere_is_finished_by_the_next() {
     let members = Members::of(&site, 3);
     members.etcdctl(1, "put before kept");
     let mut inventory = site.inventory(1..=3);
-    let mut whole = None;
+    let mut lines = None;
     for change in 0..4 {
         inventory.settings = format!("heartbeat-interval: {}\nelection-timeout: 2000", 110 + change);
         site.write(&inventory);
         let writer = members.writer(1, ["w0", "w1", "w2", "w3"][change]);
-        if let Some(whole) = whole {
-            let part = Duration::mul_f64(whole, (change as f64 - 1.0 + chance.random::<f64>()) / 3.0);
-            let killed = killed_after(&site, "deploy", part);
-            let at = killed.as_ref().and_then(|ran| ran.stderr.lines().last().map(str::to_owned));
-            eprintln!("change killed after {part:.1?} of {whole:.1?}: {}", at.unwrap_or_default());
+        if let Some(lines) = lines {
+            // Not before the first change is staged: that much is seen in a first deploy.
+            kill_a_deploy(&site, &mut chance, [0.3..0.5, 0.5..0.7, 0.7..1.0][change - 1].clone(), lines);
         }
         let ran = site.run("deploy");
         writer.stop();
-        whole = Some(ran.exits(0).ends(DONE).took);
+        lines = Some(ran.exits(0).ends(DONE).stderr.lines().count());
         for host in 1..=3 {
             let wanted = (110 + change).to_string();
             assert_eq!(members.variable(host, "ETCD_HEARTBEAT_INTERVAL"), Some(wanted), "{}", node(host));
@@ -139,7 +141,8 @@ pub fn ctrl_c_stops_after_the_task_in_hand() {
     for host in 1..=3 {
         site.lab.run(&["rate", &node(host), "40mbit"]);
     }
-    let uploading = || site.lab.read("node01", "ls -d /opt/etcd/releases/.incoming.*/new/* 2>/dev/null || true") != "";
+    let uploading =
+        || !site.lab.read("node01", "ls -d /opt/etcd/releases/.incoming.*/new/* 2>/dev/null || true").is_empty();
     let running = site.start("deploy");
     eventually("an upload", Duration::from_secs(20), uploading);
     running.signal("INT");

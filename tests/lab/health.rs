@@ -101,7 +101,7 @@ fn one_member_is_ill(site: &Site, members: &Members<'_>) {
     let (certificate, key) = strangers_certificate(&site.path("stranger"));
     let put = |file: &str, content: &str| {
         let content = content.replace('\n', "\\n");
-        site.lab.read("node02", &format!("cd /etc/etcd/ssl; cp {file} /root/; printf '{content}' >{file}"));
+        site.lab.read("node02", &format!("cd /etc/etcd/ssl; cp {file} /root/; printf '%b' '{content}' >{file}"));
     };
     put("server.pem", &fs::read_to_string(certificate).unwrap());
     put("server-key.pem", &fs::read_to_string(key).unwrap());

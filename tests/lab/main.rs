@@ -16,10 +16,15 @@ mod change;
 mod deploy;
 mod fixture;
 mod health;
+mod inventories;
+mod login;
 mod members;
+mod playbooks;
 mod power;
 mod refusals;
 mod site;
+mod sizes;
+mod sources;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -41,6 +46,8 @@ fn main() -> ExitCode {
         broken::a_change_killed_anywhere_is_finished_by_the_next,
         broken::ctrl_c_stops_after_the_task_in_hand,
         broken::members_that_were_never_started_are_started_by_the_next_run,
+        login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
+        inventories::prod_yaml_deploys_as_it_stands,
         change::settings_and_versions_change_one_member_at_a_time,
         power::members_come_back_by_themselves,
         refusals::nothing_is_touched_on_hosts_that_are_not_fit,
@@ -50,8 +57,16 @@ fn main() -> ExitCode {
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         change::a_change_that_does_not_come_up_stops_at_the_first_member,
         change::a_host_s_own_setting_restarts_that_host_alone,
+        sizes::five_members_and_one,
+        sizes::two_members_are_warned_of_and_seven_work,
+        sizes::other_versions_deploy_and_the_next_minor_is_reached,
+        sizes::the_newest_version_deploys,
+        playbooks::a_playbook_of_the_user_s_own_changes_once,
+        sources::a_release_comes_by_http_and_a_wrong_one_touches_no_host,
         deploy::a_first_deploy_makes_a_real_cluster,
         deploy::a_second_run_changes_nothing,
+        sizes::plaintext_is_served_on_the_host_alone,
+        playbooks::deploy_s_own_playbook_can_be_extended,
     ];
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(LABS);

@@ -130,8 +130,7 @@ impl<'a> Members<'a> {
     pub fn variable(&self, host: usize, name: &str) -> Option<String> {
         let environment = "tr '\\0' '\\n' </proc/$(systemctl show etcd -p MainPID --value)/environ";
         let environment = self.site.lab.read(&node(host), environment);
-        let value = environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
-        value
+        environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
     }
 
     /// When the member was last ready until, and since when it is again; microseconds of the machine's own clock,

@@ -132,6 +132,12 @@ pub fn nothing_is_touched_on_hosts_that_are_not_fit() {
     }
     who_may_and_who_answers(&site);
 
+    // Not refused: nothing is ever run from /tmp.
+    site.lab.read(
+        "node02",
+        "mount -t tmpfs -o noexec,nosuid,nodev tmpfs /tmp; mount --bind /var/tmp /var/tmp; \
+         mount -o remount,bind,noexec /var/tmp",
+    );
     site.write(&site.inventory(1..=3));
     site.run("deploy").exits(0);
     Members::of(&site, 3).assert_whole();
@@ -243,6 +249,16 @@ pub fn no_data_is_touched_that_does_not_belong_to_the_cluster() {
     another_authority(&site, &members);
     another_inventory(&site);
     members.assert_whole();
+
+    // Data that has nothing around it by which it would be known as ours.
+    for host in 1..=3 {
+        let script = "systemctl disable --now --quiet etcd; rm -r /etc/etcd /etc/systemd/system/etcd.service; systemctl daemon-reload";
+        site.lab.read(&node(host), script);
+    }
+    let foreign = format!("data dir `/var/lib/etcd` holds a member of cluster {cluster} that etcd-ha did not set up");
+    let before: Vec<_> = (1..=3).map(data).collect();
+    refused(&site, 4, &[&format!("host `node01`: {foreign}"), &format!("host `node03`: {foreign}")]);
+    assert_eq!((1..=3).map(data).collect::<Vec<_>>(), before);
 }
 
 /// A PKI folder that is lost or is another cluster's.

@@ -3,6 +3,7 @@
 use crate::fixture::{Lab, releases};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -126,7 +127,7 @@ impl Site {
         let words = format!("{words} -i lab.yaml");
         let mut command = self.command(&words);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        Running { words, child: Some(child), begun: Instant::now() }
+        Running { words, child: Some(child), begun: Instant::now(), read: Vec::new() }
     }
 
     /// What is on a host, a line a file: owner, mode, size, time of change. Without logs and what etcd stores.
@@ -161,7 +162,9 @@ pub fn assert_untouched(before: &str, after: &str) {
 pub struct Running {
     words: String,
     child: Option<Child>,
-    pub begun: Instant,
+    begun: Instant,
+    /// What was read of its stderr.
+    read: Vec<u8>,
 }
 
 impl Running {
@@ -172,9 +175,20 @@ impl Running {
         let _ = Command::new("kill").args([format!("-{name}"), pid.to_string()]).stderr(Stdio::null()).status();
     }
 
+    /// Waits until it has said this many lines in all, or has ended.
+    pub fn read_lines(&mut self, lines: usize) {
+        let stderr = self.child.as_mut().unwrap().stderr.as_mut().unwrap();
+        let mut byte = [0];
+        // Byte by byte: what is read here must be all that is gone from the pipe.
+        while self.read.iter().filter(|&&byte| byte == b'\n').count() < lines && stderr.read(&mut byte).unwrap() > 0 {
+            self.read.extend(byte);
+        }
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Ran {
-        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        let mut output = self.child.take().unwrap().wait_with_output().unwrap();
+        output.stderr.splice(0..0, std::mem::take(&mut self.read));
         Ran::new(&self.words, &output, self.begun.elapsed())
     }
 }
@@ -200,7 +214,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn new(words: &str, output: &Output, took: Duration) -> Self {
+    pub fn new(words: &str, output: &Output, took: Duration) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the output is not UTF-8");
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         Self { words: words.to_owned(), code: output.status.code(), stdout, stderr, took }

@@ -106,16 +106,16 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "preflight",
             "two minor versions at once",
-            Scene::deployed().to_version("3.7.1"),
+            Scene::deployed().wanting_version("3.7.1"),
             fails("its member runs etcd 3.5.16; 3.7.1 is more than one minor version away"),
         ),
         case(
             "preflight",
             "a version back",
-            Scene::deployed().to_version("3.4.45"),
+            Scene::deployed().wanting_version("3.4.45"),
             fails("its member runs etcd 3.5.16; going down to 3.4.45 is not possible by exchanging the binary"),
         ),
-        case("preflight", "one minor version on", Scene::deployed().to_version("3.6.14"), nothing()),
+        case("preflight", "one minor version on", Scene::deployed().wanting_version("3.6.14"), nothing()),
         // What is unpacked or written already needs no room any more.
         case(
             "preflight",

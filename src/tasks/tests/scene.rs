@@ -105,7 +105,7 @@ impl Scene {
     }
 
     /// The same with this version in the inventory.
-    pub fn to_version(mut self, version: &str) -> Self {
+    pub fn wanting_version(mut self, version: &str) -> Self {
         self.inventory.version = version.parse().unwrap();
         self
     }
@@ -271,7 +271,7 @@ fn put_in_force(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &s
     seen.unit_text = Some(wanted.unit.clone());
     let release = Release { archive_sha256: wanted.archive.sha256.clone(), whole: true };
     seen.releases.insert(wanted.archive.version.to_string(), release);
-    seen.data = Some(DataDir { entry: "member".into(), wal: Vec::new() });
+    seen.data = Some(DataDir { wal: Vec::new() });
     seen.listening = [host.client_port, host.peer_port].into();
     run(seen, Some(&wanted.generation));
     if let Some(process) = &mut seen.process {
@@ -291,7 +291,9 @@ pub(super) fn run(seen: &mut Observation, generation: Option<&str>) {
         fragment: "/etc/systemd/system/etcd.service".into(),
         ..UnitState::default()
     };
-    seen.process = Some(Process { generation: generation.map(str::to_owned), ..Process::default() });
+    let environment = seen.environment.clone().unwrap_or_default();
+    let variables = environment.lines().filter(|line| line.starts_with("ETCD_")).map(str::to_owned).collect();
+    seen.process = Some(Process { generation: generation.map(str::to_owned), variables });
 }
 
 /// The unit stays enabled, but nothing runs.

@@ -335,12 +335,12 @@ fn old_releases_and_killed_uploads_are_cleared_away() {
 fn starting_is_asked_for_without_waiting() {
     let reset = "systemctl reset-failed etcd.service 2>/dev/null || :\n";
     let enable = "systemctl enable --quiet etcd.service\n";
-    let stop_it = "systemctl stop etcd.service\n";
+    let end_it = "systemctl stop etcd.service\n";
     let start_it = "systemctl start --no-block etcd.service\n";
     for (what, scene, want) in [
         ("fresh", Scene::fresh(), format!("{enable}{reset}{start_it}")),
         ("stopped", Scene::deployed().seen(stop), format!("{reset}{start_it}")),
-        ("crashed", Scene::deployed().seen(crash), format!("{stop_it}{reset}{start_it}")),
+        ("crashed", Scene::deployed().seen(crash), format!("{end_it}{reset}{start_it}")),
         (
             "stopped, and its unit was changed",
             Scene::deployed().seen(|seen| {
@@ -352,7 +352,7 @@ fn starting_is_asked_for_without_waiting() {
         (
             "still starting",
             Scene::deployed().seen(|seen| starting(seen, Some("older"))),
-            format!("{stop_it}{reset}{start_it}"),
+            format!("{end_it}{reset}{start_it}"),
         ),
         (
             "it serves, but is not enabled",
@@ -379,8 +379,11 @@ fn the_user_and_the_folders() {
   fi
 fi
 [ -d /opt/etcd ] || { mkdir -p /opt/etcd; chmod 755 /opt/etcd; chown root:root /opt/etcd; }
+chown root /opt/etcd; chmod go-w /opt/etcd
 [ -d /opt/etcd/releases ] || { mkdir -p /opt/etcd/releases; chmod 755 /opt/etcd/releases; chown root:root /opt/etcd/releases; }
+chown root /opt/etcd/releases; chmod go-w /opt/etcd/releases
 [ -d /etc/etcd ] || { mkdir -p /etc/etcd; chmod 755 /etc/etcd; chown root:root /etc/etcd; }
+chown root /etc/etcd; chmod go-w /etc/etcd
 [ -d /var/lib/etcd ] || { mkdir -p /var/lib/etcd; chmod 700 /var/lib/etcd; chown etcd:etcd /var/lib/etcd; }
 chmod 700 /var/lib/etcd; chown etcd:etcd /var/lib/etcd
 mkdir -p /usr/local/bin

@@ -1,0 +1,170 @@
+use super::*;
+
+fn fresh() -> Membership {
+    let peers = (1..=3).map(|n| (format!("node0{n}"), format!("https://10.19.0.5{}:2380", 4 + n))).collect();
+    Membership { token: "fresh".into(), peers, established: None }
+}
+
+/// A host whose member took part in the bootstrap with `token`.
+fn member(n: usize, token: &str, had_leader: bool, established: bool) -> Found {
+    let own = Membership { token: token.into(), ..fresh() };
+    let host = format!("node0{n}");
+    let wal = WalHead { member: own.member_id(&host).unwrap(), cluster: own.cluster_id(), had_leader };
+    let mut environment =
+        format!("ETCD_INITIAL_CLUSTER={}\nETCD_INITIAL_CLUSTER_TOKEN={token}\n", own.initial_cluster());
+    if established {
+        environment += &format!("{CLUSTER_ID}={}\n", own.cluster_id());
+    }
+    let client_url = "https://10.19.0.55:2379".into();
+    Found {
+        host,
+        data_dir: "/var/lib/etcd".into(),
+        client_url,
+        data: true,
+        runs: true,
+        wal: Some(wal),
+        environment: Some(environment),
+    }
+}
+
+fn empty(n: usize) -> Found {
+    Found { host: format!("node0{n}"), data_dir: "/var/lib/etcd".into(), ..Found::default() }
+}
+
+#[test]
+fn empty_hosts_form_a_new_cluster() {
+    assert_eq!(membership(&[empty(1), empty(2), empty(3)], fresh()), Ok(fresh()));
+}
+
+#[test]
+fn a_bootstrap_that_broke_off_goes_on_with_its_token() {
+    let go_on = membership(&[member(1, "t1", false, false), empty(2), empty(3)], fresh()).unwrap();
+    assert_eq!((go_on.token.as_str(), go_on.established), ("t1", None));
+}
+
+#[test]
+fn a_cluster_that_had_a_leader_is_established_even_if_nobody_wrote_it_down() {
+    let hosts = [member(1, "t1", true, false), member(2, "t1", false, false), member(3, "t1", true, false)];
+    let cluster = Membership { token: "t1".into(), ..fresh() }.cluster_id();
+    assert_eq!(membership(&hosts, fresh()).unwrap().established, Some(cluster));
+}
+
+#[test]
+fn a_bootstrap_that_broke_off_between_two_starts_goes_on() {
+    let hosts = [member(1, "t1", true, false), member(2, "t1", true, false), empty(3)];
+    let go_on = membership(&hosts, fresh()).unwrap();
+    // Written down only once every member has data: until then a host without is no loss.
+    assert_eq!((go_on.token.as_str(), go_on.established), ("t1", None));
+    // The record of a host that has no data any more counts, too.
+    let mut lost = hosts;
+    lost[2].environment = member(3, "t1", true, true).environment;
+    let problems = membership(&lost, fresh()).unwrap_err();
+    assert!(matches!(&problems[..], [BootstrapError::Lost { host, .. }] if host == "node03"), "{problems:?}");
+}
+
+#[test]
+fn a_bootstrap_that_broke_off_with_other_members_is_refused() {
+    let mut now = fresh();
+    now.peers[2].1 = "https://10.19.0.99:2380".into();
+    let problems = membership(&[member(1, "t1", false, false), empty(2), empty(3)], now).unwrap_err();
+    assert!(matches!(&problems[..], [BootstrapError::Abandoned { host, .. }] if host == "node01"), "{problems:?}");
+}
+
+#[test]
+fn a_lost_disk_is_refused_once_the_cluster_stood() {
+    for (had_leader, established, runs) in [(true, false, false), (false, true, true), (true, true, true)] {
+        let mut hosts = [member(1, "t1", had_leader, established), member(2, "t1", true, false), empty(3)];
+        hosts[0].runs = runs;
+        let problems = membership(&hosts, fresh()).unwrap_err();
+        assert!(matches!(&problems[..], [BootstrapError::Lost { host, .. }] if host == "node03"), "{problems:?}");
+    }
+}
+
+#[test]
+fn other_members_than_the_cluster_has_are_refused() {
+    let hosts = [member(1, "t1", true, true), member(2, "t1", true, true), member(3, "t1", true, true)];
+    let mut grown = fresh();
+    grown.peers.push(("node04".into(), "https://10.19.0.58:2380".into()));
+    let mut found = hosts.to_vec();
+    found.push(empty(4));
+    let problems = membership(&found, grown).unwrap_err();
+    assert!(
+        matches!(&problems[..], [BootstrapError::Members { added, removed, .. }]
+        if added == &["node04=https://10.19.0.58:2380"] && removed.is_empty()),
+        "{problems:?}"
+    );
+    let mut shrunk = fresh();
+    shrunk.peers.truncate(2);
+    let problems = membership(&hosts[..2], shrunk).unwrap_err();
+    assert!(matches!(&problems[..], [BootstrapError::Members { removed, .. }] if removed.len() == 1), "{problems:?}");
+    let mut turned = fresh();
+    turned.peers.reverse();
+    assert!(membership(&hosts, turned).is_ok());
+}
+
+#[test]
+fn a_cluster_whose_disks_are_all_missing_is_not_made_anew() {
+    let unmounted = |n| Found { data: false, wal: None, ..member(n, "t1", true, true) };
+    let problems = membership(&[unmounted(1), unmounted(2), unmounted(3)], fresh()).unwrap_err();
+    assert_eq!(problems.len(), 3);
+    assert!(matches!(problems[0], BootstrapError::Gone { .. }), "{problems:?}");
+    // One that never stood binds nobody.
+    let begun = |n| Found { data: false, wal: None, ..member(n, "t1", false, false) };
+    assert_eq!(membership(&[begun(1), begun(2), begun(3)], fresh()), Ok(fresh()));
+}
+
+#[test]
+fn an_inventory_that_points_to_another_data_dir_does_not_make_the_hosts_fresh() {
+    let elsewhere = |n| {
+        let mut host = Found { data_dir: "/srv/etcd".into(), data: false, wal: None, ..member(n, "t1", true, true) };
+        host.environment = host.environment.map(|text| text + "ETCD_DATA_DIR=/var/lib/etcd\n");
+        host
+    };
+    let problems = membership(&[elsewhere(1), elsewhere(2), elsewhere(3)], fresh()).unwrap_err();
+    assert_eq!(problems.len(), 3);
+    assert!(matches!(&problems[0], BootstrapError::Moved { what: "data dir", .. }), "{problems:?}");
+}
+
+#[test]
+fn data_of_another_cluster_is_refused_with_both_ids() {
+    let problems = membership(&[member(1, "t1", true, true), member(2, "t2", true, true), empty(3)], fresh());
+    let problems = problems.unwrap_err();
+    assert!(problems.iter().any(|p| matches!(p, BootstrapError::Different { host, .. } if host == "node02")));
+}
+
+#[test]
+fn data_that_we_did_not_set_up_is_refused() {
+    let mut foreign = member(1, "t1", true, false);
+    foreign.environment = None;
+    assert!(matches!(
+        &membership(&[foreign, empty(2), empty(3)], fresh()).unwrap_err()[0],
+        BootstrapError::Foreign { .. }
+    ));
+}
+
+#[test]
+fn our_own_file_of_a_later_bootstrap_does_not_make_old_data_ours() {
+    let mut stale = member(1, "t1", true, false);
+    stale.environment = member(1, "t2", true, false).environment;
+    assert!(matches!(
+        &membership(&[stale, empty(2), empty(3)], fresh()).unwrap_err()[0],
+        BootstrapError::Mismatch { .. }
+    ));
+}
+
+#[test]
+fn a_copied_data_dir_is_refused() {
+    let mut copy = member(2, "t1", true, true);
+    copy.wal = member(1, "t1", true, true).wal;
+    let problems = membership(&[member(1, "t1", true, true), copy, member(3, "t1", true, true)], fresh());
+    assert!(matches!(&problems.unwrap_err()[..], [BootstrapError::SameMember { .. }]));
+}
+
+#[test]
+fn something_that_is_no_data_dir_is_refused() {
+    let odd = Found { data: true, ..empty(2) };
+    assert!(matches!(
+        &membership(&[empty(1), odd, empty(3)], fresh()).unwrap_err()[..],
+        [BootstrapError::NotEtcd { .. }]
+    ));
+}
