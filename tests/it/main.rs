@@ -1,9 +1,11 @@
 //! Hermetic tests: no lab, no root, loopback only. One file a subject.
 
+mod cli;
 mod inventory;
 mod layers;
 mod pki;
 mod playbook;
 mod release;
 mod report;
+mod secrets;
 mod ssh;
