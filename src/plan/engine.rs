@@ -115,7 +115,10 @@ impl Engine<'_> {
         }
         // What was done aside in the last play is looked at, too.
         for host in &self.fleet.inventory.hosts {
-            run.failures.extend(steps.verify_aside(host).await.err());
+            // A host that failed has said why.
+            if !run.failures.iter().any(|failure| failure.host == host.name) {
+                run.failures.extend(steps.verify_aside(host).await.err());
+            }
         }
         let order = self.playbook.plays.first().map(|_| &self.fleet.inventory.hosts);
         let place = |failure: &Failure| order.and_then(|hosts| hosts.iter().position(|host| host.name == failure.host));

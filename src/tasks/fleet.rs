@@ -65,6 +65,8 @@ pub struct Fleet {
 struct HostState {
     connection: Mutex<Option<Result<Connection, Arc<HostError>>>>,
     seen: Mutex<Option<Arc<Observation>>>,
+    /// The newest observation, kept when the host is changed.
+    last: Mutex<Option<Arc<Observation>>>,
     client: Mutex<Option<MemberClient>>,
 }
 
@@ -122,7 +124,18 @@ impl Fleet {
         let connection = self.connection(host).await?;
         let seen = Arc::new(observe(&connection, &places(host)).await?);
         *slot = Some(seen.clone());
+        *state.last.lock().await = Some(seen.clone());
         Ok(seen)
+    }
+
+    /// The host as it is or, if it cannot be looked at any more, as it was observed last: the others
+    /// finish what they are at, and no further play begins.
+    async fn last_seen(&self, host: &Host) -> Result<Arc<Observation>, TaskError> {
+        let last = match self.state(host) {
+            Some(state) => state.last.lock().await.clone(),
+            None => None,
+        };
+        self.seen(host).await.or_else(|error| last.ok_or(error))
     }
 
     /// Forgets what is known of a host, since it was changed.
@@ -147,7 +160,7 @@ impl Fleet {
     /// A host cannot be looked at.
     pub async fn membership(&self) -> Result<Result<Membership, Vec<BootstrapError>>, TaskError> {
         let found = join_all(self.inventory.hosts.iter().map(|host| async {
-            let seen = self.seen(host).await?;
+            let seen = self.last_seen(host).await?;
             let ours = seen.environment.clone().filter(|text| text.starts_with(config::MARK));
             Ok::<_, TaskError>(Found {
                 host: host.name.clone(),
