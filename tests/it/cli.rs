@@ -375,7 +375,8 @@ fn a_deploy_as_json_lines() {
         assert!(event["time"].as_str().is_some_and(|time| time.len() == 24 && time.ends_with('Z')), "{event}");
     }
     let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    let mut want = vec!["run_started", "play_started"];
+    // All hosts are connected to at once, then each is looked at.
+    let mut want = vec!["run_started", "play_started", "task_started", "task_started", "task_started"];
     want.extend(["task_started", "task_finished"].repeat(3));
     want.push("run_finished");
     assert_eq!(kinds, want);
