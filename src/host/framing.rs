@@ -38,12 +38,14 @@ pub(super) enum Reply {
 pub(super) fn frame(script: &str, r#become: bool) -> Framed {
     let marker = format!("etcd-ha-{:032x}", rand::rng().random::<u128>());
     let mut head = String::new();
+    // When the controller is gone, so is the pipe to write to: a shell that dies of that, as of any other
+    // signal, would not run the script's `trap … EXIT`.
     // The PATH of a non-interactive login may lack the sbin folders, where useradd is.
     let _ = write!(
         head,
         "LC_ALL=C; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH; umask 022\n\
          printf '%s\\n' '{marker}'\n\
-         (\nset -eu\n{script}\n)\n\
+         (\nset -eu\ntrap 'exit 1' HUP INT TERM PIPE\n{script}\n)\n\
          code=$?; printf '\\n%s %s\\n' '{marker}' \"$code\"; exit \"$code\"\n"
     );
     let sudo = if r#become { "sudo -n " } else { "" };
@@ -116,6 +118,28 @@ mod tests {
     fn noise_before_it_does_not_count() {
         let reply = run("sh", "echo own", b"", "echo welcome; echo '\u{1b}[31mback'; ");
         assert_eq!(reply, Reply::Ended { status: 0, body: b"own\n".to_vec() });
+    }
+
+    #[test]
+    fn a_script_clears_up_behind_itself_even_if_nobody_reads_what_it_says() {
+        for shell in shells() {
+            let folder = tempfile::tempdir().unwrap();
+            let left = folder.path().join("left");
+            let script = format!("trap 'rm -f {0}' EXIT\ntouch {0}\nread -r go\necho said\necho more", left.display());
+            let framed = frame(&script, false);
+            let mut command = Command::new(shell);
+            command.args(["-c", &framed.command]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            stdin.write_all(framed.head.as_bytes()).unwrap();
+            while !left.exists() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            drop(child.stdout.take());
+            stdin.write_all(b"go\n").unwrap();
+            child.wait().unwrap();
+            assert!(!left.exists(), "{shell}");
+        }
     }
 
     #[test]

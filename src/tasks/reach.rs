@@ -119,13 +119,14 @@ async fn start(connection: &Connection, host: &Host) -> Result<(Held, String), c
 said=$(mktemp)
 timeout 60 systemd-socket-activate --accept --inetd -l {address} cat </dev/null >/dev/null 2>"$said" &
 pid=$!
+trap 'kill "$pid" 2>/dev/null || :; rm -f "$said"' EXIT
 i=0
 while [ "$i" -lt 100 ]; do
-  if ! kill -0 "$pid" 2>/dev/null; then echo "failed $(tail -n 1 "$said")"; rm -f "$said"; exit 0; fi
-  if {listening}; then rm -f "$said"; echo "listening $pid"; cat >/dev/null; kill "$pid"; exit 0; fi
+  if ! kill -0 "$pid" 2>/dev/null; then echo "failed $(tail -n 1 "$said")"; exit 0; fi
+  if {listening}; then echo "listening $pid"; cat >/dev/null; exit 0; fi
   sleep 0.05; i=$((i + 1))
 done
-kill "$pid"; rm -f "$said"; echo "failed nothing listens after 5 s"
+echo "failed nothing listens after 5 s"
 "#,
         address = quote(&address),
         listening = listening(host.peer_port),

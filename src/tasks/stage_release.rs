@@ -72,8 +72,6 @@ done
 umask 077
 tmp=$(mktemp -d .incoming.XXXXXX)
 trap 'rm -rf "$releases/$tmp"' EXIT
-# When the controller is gone, so is the pipe to complain into: a shell that dies of that runs no trap.
-trap 'exit 1' HUP INT TERM PIPE
 mkdir "$tmp/new"
 mkfifo "$tmp/pipe"
 sha256sum <"$tmp/pipe" >"$tmp/sum" &

@@ -115,7 +115,12 @@ fn one_member_is_ill(site: &Site, members: &Members<'_>) {
     // Without a quorum.
     site.lab.read("node01", "systemctl stop etcd");
     site.lab.read("node03", "systemctl stop etcd");
-    site.run("health").exits(3).says(&["cluster is unhealthy: 0 of 3 members healthy, quorum is 2", "no leader"]);
+    let unhealthy = "cluster is unhealthy: 0 of 3 members healthy, quorum is 2";
+    site.run("health").exits(3).says(&[unhealthy]);
+    // That it has lost its leader the last one notices after an election timeout.
+    eventually("no leader", Duration::from_secs(20), || {
+        site.run("health --timeout 2").exits(3).says(&[unhealthy]).stdout.contains(&format!("from {url}: no leader"))
+    });
     site.lab.read("node01", "systemctl start etcd");
     site.lab.read("node03", "systemctl start etcd");
     well();
