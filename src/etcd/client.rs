@@ -115,6 +115,17 @@ pub struct Report {
     pub round_trip: Duration,
 }
 
+/// A hash over all keys of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyHash {
+    /// The hash.
+    pub hash: u32,
+    /// The member's newest revision.
+    pub newest: i64,
+    /// The revision up to which history was dropped; only hashes with the same one can be compared.
+    pub compacted: i64,
+}
+
 /// A connection to one member.
 #[derive(Clone)]
 pub struct MemberClient {
@@ -225,14 +236,18 @@ impl MemberClient {
         })
     }
 
-    /// The hash of all keys up to `revision`, or up to the newest with 0, and the revision hashed.
+    /// The hash of all keys up to `revision`, or up to the newest with 0.
     ///
     /// # Errors
     /// The call failed.
-    pub async fn hash_kv(&self, revision: i64) -> Result<(u32, i64), CallError> {
+    pub async fn hash_kv(&self, revision: i64) -> Result<KeyHash, CallError> {
         let mut maintenance = self.client.maintenance_client();
         let hash = self.call("hash", maintenance.hash_kv(revision)).await?;
-        Ok((hash.hash(), hash.header().map_or(0, etcd_client::ResponseHeader::revision)))
+        Ok(KeyHash {
+            hash: hash.hash(),
+            newest: hash.header().map_or(0, etcd_client::ResponseHeader::revision),
+            compacted: hash.compact_version(),
+        })
     }
 
     /// Asks this member, which has to be the leader, to hand leadership to another voter.

@@ -77,7 +77,13 @@ impl Engine<'_> {
             }
             if !looked && matches!(play.tasks, Tasks::Hosts { .. }) {
                 for host in &hosts {
-                    let event = Event::TaskStarted { host: host.name.clone(), task: "connect".to_owned() };
+                    let event = Event::TaskProgress {
+                        host: host.name.clone(),
+                        task: "connect".to_owned(),
+                        message: "connecting".to_owned(),
+                        done: None,
+                        total: None,
+                    };
                     self.fleet.reporter.emit(event);
                 }
                 self.fleet.look_around().await;

@@ -29,7 +29,7 @@ impl Differences {
     pub(super) fn between(view: &View<'_>, wanted: &Wanted) -> Self {
         let (seen, host) = (view.seen, view.host);
         let places = places(host);
-                Self {
+        Self {
             environment: !Wanted::text_at(&places.environment_file(), &wanted.environment, seen)
                 && !wanted.differs_harmlessly(seen),
             unit: !Wanted::text_at(&places.unit_file(), &wanted.unit, seen),

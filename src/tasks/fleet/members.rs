@@ -1,7 +1,7 @@
 //! What the members say, asked through their hosts' tunnels or directly.
 
 use super::Fleet;
-use crate::etcd::client::{Access, CallError, MemberClient};
+use crate::etcd::client::{Access, CallError, KeyHash, MemberClient};
 use crate::etcd::health::{ClusterHealth, Look};
 use crate::inventory::Host;
 use crate::pki;
@@ -49,7 +49,8 @@ impl Fleet {
     }
 
     /// The members' hashes of all keys at one revision, by host, if something was changed in this run;
-    /// members that cannot be asked are left out.
+    /// members that cannot be asked are left out, and so are those that are before or behind the first
+    /// one in dropping history, since their hashes are others.
     ///
     /// A stale data dir can join as a healthy member with other data: nothing but this comparison
     /// shows it.
@@ -58,14 +59,15 @@ impl Fleet {
         if !self.changed.load(Ordering::Relaxed) {
             return hashes;
         }
-        let mut at = 0;
+        let mut first = None;
         for host in &self.inventory.hosts {
             if let Ok(member) = self.member(host).await
-                && let Ok((hash, revision)) = member.hash_kv(at).await
+                && let Ok(own) = member.hash_kv(first.map_or(0, |first: KeyHash| first.newest)).await
             {
                 // The first answer says which revision the others are asked for.
-                at = if at == 0 { revision } else { at };
-                hashes.insert(host.name.clone(), hash);
+                if own.compacted == first.get_or_insert(own).compacted {
+                    hashes.insert(host.name.clone(), own.hash);
+                }
             }
         }
         hashes
