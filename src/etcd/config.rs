@@ -1,6 +1,7 @@
 //! What a member is told: its environment file, its unit, and the generation of both.
 
 use super::identity::{ClusterId, MemberId, cluster_id, member_id};
+use super::options::environment_name;
 use crate::inventory::{Host, Inventory};
 use semver::Version;
 use sha2::{Digest, Sha256};
@@ -136,17 +137,12 @@ pub fn environment(host: &Host, version: &Version, membership: &Membership) -> S
         if index == own {
             text.push_str("# From the inventory's settings.\n");
         }
-        let _ = writeln!(text, "{}={}", variable(option), quoted(value));
+        let _ = writeln!(text, "{}={}", environment_name(option), quoted(value));
     }
     if let Some(id) = membership.established {
         let _ = writeln!(text, "{CLUSTER_ID}={id}");
     }
     text
-}
-
-/// The variable by which etcd takes an option: `heartbeat-interval` is `ETCD_HEARTBEAT_INTERVAL`.
-fn variable(option: &str) -> String {
-    format!("{PREFIX}{}", option.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// A value as an environment file of systemd wants it (systemd.exec(5), `EnvironmentFile=`).

@@ -67,10 +67,8 @@ pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
             Some(ailment @ (Ailment::Alarm(_) | Ailment::Learner)) => {
                 return Gate::Refuse(format!("member `{name}`: {ailment} ({margin})"));
             }
-            Some(ailment) if !target_healthy && healthy >= quorum(voters) => {
-                // The quorum stands without this member and the broken target alike.
-                let _ = ailment;
-            }
+            // The quorum stands without this member and the broken target alike.
+            Some(_) if !target_healthy && healthy >= quorum(voters) => {}
             Some(ailment @ (Ailment::NoLeader | Ailment::Call(_))) => {
                 return Gate::Wait(format!("member `{name}`: {ailment}"));
             }

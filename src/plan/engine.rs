@@ -126,8 +126,8 @@ impl Engine<'_> {
                 run.failures.extend(steps.verify_aside(host).await.err());
             }
         }
-        let order = self.playbook.plays.first().map(|_| &self.fleet.inventory.hosts);
-        let place = |failure: &Failure| order.and_then(|hosts| hosts.iter().position(|host| host.name == failure.host));
+        let hosts = &self.fleet.inventory.hosts;
+        let place = |failure: &Failure| hosts.iter().position(|host| host.name == failure.host);
         run.failures.sort_by_key(place);
         run.recap = steps.recap.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut plan = steps.plan.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
