@@ -45,7 +45,7 @@ fn component(name: &str) -> String {
 }
 
 /// Appends every event as a JSON line to a file that only its owner can read. Each line is written
-/// at once, so that a killed run leaves whole lines. Of a task's progress only the last state is kept.
+/// at once, so that a killed run leaves whole lines but for the last: a kernel may break off a write within it. Of a task's progress only the last state is kept.
 #[derive(Debug)]
 pub struct RunLog {
     path: PathBuf,
