@@ -103,6 +103,9 @@ pub struct KeyHash {
     pub compacted: i64,
 }
 
+/// How long a hash may take at the least: a member reads all of its data for it.
+const HASH_LIMIT: Duration = Duration::from_secs(30);
+
 /// A connection to one member.
 #[derive(Clone)]
 pub struct MemberClient {
@@ -221,7 +224,8 @@ impl MemberClient {
     /// The call failed.
     pub async fn hash_kv(&self, revision: i64) -> Result<KeyHash, CallError> {
         let mut maintenance = self.client.maintenance_client();
-        let hash = self.call("hash", maintenance.hash_kv(revision)).await?;
+        let limit = self.limit.max(HASH_LIMIT);
+        let hash = Self { limit, ..self.clone() }.call("hash", maintenance.hash_kv(revision)).await?;
         Ok(KeyHash {
             hash: hash.hash(),
             newest: hash.header().map_or(0, etcd_client::ResponseHeader::revision),

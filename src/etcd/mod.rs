@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod client;
+pub mod compare;
 pub mod config;
 pub mod gate;
 pub mod health;

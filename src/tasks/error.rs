@@ -3,6 +3,7 @@
 use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::client::CallError;
+use crate::etcd::snapshot::ShelfError;
 use crate::host::HostError;
 use crate::inventory::Host;
 use crate::pki::PkiError;
@@ -94,6 +95,21 @@ pub enum TaskError {
     /// Members that say they are healthy hold different data.
     #[error("the members hold different data at the same revision (hash of all keys: {0})")]
     Diverged(String),
+    /// What the members say forbids a change of version.
+    #[error("{}", .0.join("\n    "))]
+    Unsound(Vec<String>),
+    /// No snapshot could be taken.
+    #[error("no snapshot of member `{member}` was taken")]
+    Snapshot {
+        /// The member's name.
+        member: String,
+        /// Why.
+        #[source]
+        source: Box<ShelfError>,
+    },
+    /// There is no folder to keep snapshots in.
+    #[error("no snapshot can be kept: neither `XDG_STATE_HOME` nor `HOME` is an absolute path")]
+    NoStateFolder,
     /// There are no certificates to ask the members with.
     #[error("there are no usable certificates in `{}`", dir.display())]
     NoPki {
@@ -158,16 +174,19 @@ impl Explain for TaskError {
                 Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
                       not in that of the peer".to_owned())
             }
-            Self::Diverged(_) => Some(
+            Self::Diverged(_) | Self::Unsound(_) => Some(
                 "stop writing, keep every data dir as it is, and take a snapshot of each member before anything else: \
                  one of them holds data of another time or cluster"
                     .to_owned(),
             ),
+            Self::Snapshot { source, .. } => source.hint(),
+            Self::NoStateFolder => {
+                Some("set `XDG_STATE_HOME`; `--no-snapshot` goes on without a way back".to_owned())
+            }
             Self::NoPki { .. } => Some(
                 "`etcd-ha deploy` makes them; on another controller, copy the PKI folder from the one that deployed".to_owned(),
             ),
-            Self::Member { .. } | Self::DidNotTake(_) | Self::TimedOut { .. } | Self::Local { .. } | Self::Blind { .. }
-            | Self::Interrupted => None,
+            Self::Member { .. } | Self::DidNotTake(_) | Self::TimedOut { .. } | Self::Local { .. } | Self::Blind { .. } | Self::Interrupted => None,
         }
     }
 
@@ -178,7 +197,7 @@ impl Explain for TaskError {
             Self::Release(error) => error.exit(),
             Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } => ExitStatus::Refused,
             Self::TimedOut { exit, .. } => *exit,
-            Self::Diverged(_) => ExitStatus::Unhealthy,
+            Self::Diverged(_) | Self::Unsound(_) => ExitStatus::Unhealthy,
             Self::Interrupted => ExitStatus::Interrupted,
             Self::Member { .. }
             | Self::Unfit { .. }
@@ -187,6 +206,8 @@ impl Explain for TaskError {
             | Self::DidNotTake(_)
             | Self::Local { .. }
             | Self::Blind { .. }
+            | Self::Snapshot { .. }
+            | Self::NoStateFolder
             | Self::NoPki { .. } => ExitStatus::Failed,
         }
     }

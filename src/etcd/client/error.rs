@@ -34,6 +34,15 @@ pub enum CallError {
     },
 }
 
+impl CallError {
+    /// Whether the member has not come to the revision that it was asked about.
+    #[must_use]
+    pub fn is_future_revision(&self) -> bool {
+        // etcd, `api/v3rpc/rpctypes`: ErrGRPCFutureRev.
+        matches!(self, Self::Refused { message, .. } if message.contains("required revision is a future revision"))
+    }
+}
+
 /// Finds the layer that failed in a transport error's chain of causes.
 pub(super) fn transport_error(error: &tonic::transport::Error) -> CallError {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
