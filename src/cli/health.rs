@@ -6,7 +6,7 @@ use crate::error::{Error, ExitStatus};
 use crate::etcd::health::{ClusterHealth, Verdict};
 use crate::release;
 use crate::report::Reporter;
-use crate::tasks::{Fleet, FleetOptions};
+use crate::tasks::{Fleet, FleetOptions, SnapshotPlace};
 use clap::Args;
 use serde_json::json;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ impl Health {
             direct: self.direct,
             call_limit: limit,
             health_timeout: limit,
+            snapshots: SnapshotPlace::Unwanted,
         };
         let fleet = Fleet::new(inventory, Reporter::new(Vec::new()), options);
         let ended = interrupt::run(None, |_| async {

@@ -1,6 +1,6 @@
 //! Subcommands that run a playbook.
 
-use super::options::{Binaries, OutputFormat, Target, Waits};
+use super::options::{Binaries, OutputFormat, Safeguards, Target, Waits};
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
 use crate::etcd::gate::gate;
@@ -23,6 +23,8 @@ struct Operation {
     binaries: Binaries,
     #[command(flatten)]
     waits: Waits,
+    #[command(flatten)]
+    safeguards: Safeguards,
     /// How many hosts are worked on at once.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
@@ -131,7 +133,8 @@ impl Operation {
         for message in &inventory.warnings {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
-        let fleet = Fleet::new(inventory.clone(), reporter.clone(), self.waits.fleet_options());
+        let options = self.waits.fleet_options(self.safeguards.snapshots(&inventory.cluster));
+        let fleet = Fleet::new(inventory.clone(), reporter.clone(), options);
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
             let engine = Engine { world: &fleet, gate, playbook, dry: how.dry, forks: self.forks.into(), stop };
             let run = engine.run().await;
@@ -144,7 +147,10 @@ impl Operation {
             fleet.close().await;
             (run, healthy)
         });
-        let finish = |exit: ExitStatus, message: String, recap: Vec<HostRecap>| {
+        let finish = |exit: ExitStatus, mut message: String, recap: Vec<HostRecap>| {
+            if let Some(path) = fleet.snapshot() {
+                message.push_str(&format!("; the data of before is in `{}`", path.display()));
+            }
             reporter.emit(Event::RunFinished {
                 command: how.command.to_owned(),
                 cluster: inventory.cluster.clone(),

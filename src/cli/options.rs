@@ -6,9 +6,10 @@ use crate::etcd::lint::Rules;
 use crate::inventory::Inventory;
 use crate::release;
 use crate::report::{
-    Color, Detail, Event, Format, ReportError, Reporter, RunLog, Screen, Sink, run_log_path, state_folder,
+    Color, Detail, Event, Format, ReportError, Reporter, RunLog, Screen, Sink, cluster_folder, run_log_path,
+    state_folder,
 };
-use crate::tasks::FleetOptions;
+use crate::tasks::{FleetOptions, SnapshotPlace};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,6 +70,27 @@ impl Binaries {
     }
 }
 
+/// What is kept of the data before it is changed.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Safeguards {
+    /// Take no snapshot before the version changes: there will be no way back to the data of before.
+    #[arg(long)]
+    pub no_snapshot: bool,
+}
+
+impl Safeguards {
+    /// Where a cluster's snapshots belong.
+    pub(super) fn snapshots(&self, cluster: &str) -> SnapshotPlace {
+        if self.no_snapshot {
+            return SnapshotPlace::Unwanted;
+        }
+        match state_folder(|name| std::env::var_os(name)) {
+            Some(state) => SnapshotPlace::Folder(cluster_folder(&state, cluster).join("snapshots")),
+            None => SnapshotPlace::Nowhere,
+        }
+    }
+}
+
 /// How long to wait for members.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Waits {
@@ -81,12 +103,13 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    pub(super) fn fleet_options(&self) -> FleetOptions {
+    pub(super) fn fleet_options(&self, snapshots: SnapshotPlace) -> FleetOptions {
         FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(|| std::env::temp_dir().join("etcd-ha-cache")),
             direct: self.direct,
             call_limit: Duration::from_secs(5),
             health_timeout: Duration::from_secs(self.health_timeout),
+            snapshots,
         }
     }
 }

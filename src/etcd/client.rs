@@ -1,12 +1,19 @@
 //! One member's client port, reached through an SSH tunnel or directly, always with TLS verified.
 
+mod download;
+mod error;
+mod version;
+
+pub use download::Download;
+pub use error::CallError;
+
 use super::config::client_url;
 use super::identity::{ClusterId, MemberId};
 use crate::inventory::Host;
-use crate::ssh::{Session, SshError};
+use crate::ssh::Session;
+use error::{call_error, transport_error};
 use etcd_client::{AlarmAction, AlarmType, Channel, GetOptions};
 use hyper_util::rt::TokioIo;
-use std::error::Error as StdError;
 use std::time::{Duration, Instant};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Uri};
 use zeroize::Zeroizing;
@@ -19,36 +26,6 @@ pub struct Access {
     pub certificate: String,
     /// Its key, PEM.
     pub key: Zeroizing<String>,
-}
-
-/// How far a call got before it failed; the cause of an unhealthy member in one word.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// The host cannot be reached by SSH.
-    #[error("ssh: {0}")]
-    Ssh(String),
-    /// Nothing answers on the client port.
-    #[error("tcp: {0}")]
-    Tcp(String),
-    /// The TLS handshake failed.
-    #[error("tls: {0}")]
-    Tls(String),
-    /// No answer in time.
-    #[error("no answer to `{call}` within {} s", limit.as_secs_f64())]
-    Timeout {
-        /// The call.
-        call: &'static str,
-        /// How long it was waited for.
-        limit: Duration,
-    },
-    /// The member answered with an error.
-    #[error("`{call}`: {message}")]
-    Refused {
-        /// The call.
-        call: &'static str,
-        /// etcd's words.
-        message: String,
-    },
 }
 
 /// What a member says of itself.
@@ -126,10 +103,15 @@ pub struct KeyHash {
     pub compacted: i64,
 }
 
+/// How long a hash may take at the least: a member reads all of its data for it.
+const HASH_LIMIT: Duration = Duration::from_secs(30);
+
 /// A connection to one member.
 #[derive(Clone)]
 pub struct MemberClient {
     client: etcd_client::Client,
+    /// The same connection, for what is no RPC.
+    channel: tonic::transport::Channel,
     limit: Duration,
 }
 
@@ -165,9 +147,9 @@ impl MemberClient {
         let channel = channel
             .map_err(|_| CallError::Timeout { call: "connect", limit })?
             .map_err(|error| transport_error(&error))?;
-        let client = etcd_client::Client::from_channel(Channel::Tonic(channel), None);
+        let client = etcd_client::Client::from_channel(Channel::Tonic(channel.clone()), None);
         let client = client.await.map_err(|error| call_error("connect", &error))?;
-        Ok(Self { client, limit })
+        Ok(Self { client, channel, limit })
     }
 
     async fn call<T>(
@@ -242,7 +224,8 @@ impl MemberClient {
     /// The call failed.
     pub async fn hash_kv(&self, revision: i64) -> Result<KeyHash, CallError> {
         let mut maintenance = self.client.maintenance_client();
-        let hash = self.call("hash", maintenance.hash_kv(revision)).await?;
+        let limit = self.limit.max(HASH_LIMIT);
+        let hash = Self { limit, ..self.clone() }.call("hash", maintenance.hash_kv(revision)).await?;
         Ok(KeyHash {
             hash: hash.hash(),
             newest: hash.header().map_or(0, etcd_client::ResponseHeader::revision),
@@ -280,52 +263,4 @@ fn endpoint(host: &Host, access: &Access) -> Result<Endpoint, CallError> {
         // No time limits of its own: ours say which call it was that was not answered.
         .map(|endpoint| endpoint.tcp_nodelay(true))
         .map_err(|error| transport_error(&error))
-}
-
-/// Finds the layer that failed in a transport error's chain of causes.
-fn transport_error(error: &tonic::transport::Error) -> CallError {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    let mut last = error.to_string();
-    while let Some(inner) = cause {
-        if let Some(ssh) = inner.downcast_ref::<SshError>() {
-            return if ssh.is_tunnel_refused() {
-                CallError::Tcp(ssh.to_string())
-            } else {
-                CallError::Ssh(ssh.to_string())
-            };
-        }
-        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-            return CallError::Tls(tls.to_string());
-        }
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            // rustls errors arrive inside an io::Error, whose own source() skips over them.
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return CallError::Tls(tls.to_string());
-            }
-        }
-        last = inner.to_string();
-        cause = inner.source();
-    }
-    CallError::Tcp(last)
-}
-
-fn call_error(call: &'static str, error: &etcd_client::Error) -> CallError {
-    match error {
-        etcd_client::Error::GRpcStatus(status) => {
-            let mut cause = status.source();
-            while let Some(inner) = cause {
-                let tls = inner.downcast_ref::<rustls::Error>().map(ToString::to_string).or_else(|| {
-                    let io = inner.downcast_ref::<std::io::Error>()?;
-                    io.get_ref()?.downcast_ref::<rustls::Error>().map(ToString::to_string)
-                });
-                if let Some(tls) = tls {
-                    return CallError::Tls(tls);
-                }
-                cause = inner.source();
-            }
-            CallError::Refused { call, message: status.message().to_owned() }
-        }
-        etcd_client::Error::TransportError(error) => transport_error(error),
-        other => CallError::Refused { call, message: other.to_string() },
-    }
 }

@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod client;
+pub mod compare;
 pub mod config;
 pub mod gate;
 pub mod health;
@@ -9,6 +10,7 @@ pub mod identity;
 pub mod lint;
 pub mod options;
 pub mod problem;
+pub mod snapshot;
 pub mod version;
 
 #[cfg(test)]

@@ -25,8 +25,13 @@ pub fn run_log_path(state: &Path, cluster: &str, command: &str, at: OffsetDateTi
     let format = format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
     let time = at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default();
     let name = format!("{time}-{}-{pid}.jsonl", component(command));
-    let folder = state.join("etcd-ha").join(component(cluster));
-    folder.join("runs").join(name)
+    cluster_folder(state, cluster).join("runs").join(name)
+}
+
+/// Where all that is kept of a cluster belongs: `STATE/etcd-ha/CLUSTER`.
+#[must_use]
+pub fn cluster_folder(state: &Path, cluster: &str) -> PathBuf {
+    state.join("etcd-ha").join(component(cluster))
 }
 
 /// `name` as one path component: it cannot leave its folder or hide.

@@ -4,6 +4,7 @@ use super::Change;
 use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::client::CallError;
+use crate::etcd::snapshot::ShelfError;
 use crate::host::HostError;
 use crate::inventory::Host;
 use crate::pki::PkiError;
@@ -120,6 +121,21 @@ pub enum TaskError {
     /// Members that say they are healthy hold different data.
     #[error("the members hold different data at the same revision (hash of all keys: {0})")]
     Diverged(String),
+    /// What the members say forbids a change of version.
+    #[error("{}", .0.join("\n    "))]
+    Unsound(Vec<String>),
+    /// No snapshot could be taken.
+    #[error("no snapshot of member `{member}` was taken")]
+    Snapshot {
+        /// The member's name.
+        member: String,
+        /// Why.
+        #[source]
+        source: Box<ShelfError>,
+    },
+    /// There is no folder to keep snapshots in.
+    #[error("no snapshot can be kept: neither `XDG_STATE_HOME` nor `HOME` is an absolute path")]
+    NoStateFolder,
     /// There are no certificates to ask the members with.
     #[error("there are no usable certificates in `{}`", dir.display())]
     NoPki {
@@ -190,11 +206,15 @@ impl Explain for TaskError {
                 Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
                       not in that of the peer".to_owned())
             }
-            Self::Diverged(_) => Some(
+            Self::Diverged(_) | Self::Unsound(_) => Some(
                 "stop writing, keep every data dir as it is, and take a snapshot of each member before anything else: \
                  one of them holds data of another time or cluster"
                     .to_owned(),
             ),
+            Self::Snapshot { source, .. } => source.hint(),
+            Self::NoStateFolder => {
+                Some("set `XDG_STATE_HOME`; `--no-snapshot` goes on without a way back".to_owned())
+            }
             Self::NoPki { .. } => Some(
                 "`etcd-ha deploy` makes them; on another controller, copy the PKI folder from the one that deployed".to_owned(),
             ),
@@ -219,7 +239,7 @@ impl Explain for TaskError {
             Self::TakenBack { cause } if cause.exit() == ExitStatus::Refused => ExitStatus::Refused,
             Self::TakenBack { .. } => ExitStatus::RolledBack,
             Self::TakenBackInVain { .. } => ExitStatus::Unhealthy,
-            Self::Diverged(_) => ExitStatus::Unhealthy,
+            Self::Diverged(_) | Self::Unsound(_) => ExitStatus::Unhealthy,
             Self::Interrupted => ExitStatus::Interrupted,
             Self::Member { .. }
             | Self::OutOfReach { .. }
@@ -229,6 +249,8 @@ impl Explain for TaskError {
             | Self::DidNotTake(_)
             | Self::Local { .. }
             | Self::Blind { .. }
+            | Self::Snapshot { .. }
+            | Self::NoStateFolder
             | Self::NoPki { .. } => ExitStatus::Failed,
         }
     }

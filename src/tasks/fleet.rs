@@ -8,6 +8,7 @@ mod members;
 
 use super::error::TaskError;
 use super::reach::Reach;
+use super::version_change;
 use super::view::Overview;
 use super::wanted::Wanted;
 use crate::etcd::bootstrap::{BootstrapError, Found, membership};
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -41,6 +43,19 @@ pub struct FleetOptions {
     pub call_limit: Duration,
     /// How long a member may take to become healthy.
     pub health_timeout: Duration,
+    /// Where snapshots are kept on the controller.
+    pub snapshots: SnapshotPlace,
+}
+
+/// Where snapshots belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnapshotPlace {
+    /// In this folder.
+    Folder(PathBuf),
+    /// There is no folder for a user's state.
+    Nowhere,
+    /// The user wants none.
+    Unwanted,
 }
 
 /// The hosts of a run.
@@ -60,6 +75,9 @@ pub struct Fleet {
     reach: Mutex<Option<Arc<Reach>>>,
     /// Whether this run has changed any host.
     changed: AtomicBool,
+    /// The snapshot that this run has taken.
+    snapshot: std::sync::Mutex<Option<PathBuf>>,
+    begun: OffsetDateTime,
 }
 
 #[derive(Default)]
@@ -87,6 +105,8 @@ impl Fleet {
             cluster: Mutex::default(),
             reach: Mutex::default(),
             changed: AtomicBool::new(false),
+            snapshot: std::sync::Mutex::default(),
+            begun: OffsetDateTime::now_utc(),
         }
     }
 
@@ -192,6 +212,23 @@ impl Fleet {
         Wanted::of(host, &membership, &pki, archive).ok_or_else(|| TaskError::blind(host))
     }
 
+    /// The snapshot that was taken in this run.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<PathBuf> {
+        self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Notes that a snapshot was taken.
+    pub(super) fn note_snapshot(&self, path: PathBuf) {
+        *self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(path);
+    }
+
+    /// Whether a member runs on any of the hosts that can be looked at.
+    async fn anyone_runs(&self) -> bool {
+        let seen = join_all(self.inventory.hosts.iter().map(|host| self.seen(host))).await;
+        seen.iter().flatten().any(|seen| seen.unit.runs())
+    }
+
     /// Who reaches whom; found out once.
     pub async fn reach(&self) -> Arc<Reach> {
         let mut slot = self.reach.lock().await;
@@ -218,6 +255,10 @@ impl Fleet {
             pki_warnings: Vec::new(),
             ca: String::new(),
             hashes: BTreeMap::new(),
+            comparison: None,
+            snapshots: &self.options.snapshots,
+            snapshot: self.snapshot(),
+            begun: self.begun,
             missing_releases: Vec::new(),
         };
         if needs.membership {
@@ -243,6 +284,12 @@ impl Fleet {
         }
         if needs.cluster {
             overview.cluster = Some(self.cluster(since).await?);
+        }
+        if needs.living && self.anyone_runs().await {
+            overview.cluster = Some(self.cluster(since).await?);
+        }
+        if needs.comparison && version_change::pending(&overview).is_some() {
+            overview.comparison = Some(self.compare().await);
         }
         if needs.hashes {
             overview.hashes = self.hashes().await;

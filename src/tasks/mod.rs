@@ -10,12 +10,13 @@ mod reach;
 mod template;
 #[cfg(test)]
 mod tests;
+mod version_change;
 mod view;
 mod wanted;
 mod way_back;
 
 pub use error::TaskError;
-pub use fleet::{Fleet, FleetOptions, probe};
+pub use fleet::{Fleet, FleetOptions, SnapshotPlace, probe};
 pub use reach::Reach;
 pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};
@@ -104,6 +105,10 @@ pub struct Needs {
     pub membership: bool,
     /// What every member says.
     pub cluster: bool,
+    /// What every member says, if any of them runs.
+    pub living: bool,
+    /// Whether all members hold the same data, if their version is about to change.
+    pub comparison: bool,
     /// Whether every host reaches every other's peer port.
     pub reach: bool,
     /// Whether all members hold the same data, in a run that changed something.
@@ -278,6 +283,10 @@ tasks! {
         certificates::Certificates,
         /// Look whether every host reaches every other's peer port.
         check_peers::CheckPeers,
+        /// If the version is about to change, look whether all members hold the same data.
+        compare_members::CompareMembers,
+        /// If the version is about to change, take a snapshot of the data.
+        snapshot::Snapshot,
         /// Ask every member for its health.
         health::Health,
     }

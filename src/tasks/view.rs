@@ -1,10 +1,11 @@
 //! What a task is shown, and what it may act with.
 
 use super::error::TaskError;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, SnapshotPlace};
 use super::reach::Reach;
 use super::wanted::Wanted;
 use crate::etcd::bootstrap::BootstrapError;
+use crate::etcd::compare::Comparison;
 use crate::etcd::config::Membership;
 use crate::etcd::health::ClusterHealth;
 use crate::host::{Connection, Observation};
@@ -13,8 +14,10 @@ use crate::release::Arch;
 use crate::report::{Event, Reporter};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// How a play goes over its hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -61,6 +64,14 @@ pub struct Overview<'a> {
     pub ca: String,
     /// The members' hashes of all keys at one revision, by host.
     pub hashes: BTreeMap<String, u32>,
+    /// What a comparison of the members' data gave.
+    pub comparison: Option<Comparison>,
+    /// Where snapshots belong.
+    pub snapshots: &'a SnapshotPlace,
+    /// The snapshot that was taken in this run.
+    pub snapshot: Option<PathBuf>,
+    /// When the run began.
+    pub begun: OffsetDateTime,
     /// The hosts' architectures whose release is not at hand yet.
     pub missing_releases: Vec<Arch>,
 }

@@ -1,7 +1,8 @@
 //! What the members say, asked through their hosts' tunnels or directly.
 
 use super::Fleet;
-use crate::etcd::client::{Access, CallError, KeyHash, MemberClient};
+use crate::etcd::client::{Access, CallError, MemberClient};
+use crate::etcd::compare::{Answer, Comparison};
 use crate::etcd::health::{ClusterHealth, Look};
 use crate::inventory::Host;
 use crate::pki;
@@ -10,8 +11,12 @@ use futures::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
+
+/// The pause before members are compared again.
+const AGAIN: Duration = Duration::from_millis(300);
 
 impl Fleet {
     /// What every member says. An answer that is not older than `since` is taken as it is.
@@ -49,28 +54,49 @@ impl Fleet {
     }
 
     /// The members' hashes of all keys at one revision, by host, if something was changed in this run;
-    /// members that cannot be asked are left out, and so are those that are before or behind the first
-    /// one in dropping history, since their hashes are others.
-    ///
-    /// A stale data dir can join as a healthy member with other data: nothing but this comparison
-    /// shows it.
+    /// those that cannot be compared are left out.
     pub(super) async fn hashes(&self) -> BTreeMap<String, u32> {
-        let mut hashes = BTreeMap::new();
-        if !self.changed.load(Ordering::Relaxed) {
-            return hashes;
-        }
-        let mut first = None;
-        for host in &self.inventory.hosts {
-            if let Ok(member) = self.member(host).await
-                && let Ok(own) = member.hash_kv(first.map_or(0, |first: KeyHash| first.newest)).await
-            {
-                // The first answer says which revision the others are asked for.
-                if own.compacted == first.get_or_insert(own).compacted {
-                    hashes.insert(host.name.clone(), own.hash);
+        if self.changed.load(Ordering::Relaxed) { self.compare().await.hashes } else { BTreeMap::new() }
+    }
+
+    /// Compares all members' data at one revision, again after a while if that may tell more.
+    pub(super) async fn compare(&self) -> Comparison {
+        let begun = Instant::now();
+        loop {
+            let mut answers: Vec<(String, Answer)> = Vec::new();
+            let mut revision = 0;
+            // One after the other: a member reads all of its data for this.
+            for host in &self.inventory.hosts {
+                let answer = self.hash_at(host, revision).await;
+                if let (Answer::Hash(first), 0) = (&answer, revision) {
+                    // The first answer says which revision the others are asked for.
+                    revision = first.newest;
                 }
+                answers.push((host.name.clone(), answer));
             }
+            let comparison = Comparison::of(&answers);
+            let hopeless = !comparison.passing || comparison.differing().is_some();
+            if hopeless || begun.elapsed() > self.options.call_limit {
+                return comparison;
+            }
+            tokio::time::sleep(AGAIN).await;
         }
-        hashes
+    }
+
+    async fn hash_at(&self, host: &Host, revision: i64) -> Answer {
+        let member = match self.member(host).await {
+            Ok(member) => member,
+            Err(TaskError::Member { source, .. }) => return Answer::Failed(source),
+            Err(error) => return Answer::Failed(CallError::Ssh(crate::error::line(&error))),
+        };
+        match member.hash_kv(revision).await {
+            Ok(hash) => Answer::Hash(hash),
+            Err(error) if error.is_future_revision() => match member.revision().await {
+                Ok(own) => Answer::Behind(own),
+                Err(error) => Answer::Failed(error),
+            },
+            Err(error) => Answer::Failed(error),
+        }
     }
 
     /// Looks at all hosts and, if there are certificates to ask with, asks all members meanwhile, so

@@ -1,6 +1,7 @@
 //! What a task is shown, put together by hand.
 
 use crate::etcd::bootstrap::BootstrapError;
+use crate::etcd::compare::Comparison;
 use crate::etcd::config::{Membership, options_in};
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::{State, cluster, inventory};
@@ -9,11 +10,13 @@ use crate::inventory::{Host, Inventory, Paths};
 use crate::pki::{KeyAlgorithm, Member, Pki, Settings, Subject};
 use crate::release::{Arch, Archive, Binary};
 use crate::tasks::fleet::places;
-use crate::tasks::{Disturbed, Mode, Overview, Reach, View, Wanted};
+use crate::tasks::{Disturbed, Mode, Overview, Reach, SnapshotPlace, View, Wanted};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use time::macros::datetime;
 
 const INVENTORY: &str = "
 cluster: prod
@@ -41,6 +44,9 @@ pub(super) struct Scene {
     pub pki_warnings: Vec<String>,
     pub hashes: BTreeMap<String, u32>,
     pub missing_releases: Vec<Arch>,
+    pub comparison: Option<Comparison>,
+    pub snapshots: SnapshotPlace,
+    pub snapshot: Option<PathBuf>,
 }
 
 impl Scene {
@@ -63,6 +69,9 @@ impl Scene {
             pki_warnings: Vec::new(),
             hashes: BTreeMap::new(),
             missing_releases: Vec::new(),
+            comparison: None,
+            snapshots: SnapshotPlace::Folder("/state/snapshots".into()),
+            snapshot: None,
         }
     }
 
@@ -153,6 +162,10 @@ impl Scene {
             ca: self.ca.clone(),
             hashes: self.hashes.clone(),
             missing_releases: self.missing_releases.clone(),
+            comparison: self.comparison.clone(),
+            snapshots: &self.snapshots,
+            snapshot: self.snapshot.clone(),
+            begun: datetime!(2026-11-24 02:15:00 UTC),
         }
     }
 

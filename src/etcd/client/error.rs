@@ -1,0 +1,92 @@
+//! How far a call got, found in the errors of the layers beneath.
+
+use crate::ssh::SshError;
+use std::error::Error as StdError;
+use std::time::Duration;
+
+/// How far a call got before it failed; the cause of an unhealthy member in one word.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The host cannot be reached by SSH.
+    #[error("ssh: {0}")]
+    Ssh(String),
+    /// Nothing answers on the client port.
+    #[error("tcp: {0}")]
+    Tcp(String),
+    /// The TLS handshake failed.
+    #[error("tls: {0}")]
+    Tls(String),
+    /// No answer in time.
+    #[error("no answer to `{call}` within {} s", limit.as_secs_f64())]
+    Timeout {
+        /// The call.
+        call: &'static str,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The member answered with an error.
+    #[error("`{call}`: {message}")]
+    Refused {
+        /// The call.
+        call: &'static str,
+        /// etcd's words.
+        message: String,
+    },
+}
+
+impl CallError {
+    /// Whether the member has not come to the revision that it was asked about.
+    #[must_use]
+    pub fn is_future_revision(&self) -> bool {
+        // etcd, `api/v3rpc/rpctypes`: ErrGRPCFutureRev.
+        matches!(self, Self::Refused { message, .. } if message.contains("required revision is a future revision"))
+    }
+}
+
+/// Finds the layer that failed in a transport error's chain of causes.
+pub(super) fn transport_error(error: &tonic::transport::Error) -> CallError {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    let mut last = error.to_string();
+    while let Some(inner) = cause {
+        if let Some(ssh) = inner.downcast_ref::<SshError>() {
+            return if ssh.is_tunnel_refused() {
+                CallError::Tcp(ssh.to_string())
+            } else {
+                CallError::Ssh(ssh.to_string())
+            };
+        }
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return CallError::Tls(tls.to_string());
+        }
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            // rustls errors arrive inside an io::Error, whose own source() skips over them.
+            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return CallError::Tls(tls.to_string());
+            }
+        }
+        last = inner.to_string();
+        cause = inner.source();
+    }
+    CallError::Tcp(last)
+}
+
+pub(super) fn call_error(call: &'static str, error: &etcd_client::Error) -> CallError {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => {
+            let mut cause = status.source();
+            while let Some(inner) = cause {
+                let tls = inner.downcast_ref::<rustls::Error>().map(ToString::to_string).or_else(|| {
+                    let io = inner.downcast_ref::<std::io::Error>()?;
+                    io.get_ref()?.downcast_ref::<rustls::Error>().map(ToString::to_string)
+                });
+                if let Some(tls) = tls {
+                    return CallError::Tls(tls);
+                }
+                cause = inner.source();
+            }
+            CallError::Refused { call, message: status.message().to_owned() }
+        }
+        etcd_client::Error::TransportError(error) => transport_error(error),
+        other => CallError::Refused { call, message: other.to_string() },
+    }
+}

@@ -1,0 +1,163 @@
+//! `snapshot`: before another version runs on the data, all of it is brought to the controller.
+
+use super::version_change::{VersionChange, pending};
+use super::{Change, ControllerTask, Decision, Fleet, Needs, Overview, SnapshotPlace, TaskError};
+use crate::etcd::client::{Download, MemberClient};
+use crate::etcd::health::{Ailment, ClusterHealth, MemberHealth};
+use crate::etcd::snapshot::{Contents, Draft, Manifest, Shelf, ShelfError, file_name};
+use crate::inventory::{Host, Inventory};
+use crate::report::Event;
+use serde::Deserialize;
+use std::path::Path;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// How long a member may be silent in the middle of a snapshot.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How much of a snapshot is in memory.
+const PART: usize = 1 << 20;
+
+/// If the version is about to change, take a snapshot of the data.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {}
+
+/// The member that a snapshot is taken from: a healthy follower, which serves it with the least to do
+/// beside; else whoever answers, since a snapshot is given also without a quorum and without space.
+fn giver(cluster: &ClusterHealth) -> Option<(&MemberHealth, &crate::etcd::client::Status)> {
+    let reports = cluster.members.iter().filter_map(|member| Some((member, &member.look.report.as_ref().ok()?.status)));
+    let whole = reports.filter(|(member, _)| !matches!(&member.ailment, Some(Ailment::Alarm(kind)) if kind == "CORRUPT"));
+    whole.max_by_key(|(member, status)| {
+        let follows = status.leader != Some(status.member);
+        (member.ailment.is_none(), !status.learner, follows, status.applied_index, std::cmp::Reverse(status.member))
+    })
+}
+
+/// What is to be taken, and whither.
+struct Wanted<'a> {
+    change: VersionChange,
+    from: &'a MemberHealth,
+    folder: &'a Path,
+    file: String,
+}
+
+fn wanted<'a>(overview: &'a Overview<'_>) -> Result<Option<Wanted<'a>>, TaskError> {
+    let (Some(change), Some(cluster)) = (pending(overview), &overview.cluster) else { return Ok(None) };
+    if overview.snapshot.is_some() {
+        return Ok(None);
+    }
+    let folder = match overview.snapshots {
+        SnapshotPlace::Unwanted => return Ok(None),
+        SnapshotPlace::Nowhere => return Err(TaskError::NoStateFolder),
+        SnapshotPlace::Folder(folder) => folder,
+    };
+    let Some((from, _)) = giver(cluster) else {
+        let problem = "no member can give a snapshot: none that answers is without the alarm CORRUPT";
+        return Err(TaskError::Unsound(vec![problem.to_owned()]));
+    };
+    let file = file_name(overview.begun, &change.from, &change.to);
+    Ok(Some(Wanted { change, from, folder, file }))
+}
+
+impl ControllerTask for Snapshot {
+    fn needs(&self, _inventory: &Inventory) -> Needs {
+        Needs { living: true, ..Needs::default() }
+    }
+
+    fn check(&self, overview: &Overview<'_>) -> Result<Decision, TaskError> {
+        let Some(wanted) = wanted(overview)? else { return Ok(Decision::Nothing) };
+        let path = wanted.folder.join(&wanted.file);
+        let host = &wanted.from.look.host;
+        let summary = format!("take a snapshot of member `{host}` before {}: `{}`", wanted.change, path.display());
+        Ok(Decision::Changes(vec![Change::new(summary)]))
+    }
+
+    fn warnings(&self, overview: &Overview<'_>) -> Vec<String> {
+        match (pending(overview), overview.snapshots) {
+            (Some(change), SnapshotPlace::Unwanted) => {
+                vec![format!("no snapshot is taken before {change}, as `--no-snapshot` says")]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    async fn apply(&self, overview: &Overview<'_>, fleet: &Fleet) -> Result<(), TaskError> {
+        let Some(wanted) = wanted(overview)? else { return Ok(()) };
+        let host = overview.inventory.hosts.iter().find(|host| host.name == wanted.from.look.host);
+        let (Some(host), Ok(report)) = (host, &wanted.from.look.report) else { return Ok(()) };
+        let member = fleet.member(host).await?;
+        let (draft, contents) = take(fleet, host, &member, wanted.folder).await?;
+        let manifest = Manifest {
+            file: wanted.file,
+            cluster: overview.inventory.cluster.clone(),
+            cluster_id: report.status.cluster.to_string(),
+            member: host.name.clone(),
+            member_id: report.status.member.to_string(),
+            from: wanted.change.from,
+            to: wanted.change.to,
+            // Good to know for whoever restores it, and nothing to fail for.
+            cluster_version: member.cluster_version().await.ok(),
+            revision: contents.revision,
+            keys: contents.keys,
+            hash: format!("{:08x}", contents.hash),
+            size: contents.size,
+            sha256: contents.sha256,
+            taken: OffsetDateTime::now_utc(),
+            etcd_ha: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let path = on_disk(host, move || draft.keep(&manifest)).await?;
+        fleet.note_snapshot(path);
+        Ok(())
+    }
+}
+
+/// Brings a member's snapshot to the controller and reads it back.
+async fn take(fleet: &Fleet, host: &Host, member: &MemberClient, folder: &Path) -> Result<(Draft, Contents), TaskError> {
+    let failed = |source| TaskError::Member { member: host.name.clone(), source };
+    // Whatever is acknowledged by now has to be in it.
+    let before = member.revision().await.map_err(failed)?;
+    let shelf = Shelf::new(folder.to_path_buf());
+    let mut draft = on_disk(host, move || shelf.draft()).await?;
+    let mut download = member.snapshot(SILENCE).await.map_err(failed)?;
+    let mut done = 0;
+    loop {
+        let (part, left) = part_of(&mut download).await.map_err(failed)?;
+        if part.is_empty() {
+            break;
+        }
+        done += part.len() as u64;
+        draft = on_disk(host, move || draft.write(&part).map(|()| draft)).await?;
+        fleet.reporter.emit(Event::TaskProgress {
+            host: "controller".to_owned(),
+            task: "snapshot".to_owned(),
+            message: format!("taking a snapshot of {}", host.name),
+            done: Some(done),
+            total: Some(done + left),
+        });
+    }
+    on_disk(host, move || draft.verify(before).map(|contents| (draft, contents))).await
+}
+
+/// The next [`PART`] or so of a snapshot, and how much is to come; empty at its end.
+async fn part_of(download: &mut Download) -> Result<(Vec<u8>, u64), crate::etcd::client::CallError> {
+    let (mut part, mut left) = (Vec::new(), 0);
+    while part.len() < PART {
+        match download.next().await? {
+            Some((bytes, more)) => {
+                part.extend(bytes);
+                left = more;
+            }
+            None => break,
+        }
+    }
+    Ok((part, left))
+}
+
+/// Does what waits for a disk where nobody else waits for it.
+async fn on_disk<T: Send + 'static>(
+    host: &Host,
+    work: impl FnOnce() -> Result<T, ShelfError> + Send + 'static,
+) -> Result<T, TaskError> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| TaskError::Interrupted)?;
+    done.map_err(|source| TaskError::Snapshot { member: host.name.clone(), source: Box::new(source) })
+}
