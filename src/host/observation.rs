@@ -44,6 +44,8 @@ pub struct Observation {
     pub unconfirmed: bool,
     /// The generation of what was in force before the last change, if it is kept.
     pub previous: Option<String>,
+    /// Whether what is kept there is newer than what is in force: the host was taken back to it.
+    pub previous_is_newer: bool,
     /// When the host took a change back, and the generation of that, if nothing was changed since.
     pub taken_back: Option<String>,
     /// Whether anything is staged.

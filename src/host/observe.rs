@@ -156,6 +156,7 @@ for f in {files}; do if [ -f "$f" ]; then set -- "$@" "$f"; fi; done
 [ $# = 0 ] || sha256sum "$@" 2>/dev/null | while IFS= read -r line; do v sha256 "$line"; done || :
 if [ -e "$config/.next" ]; then v next present; fi
 if [ -e "$config/.previous/unconfirmed" ]; then v unconfirmed yes; fi
+if [ -e "$config/.previous/newer" ]; then v previous-is newer; fi
 if [ -f "$config/.taken-back" ]; then read -r line <"$config/.taken-back" || :; v taken-back "$line"; fi
 if [ -f "$config/.previous/etcd.conf" ]; then
   while IFS= read -r line; do
@@ -248,6 +249,7 @@ fn read(answer: &[u8]) -> Observation {
             }
             "next" => seen.staged = true,
             "unconfirmed" => seen.unconfirmed = true,
+            "previous-is" => seen.previous_is_newer = true,
             "previous" => seen.previous = Some(value.to_owned()),
             "taken-back" => seen.taken_back = Some(value.to_owned()),
             "odd" => seen.odd.push(value.to_owned()),

@@ -11,7 +11,9 @@ use crate::error::ExitStatus;
 use crate::etcd::gate::{Gate, Margin, Process, Scene};
 use crate::inventory::Host;
 use crate::playbook::Titled;
-use crate::tasks::{Decision, GRACE, HostTaskKind, Mode, SeenIn, TaskError, runs_what_is_in_force};
+use crate::tasks::{
+    Decision, GRACE, HostTaskKind, Mode, Needs, SeenIn, TaskError, previous_version, runs_what_is_in_force,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -153,6 +155,17 @@ impl<W: World> Steps<'_, W> {
         };
         if !seen.unconfirmed || (runs_what_is_in_force(&seen) && self.is_well(host).await) {
             return failed(source);
+        }
+        // Once the cluster's version is raised, an older minor refuses to start.
+        let needs = Needs { cluster_version: true, ..Needs::default() };
+        let agreed = self.world.overview(&needs, None).await.ok().and_then(|overview| overview.cluster_version);
+        if let (Some(cluster), Some(version)) = (agreed, previous_version(host, &seen))
+            && (cluster.major, cluster.minor) > (version.major, version.minor)
+        {
+            // Nor may the host try it by itself.
+            let disarmed = self.work_on_host(host, &HostTaskKind::confirm(), Mode::Rolling).await;
+            let cause = Box::new(disarmed.err().unwrap_or(source));
+            return failed(TaskError::NoWayBack { cause, version, cluster });
         }
         let begun = self.record.started(&name, "way_back");
         self.record.progress(&name, "way_back", "taking the change back");

@@ -1,6 +1,9 @@
 //! The playbooks that come with the binary.
 
-const EMBEDDED: [(&str, &str); 1] = [("deploy", include_str!("../../playbooks/deploy.yaml"))];
+const EMBEDDED: [(&str, &str); 2] = [
+    ("deploy", include_str!("../../playbooks/deploy.yaml")),
+    ("rollback", include_str!("../../playbooks/rollback.yaml")),
+];
 
 /// The names of the embedded playbooks.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -132,12 +132,9 @@ pub(super) fn script(
         text += &format!("sha256sum --status -c - <<'END' || {{ echo 'what is staged is not what is wanted' >&2; exit 1; }}\n{sums}END\n");
     }
     // What is in force now, links kept as links. What no member ever ran well with is nothing to go back to.
-    text += "umask 022\nif [ ! -e .previous/unconfirmed ]; then\nrm -rf .previous.new\nmkdir -m 755 .previous.new\n\
-             for f in etcd.conf ssl; do if [ -e \"$f\" ]; then cp -a \"$f\" .previous.new/; fi; done\n\
-             if [ -e \"$unit\" ]; then cp -a \"$unit\" .previous.new/; fi\n\
-             if [ -L \"$bin/etcd\" ]; then cp -a \"$bin/etcd\" .previous.new/binary; fi\n";
+    text += &format!("umask 022\nif [ ! -e .previous/unconfirmed ]; then\n{}", way_back::KEEP);
     if patience.is_some() {
-        text += &way_back::write(view, wanted);
+        text += &way_back::write(view, &wanted.archive.version);
     }
     text += "rm -rf .previous\nmv -T .previous.new .previous\nsync .previous\nfi\n";
     match patience {

@@ -9,6 +9,7 @@ use crate::host::HostError;
 use crate::inventory::Host;
 use crate::pki::PkiError;
 use crate::release::ReleaseError;
+use semver::Version;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +94,33 @@ pub enum TaskError {
         cause: Box<TaskError>,
         /// Why it still does not.
         after: Box<TaskError>,
+    },
+    /// The member did not do well with its change, and going back would not help.
+    #[error(
+        "going back to etcd {version} was not tried: the cluster has agreed on {cluster}, with which {version} refuses to start"
+    )]
+    NoWayBack {
+        /// Why it did not do well.
+        #[source]
+        cause: Box<TaskError>,
+        /// What was in force before.
+        version: Version,
+        /// What the cluster has agreed upon.
+        cluster: Version,
+    },
+    /// What was in force before is of a version that the cluster has left behind.
+    #[error("the cluster has agreed on {cluster}, with which etcd {version} refuses to start")]
+    NoWayDown {
+        /// What was in force before.
+        version: Version,
+        /// What the cluster has agreed upon.
+        cluster: Version,
+    },
+    /// The release that was in force before is no longer on the host.
+    #[error("the release {version} that it would go back to is no longer on it")]
+    ReleaseGone {
+        /// The release.
+        version: Version,
     },
     /// The host cannot be reached, and is on its own with its change.
     #[error("the host went out of reach; unless the member comes up, it takes the change back by itself within {} s", within.as_secs())]
@@ -220,6 +248,16 @@ impl Explain for TaskError {
             ),
             Self::TakenBack { cause } => cause.hint(),
             Self::TakenBackInVain { after, cause } => after.hint().or_else(|| cause.hint()),
+            Self::NoWayBack { cause, .. } => Some(format!(
+                "mend the cause and run the same command again; the other members have their quorum{}",
+                cause.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
+            )),
+            Self::NoWayDown { .. } => Some(
+                "only a snapshot from before the upgrade leads back (deploy took one), and all that was written since is lost \
+                 with it; a newer patch of the version that runs is the better way"
+                    .to_owned(),
+            ),
+            Self::ReleaseGone { version } => Some(format!("set `etcd.version: {version}` and deploy")),
             Self::OutOfReach { .. } => Some(
                 "see to the host or the way to it, then run the same command again: it finds out how the member is".to_owned(),
             ),
@@ -239,10 +277,13 @@ impl Explain for TaskError {
             Self::TakenBack { cause } if cause.exit() == ExitStatus::Refused => ExitStatus::Refused,
             Self::TakenBack { .. } => ExitStatus::RolledBack,
             Self::TakenBackInVain { .. } => ExitStatus::Unhealthy,
+            Self::NoWayDown { .. } => ExitStatus::Refused,
             Self::Diverged(_) | Self::Unsound(_) => ExitStatus::Unhealthy,
             Self::Interrupted => ExitStatus::Interrupted,
             Self::Member { .. }
             | Self::OutOfReach { .. }
+            | Self::NoWayBack { .. }
+            | Self::ReleaseGone { .. }
             | Self::Unfit { .. }
             | Self::Unreachable(_)
             | Self::Crashed { .. }

@@ -256,6 +256,7 @@ impl Fleet {
             ca: String::new(),
             hashes: BTreeMap::new(),
             comparison: None,
+            cluster_version: None,
             snapshots: &self.options.snapshots,
             snapshot: self.snapshot(),
             begun: self.begun,
@@ -290,6 +291,9 @@ impl Fleet {
         }
         if needs.comparison && version_change::pending(&overview).is_some() {
             overview.comparison = Some(self.compare().await);
+        }
+        if needs.cluster_version {
+            overview.cluster_version = self.cluster_version().await;
         }
         if needs.hashes {
             overview.hashes = self.hashes().await;

@@ -1,7 +1,7 @@
 //! `hand_over_leadership`: a leader that is about to be restarted passes leadership on first, so
 //! that clients do not wait for an election.
 
-use super::restart::outdated;
+use super::restart::due;
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::identity::MemberId;
@@ -14,6 +14,9 @@ pub struct HandOverLeadership {
     /// Move it even if no restart is due.
     #[serde(default)]
     pub always: bool,
+    /// Judge whether a restart is due by what is in force on the host, whatever the inventory says.
+    #[serde(default)]
+    pub in_force: bool,
 }
 
 /// The healthy voter that has applied most, other than `host`; the first in order of ids among equals.
@@ -34,11 +37,11 @@ fn leads(cluster: &ClusterHealth, host: &str) -> bool {
 impl HostTask for HandOverLeadership {
     fn needs(&self, view: &View<'_>) -> Needs {
         // A member that is not up leads nobody.
-        Needs { wanted: true, cluster: view.seen.unit.runs(), ..Needs::default() }
+        Needs { wanted: !self.in_force, cluster: view.seen.unit.runs(), ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
-        let due = self.always || outdated(view)?.is_some();
+        let due = self.always || due(view, self.in_force)?.is_some();
         let Some(cluster) = view.overview.cluster.as_deref().filter(|_| due) else { return Ok(Decision::Nothing) };
         if !leads(cluster, &view.host.name) {
             return Ok(Decision::Nothing);

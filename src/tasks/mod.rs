@@ -21,7 +21,7 @@ pub use reach::Reach;
 pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};
 pub use wanted::{CertificateFile, Wanted};
-pub use way_back::{GRACE, runs_what_is_in_force, take_back};
+pub use way_back::{GRACE, previous_version, runs_what_is_in_force, take_back};
 
 use crate::error::ExitStatus;
 use crate::inventory::Inventory;
@@ -109,6 +109,8 @@ pub struct Needs {
     pub living: bool,
     /// Whether all members hold the same data, if their version is about to change.
     pub comparison: bool,
+    /// The version that the cluster has agreed upon.
+    pub cluster_version: bool,
     /// Whether every host reaches every other's peer port.
     pub reach: bool,
     /// Whether all members hold the same data, in a run that changed something.
@@ -250,6 +252,8 @@ tasks! {
         stage_config::StageConfig,
         /// Put what is staged in the place of what is in force.
         activate::Activate,
+        /// Put what was in force before the last change in force again.
+        activate_previous::ActivatePrevious,
         /// Start the member without waiting for its quorum.
         start::Start,
         /// Write down that the cluster exists.
@@ -321,6 +325,11 @@ impl HostTaskKind {
     /// `wait_healthy` without parameters.
     pub(crate) fn wait_healthy() -> Self {
         Self::WaitHealthy(wait_healthy::WaitHealthy {})
+    }
+
+    /// `confirm` without parameters.
+    pub(crate) fn confirm() -> Self {
+        Self::Confirm(confirm::Confirm {})
     }
 
     /// Whether it takes the member down: the quorum gate stands before it, whatever the play's mode.

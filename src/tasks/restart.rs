@@ -3,7 +3,8 @@
 //! Truth is read off the running process: a restart is needed exactly if its generation is not the
 //! wanted one, whatever this or an interrupted run changed before.
 
-use super::{way_back, Decision, Hands, HostTask, Needs, TaskError, View};
+use super::way_back::{self, runs_what_is_in_force};
+use super::{Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::{self, UNIT};
 use crate::host::Script;
 use crate::tasks::crash::crashed;
@@ -16,6 +17,18 @@ pub struct Restart {
     /// Restart it whatever its generation is.
     #[serde(default)]
     pub always: bool,
+    /// Judge its process by what is in force on the host, whatever the inventory says.
+    #[serde(default)]
+    pub in_force: bool,
+}
+
+/// Why a restart is due, if one is: by what is in force on the host, or by what the inventory wants.
+pub(super) fn due(view: &View<'_>, in_force: bool) -> Result<Option<String>, TaskError> {
+    if !in_force {
+        return outdated(view);
+    }
+    let behind = view.seen.unit.runs() && !runs_what_is_in_force(view.seen);
+    Ok(behind.then(|| "it runs with other files than those in force".to_owned()))
 }
 
 /// Whether the host's member runs with another generation than the wanted one, and why.
@@ -45,11 +58,11 @@ pub(crate) fn outdated(view: &View<'_>) -> Result<Option<String>, TaskError> {
 
 impl HostTask for Restart {
     fn needs(&self, _view: &View<'_>) -> Needs {
-        Needs { wanted: true, ..Needs::default() }
+        Needs { wanted: !self.in_force, ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
-        Ok(match outdated(view)? {
+        Ok(match due(view, self.in_force)? {
             Some(why) => Decision::change(format!("restart etcd: {why}")),
             None if self.always => Decision::change("restart etcd"),
             None => Decision::Nothing,
@@ -58,7 +71,7 @@ impl HostTask for Restart {
 
     fn verify(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         crashed(view)?;
-        Ok(match outdated(view)? {
+        Ok(match due(view, self.in_force)? {
             Some(why) => Decision::change(format!("restart etcd: {why}")),
             None => Decision::Nothing,
         })

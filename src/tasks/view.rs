@@ -12,6 +12,7 @@ use crate::host::{Connection, Observation};
 use crate::inventory::{Host, Inventory};
 use crate::release::Arch;
 use crate::report::{Event, Reporter};
+use semver::Version;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ pub struct Overview<'a> {
     pub hashes: BTreeMap<String, u32>,
     /// What a comparison of the members' data gave.
     pub comparison: Option<Comparison>,
+    /// The version that the cluster has agreed upon, if a member tells it.
+    pub cluster_version: Option<Version>,
     /// Where snapshots belong.
     pub snapshots: &'a SnapshotPlace,
     /// The snapshot that was taken in this run.

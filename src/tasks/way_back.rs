@@ -5,11 +5,13 @@
 //! once if the member is not; should the controller die or its link break, the timer runs it. Either way
 //! it is the same script, run by systemd on the host, once.
 
+use super::View;
 use super::error::TaskError;
-use super::{View, Wanted};
 use crate::etcd::config::{self, GENERATION, UNIT};
 use crate::host::{Connection, Observation, Script};
+use crate::inventory::Host;
 use crate::ssh::quote;
+use semver::Version;
 use std::time::Duration;
 
 /// The transient units on the host: `.timer` and `.service`.
@@ -30,11 +32,23 @@ pub fn runs_what_is_in_force(seen: &Observation) -> bool {
 
 /// Writes the script that takes the change back into `.previous.new`, and the sign that the change is not
 /// confirmed yet.
-pub(super) fn write(view: &View<'_>, wanted: &Wanted) -> String {
+pub(super) fn write(view: &View<'_>, to: &Version) -> String {
     format!(
         "cat >.previous.new/way-back <<'WAY-BACK'\n{}WAY-BACK\n: >.previous.new/unconfirmed\n",
-        script(view, crosses_minor(view, wanted))
+        script(view, crosses_minor(view, to))
     )
+}
+
+/// The version that was in force before the last change, if it is kept.
+#[must_use]
+pub fn previous_version(host: &Host, seen: &Observation) -> Option<Version> {
+    seen.link(&format!("{}/.previous/binary", host.paths.config)).and_then(version_of)
+}
+
+/// The version of the release that a link into it leads to: `/opt/etcd/releases/3.5.16/etcd`.
+#[must_use]
+pub(super) fn version_of(link: &str) -> Option<Version> {
+    link.rsplit('/').nth(1)?.parse().ok()
 }
 
 /// Arms the timer, anew if it was armed before.
@@ -85,13 +99,41 @@ pub async fn take_back(connection: &Connection, config: &str) -> Result<(), Task
 }
 
 /// Whether the change brings another minor version: going back may be refused by etcd then.
-fn crosses_minor(view: &View<'_>, wanted: &Wanted) -> bool {
-    let minor = |link: &str| {
-        let version: semver::Version = link.rsplit('/').nth(1)?.parse().ok()?;
-        Some((version.major, version.minor))
-    };
-    let now = view.seen.link(&format!("{}/etcd", view.host.paths.bin)).and_then(minor);
-    now.is_some_and(|now| now != (wanted.archive.version.major, wanted.archive.version.minor))
+fn crosses_minor(view: &View<'_>, to: &Version) -> bool {
+    let now = view.seen.link(&format!("{}/etcd", view.host.paths.bin)).and_then(version_of);
+    now.is_some_and(|now| (now.major, now.minor) != (to.major, to.minor))
+}
+
+/// Copies what is in force into `.previous.new`, links as links, in a script that has `unit` and `bin`.
+pub(super) const KEEP: &str = r#"rm -rf .previous.new
+mkdir -m 755 .previous.new
+for f in etcd.conf ssl; do if [ -e "$f" ]; then cp -a "$f" .previous.new/; fi; done
+if [ -e "$unit" ]; then cp -a "$unit" .previous.new/; fi
+if [ -L "$bin/etcd" ]; then cp -a "$bin/etcd" .previous.new/binary; fi
+"#;
+
+/// A shell function that puts in force what [`KEEP`] kept in a folder, in a script that has `unit` and `bin`.
+pub(super) fn put() -> String {
+    format!(
+        r#"put() {{ # what lies in folder $1 goes in force
+  cp -a "$1/etcd.conf" .etcd.conf.new && mv -T .etcd.conf.new etcd.conf
+  ln -sfn "$(readlink "$1/ssl")" .ssl.new && mv -T .ssl.new ssl
+  if [ "$(sha256sum <"$1/{UNIT}")" != "$(sha256sum <"$unit")" ]; then
+    cp "$1/{UNIT}" "$unit.new" && mv -T "$unit.new" "$unit"
+    systemctl daemon-reload
+  fi
+  release=$(readlink "$1/binary") && release=${{release%/*}}
+  for name in etcd etcdctl etcdutl; do
+    if [ -e "$release/$name" ]; then
+      ln -sfn "$release/$name" "$bin/.$name.new" && mv -T "$bin/.$name.new" "$bin/$name"
+    else
+      rm -f "$bin/$name"
+    fi
+  done
+  sync . "$bin"
+}}
+"#
+    )
 }
 
 /// The script. Plain POSIX shell: it runs when nobody else is there to help.
@@ -119,24 +161,7 @@ then
   rm -f .previous/unconfirmed .previous/way-back
   exit 0
 fi
-put() {{ # what lies in folder $1 goes in force
-  cp -a "$1/etcd.conf" .etcd.conf.new && mv -T .etcd.conf.new etcd.conf
-  ln -sfn "$(readlink "$1/ssl")" .ssl.new && mv -T .ssl.new ssl
-  if [ "$(sha256sum <"$1/{UNIT}")" != "$(sha256sum <"$unit")" ]; then
-    cp "$1/{UNIT}" "$unit.new" && mv -T "$unit.new" "$unit"
-    systemctl daemon-reload
-  fi
-  release=$(readlink "$1/binary") && release=${{release%/*}}
-  for name in etcd etcdctl etcdutl; do
-    if [ -e "$release/$name" ]; then
-      ln -sfn "$release/$name" "$bin/.$name.new" && mv -T "$bin/.$name.new" "$bin/$name"
-    else
-      rm -f "$bin/$name"
-    fi
-  done
-  sync . "$bin"
-}}
-start() {{
+{put}start() {{
   timeout 20 systemctl stop {UNIT} || {{ systemctl kill -s KILL {UNIT}; timeout 20 systemctl stop {UNIT}; }}
   systemctl reset-failed {UNIT} 2>/dev/null
   systemctl start --no-block {UNIT}
@@ -146,6 +171,7 @@ start() {{
         unit = quote(&format!("/etc/systemd/system/{UNIT}")),
         bin = quote(&host.paths.bin),
         endpoint = quote(&config::client_url(host)),
+        put = put(),
     );
     if crosses_minor {
         text += &format!(

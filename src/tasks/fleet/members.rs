@@ -8,6 +8,7 @@ use crate::inventory::Host;
 use crate::pki;
 use crate::tasks::TaskError;
 use futures::future::join_all;
+use semver::Version;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,6 +58,18 @@ impl Fleet {
     /// those that cannot be compared are left out.
     pub(super) async fn hashes(&self) -> BTreeMap<String, u32> {
         if self.changed.load(Ordering::Relaxed) { self.compare().await.hashes } else { BTreeMap::new() }
+    }
+
+    /// The version that the cluster has agreed upon, as the first member that answers has it.
+    pub(super) async fn cluster_version(&self) -> Option<Version> {
+        for host in &self.inventory.hosts {
+            if let Ok(member) = self.member(host).await
+                && let Ok(version) = member.cluster_version().await
+            {
+                return version.parse().ok();
+            }
+        }
+        None
     }
 
     /// Compares all members' data at one revision, again after a while if that may tell more.

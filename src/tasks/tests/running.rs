@@ -1,16 +1,28 @@
 //! Starting, restarting and waiting.
 
-use super::scene::{Scene, crash, run, starting, stop};
+use super::scene::{Scene, crash, link, run, starting, stop};
 use super::{Case, case, changes, fails, not_yet, nothing, refusal, said, task};
 use crate::error::ExitStatus;
 use crate::etcd::gate::MAX_LAG;
 use crate::etcd::testing::FRONT;
 use crate::etcd::testing::State::*;
+use crate::host::Release;
 use crate::tasks::{Decision, SeenIn, TaskKind};
+use semver::Version;
 
 /// A host with everything in force, whose process is of another generation.
 fn outdated() -> Scene {
     Scene::deployed().seen(|seen| run(seen, Some("older")))
+}
+
+/// A host that ran this version, with other settings, before its last change.
+fn kept(version: &str) -> Scene {
+    Scene::deployed().seen(|seen| {
+        seen.previous = Some("older".into());
+        let binary = format!("/opt/etcd/releases/{version}/etcd");
+        seen.files.insert("/etc/etcd/.previous/binary".into(), link(&binary));
+        seen.releases.insert(version.into(), Release { archive_sha256: "4".repeat(64), whole: true });
+    })
 }
 
 const OUTDATED: &str = "restart etcd: it runs with an older configuration, binary, unit or CA";
@@ -83,6 +95,14 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(r#"{"restart": {"always": true}}"#, "always", Scene::deployed(), changes(["restart etcd"])),
         case(r#"{"restart": {"always": true}}"#, "always, and outdated", outdated(), changes([OUTDATED])),
+        case(r#"{"restart": {"in_force": true}}"#, "it runs what is in force", Scene::deployed(), nothing()),
+        case(
+            r#"{"restart": {"in_force": true}}"#,
+            "it runs something else",
+            outdated(),
+            changes(["restart etcd: it runs with other files than those in force"]),
+        ),
+        case(r#"{"restart": {"in_force": true}}"#, "it does not run", outdated().seen(stop), nothing()),
         case("hand_over_leadership", "it follows", outdated(), nothing()),
         case(
             "hand_over_leadership",
@@ -189,6 +209,49 @@ pub(super) fn cases() -> Vec<Case> {
             "it was restarted, and once more by somebody",
             Scene::deployed().disturbed(FRONT, 291, 0, 5000),
             fails("etcd does not stay up: active (running)"),
+        ),
+        case("activate_previous", "nothing is kept", Scene::deployed(), nothing()),
+        case(
+            "activate_previous",
+            "other settings were in force before",
+            kept("3.5.16"),
+            changes(["go back to what was in force before the last change (etcd 3.5.16 as now)"]),
+        ),
+        case(
+            "activate_previous",
+            "another version was in force before",
+            kept("3.4.23"),
+            changes(["go back to what was in force before the last change (etcd 3.4.23 instead of 3.5.16)"]),
+        ),
+        case(
+            "activate_previous",
+            "another minor was in force before, and the cluster has left it behind",
+            Scene { cluster_version: Some(Version::new(3, 5, 0)), ..kept("3.4.23") },
+            fails("the cluster has agreed on 3.5.0, with which etcd 3.4.23 refuses to start"),
+        ),
+        case(
+            "activate_previous",
+            "another minor was in force before, and a member still runs it",
+            Scene { cluster_version: Some(Version::new(3, 4, 0)), ..kept("3.4.23") },
+            changes(["go back to what was in force before the last change (etcd 3.4.23 instead of 3.5.16)"]),
+        ),
+        case(
+            "activate_previous",
+            "the release is gone",
+            kept("3.4.23").seen(|seen| seen.releases.clear()),
+            fails("the release 3.4.23 that it would go back to is no longer on it"),
+        ),
+        case(
+            "activate_previous",
+            "it went back already",
+            kept("3.4.23").seen(|seen| seen.previous_is_newer = true),
+            nothing(),
+        ),
+        case(
+            "activate_previous",
+            "its last change is not confirmed",
+            kept("3.4.23").seen(|seen| seen.unconfirmed = true),
+            changes(["take the last change back, which is not confirmed yet"]),
         ),
         case("confirm", "nothing is unconfirmed", Scene::deployed(), nothing()),
         case(

@@ -11,6 +11,7 @@ use crate::pki::{KeyAlgorithm, Member, Pki, Settings, Subject};
 use crate::release::{Arch, Archive, Binary};
 use crate::tasks::fleet::places;
 use crate::tasks::{Disturbed, Mode, Overview, Reach, SnapshotPlace, View, Wanted};
+use semver::Version;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ pub(super) struct Scene {
     pub hashes: BTreeMap<String, u32>,
     pub missing_releases: Vec<Arch>,
     pub comparison: Option<Comparison>,
+    pub cluster_version: Option<Version>,
     pub snapshots: SnapshotPlace,
     pub snapshot: Option<PathBuf>,
 }
@@ -70,6 +72,7 @@ impl Scene {
             hashes: BTreeMap::new(),
             missing_releases: Vec::new(),
             comparison: None,
+            cluster_version: None,
             snapshots: SnapshotPlace::Folder("/state/snapshots".into()),
             snapshot: None,
         }
@@ -163,6 +166,7 @@ impl Scene {
             hashes: self.hashes.clone(),
             missing_releases: self.missing_releases.clone(),
             comparison: self.comparison.clone(),
+            cluster_version: self.cluster_version.clone(),
             snapshots: &self.snapshots,
             snapshot: self.snapshot.clone(),
             begun: datetime!(2026-11-24 02:15:00 UTC),
