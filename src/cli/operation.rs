@@ -136,7 +136,16 @@ impl Operation {
         let options = self.waits.fleet_options(self.safeguards.snapshots(&inventory.cluster));
         let fleet = Fleet::new(inventory.clone(), reporter.clone(), options);
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
-            let engine = Engine { world: &fleet, gate, playbook, dry: how.dry, forks: self.forks.into(), stop };
+            let engine = Engine {
+                world: &fleet,
+                gate,
+                playbook,
+                dry: how.dry,
+                forks: self.forks.into(),
+                limit: &[],
+                ask: None,
+                stop,
+            };
             let run = engine.run().await;
             let healthy = match &run {
                 Ok(run) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {

@@ -5,12 +5,13 @@ use super::pending::Plan;
 use super::record::Record;
 use super::step::Steps;
 use super::world::World;
-use crate::etcd::gate::Gating;
+use crate::etcd::gate::{Gating, Margin};
 use crate::inventory::Host;
 use crate::playbook::{Play, Playbook, Tasks, Titled};
 use crate::report::{Event, Recap};
-use crate::tasks::{Change, HostTaskKind, Mode, TaskError};
+use crate::tasks::{Change, HostTaskKind, Mode, Needs, TaskError};
 use futures::StreamExt as _;
+use futures::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use tokio::sync::{Mutex, watch};
 
@@ -27,8 +28,26 @@ pub struct Engine<'a, W> {
     pub dry: bool,
     /// How many hosts are worked on at once in a parallel play.
     pub forks: usize,
+    /// The hosts that may be acted upon; all of them, if none are named. The others are only looked at.
+    pub limit: &'a [String],
+    /// Is asked before every member of a rolling play but the first, if at all.
+    pub ask: Option<&'a Ask<'a>>,
     /// Becomes true when the user asks to stop.
     pub stop: watch::Receiver<bool>,
+}
+
+/// Asks whether the next member's turn may begin.
+pub type Ask<'a> = dyn Fn(Between) -> LocalBoxFuture<'a, bool> + 'a;
+
+/// The moment between two members of a rolling play.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Between {
+    /// The host whose turn has ended.
+    pub done: String,
+    /// The host whose turn comes next.
+    pub next: String,
+    /// What the gate says of it.
+    pub margin: Margin,
 }
 
 /// How a run went.
@@ -63,6 +82,7 @@ impl<W: World> Engine<'_, W> {
             unverified: RefCell::default(),
             turn: Cell::default(),
             disturbing: Mutex::default(),
+            declined: Cell::default(),
             stop: self.stop.clone(),
         };
         steps.record.recap.borrow_mut().note(&Event::RunStarted {
@@ -94,6 +114,7 @@ impl<W: World> Engine<'_, W> {
                 }
                 self.world.look_around().await;
                 looked = true;
+                self.suits_limit().await?;
             }
             match &play.tasks {
                 Tasks::Controller(tasks) => {
@@ -118,7 +139,9 @@ impl<W: World> Engine<'_, W> {
                         }
                     }
                 }
-                Tasks::Hosts { mode: Mode::Rolling, tasks, .. } => self.rolling(&steps, &hosts, tasks, &mut run).await,
+                Tasks::Hosts { mode: Mode::Rolling, tasks, hooks, .. } => {
+                    self.rolling(&steps, &hosts, tasks, hooks, &mut run).await;
+                }
             }
             if !run.failures.is_empty() || steps.stopped() {
                 run.stopped_in = Some(play.name.clone());
@@ -144,6 +167,7 @@ impl<W: World> Engine<'_, W> {
 
     fn hosts(&self, play: &Play) -> Result<Vec<&Host>, PlanError> {
         let all = &self.world.inventory().hosts;
+        let limited = |host: &&Host| self.limit.is_empty() || self.limit.contains(&host.name);
         match &play.tasks {
             Tasks::Hosts { hosts: Some(names), .. } => names
                 .iter()
@@ -151,9 +175,25 @@ impl<W: World> Engine<'_, W> {
                     let unknown = || PlanError::UnknownHost { play: play.name.clone(), host: name.clone() };
                     all.iter().find(|host| &host.name == name).ok_or_else(unknown)
                 })
+                .filter(|host| host.as_ref().is_err() || host.as_ref().is_ok_and(limited))
                 .collect(),
-            Tasks::Hosts { hosts: None, .. } | Tasks::Controller(_) => Ok(all.iter().collect()),
+            Tasks::Hosts { hosts: None, .. } | Tasks::Controller(_) => Ok(all.iter().filter(limited).collect()),
         }
+    }
+
+    /// A cluster that does not stand yet cannot be set up in parts: without its quorum no member becomes ready.
+    async fn suits_limit(&self) -> Result<(), PlanError> {
+        if self.limit.is_empty() {
+            return Ok(());
+        }
+        let needs = Needs { membership: true, ..Needs::default() };
+        let overview = self.world.overview(&needs, None).await;
+        let stands = match overview.ok().and_then(|overview| overview.membership) {
+            Some(Ok(membership)) => membership.established.is_some(),
+            // What does not fit together is told by the tasks.
+            Some(Err(_)) | None => true,
+        };
+        if stands { Ok(()) } else { Err(PlanError::LimitedBootstrap) }
     }
 
     /// All tasks of a play on one host; the first failure ends them.
@@ -179,7 +219,7 @@ impl<W: World> Engine<'_, W> {
                 }
             }
             // A member's turn is not broken off.
-            if steps.stopped() && !(mode == Mode::Rolling && done.changes > 0) {
+            if steps.stopped() && mode != Mode::Rolling {
                 break;
             }
         }
@@ -190,8 +230,8 @@ impl<W: World> Engine<'_, W> {
 /// What came of a host's tasks in a play.
 #[derive(Default)]
 pub(super) struct Done {
-    changes: usize,
-    failure: Option<Failure>,
+    pub changes: usize,
+    pub failure: Option<Failure>,
 }
 
 impl Run {

@@ -37,6 +37,11 @@ pub enum PlanError {
         /// The host.
         host: String,
     },
+    /// Some hosts only, of a cluster that does not stand yet.
+    #[error(
+        "the cluster does not stand yet, and cannot be set up on some of its hosts only: without a quorum no member becomes ready"
+    )]
+    LimitedBootstrap,
 }
 
 impl Explain for PlanError {

@@ -12,7 +12,7 @@ mod turn;
 mod wait;
 mod world;
 
-pub use engine::{Engine, Run};
+pub use engine::{Ask, Between, Engine, Run};
 pub use failure::{Failure, PlanError};
 pub use pending::{Pending, Plan, Rolling};
 pub use world::World;

@@ -27,6 +27,8 @@ pub(super) struct Steps<'a, W> {
     pub turn: Cell<Option<Turn>>,
     /// Held while a member is brought down and up again, whatever the mode of the play: never two at once.
     pub disturbing: Mutex<()>,
+    /// Whether the user said no to the next member.
+    pub declined: Cell<bool>,
     pub stop: watch::Receiver<bool>,
 }
 
@@ -67,7 +69,7 @@ impl Looked<'_> {
 impl<W: World> Steps<'_, W> {
     /// Whether the user asked to stop.
     pub fn stopped(&self) -> bool {
-        *self.stop.borrow()
+        self.declined.get() || *self.stop.borrow()
     }
 
     pub async fn look(
@@ -159,7 +161,7 @@ impl<W: World> Steps<'_, W> {
                 self.record.pending(&host.name, task.name(), &changes);
                 Ok(changes)
             }
-            Decision::Changes(changes) if task.disturbs() => {
+            Decision::Changes(changes) if task.disturbs(mode) => {
                 let _alone = self.disturbing.lock().await;
                 // The last look before it goes down: much may have changed since it was decided.
                 self.pass_gate(host).await?;

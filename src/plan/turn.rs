@@ -1,6 +1,6 @@
 //! Rolling plays: one member at a time, each behind the quorum gate, with a way back.
 
-use super::engine::{Done, Engine, Run};
+use super::engine::{Between, Done, Engine, Run};
 use super::failure::Failure;
 use super::pending::Rolling;
 use super::rolling::order;
@@ -10,7 +10,7 @@ use super::world::World;
 use crate::error::ExitStatus;
 use crate::etcd::gate::{Gate, Margin, Process, Scene};
 use crate::inventory::Host;
-use crate::playbook::Titled;
+use crate::playbook::{Hooks, Titled};
 use crate::tasks::{
     Decision, GRACE, HostTaskKind, Mode, Needs, SeenIn, TaskError, previous_version, runs_what_is_in_force,
 };
@@ -28,9 +28,11 @@ impl<W: World> Engine<'_, W> {
         steps: &Steps<'_, W>,
         hosts: &[&Host],
         tasks: &[Titled<HostTaskKind>],
+        hooks: &Hooks,
         run: &mut Run,
     ) {
         let mut waiting: Vec<&Host> = hosts.to_vec();
+        let mut last: Option<&Host> = None;
         while !waiting.is_empty() {
             let mut due = Vec::new();
             for host in std::mem::take(&mut waiting) {
@@ -62,15 +64,19 @@ impl<W: World> Engine<'_, W> {
                         Gate::Refuse(reason) => format!("would be refused: {reason}"),
                     };
                     run.plan.rolling.push(Rolling { host: host.name.clone(), gate });
-                    run.take(self.host(steps, host, tasks, Mode::Rolling).await);
+                    for tasks in [&hooks.before, tasks, &hooks.after] {
+                        run.take(self.host(steps, host, tasks, Mode::Rolling).await);
+                    }
                 }
                 return;
             }
             let Some(next) = ordered.next() else { return };
-            match steps.pass_gate(next).await {
-                Ok(_) => run.take(self.turn(steps, next, tasks).await),
+            match self.may_begin(steps, last, next).await {
+                Ok(true) => run.take(self.turn(steps, next, tasks, hooks).await),
+                Ok(false) => steps.declined.set(true),
                 Err(source) => run.failures.push(steps.record.failed(&next.name, "gate", source)),
             }
+            last = Some(next);
             if !run.failures.is_empty() || steps.stopped() {
                 return;
             }
@@ -95,10 +101,37 @@ impl<W: World> Engine<'_, W> {
 
     /// All tasks on a member whose turn it is. Once begun, the turn ends well or is taken back: a first
     /// Ctrl-C waits for its end, so that no member is left between two states.
-    async fn turn(&self, steps: &Steps<'_, W>, host: &Host, tasks: &[Titled<HostTaskKind>]) -> Done {
-        let done = self.host(steps, host, tasks, Mode::Rolling).await;
+    async fn turn(&self, steps: &Steps<'_, W>, host: &Host, tasks: &[Titled<HostTaskKind>], hooks: &Hooks) -> Done {
+        let mut done = self.host(steps, host, &hooks.before, Mode::Rolling).await;
+        if let Some(Failure { host, task, source }) = done.failure.take() {
+            let source = TaskError::Untouched { cause: Box::new(source) };
+            done.failure = Some(Failure { host, task, source });
+            return done;
+        }
+        let own = self.host(steps, host, tasks, Mode::Rolling).await;
         steps.turn.set(None);
+        let well = own.failure.as_ref().is_none_or(|failure| matches!(failure.source, TaskError::TakenBack { .. }));
+        done.changes += own.changes;
+        done.failure = own.failure;
+        if well {
+            let after = self.host(steps, host, &hooks.after, Mode::Rolling).await;
+            done.changes += after.changes;
+            done.failure = done.failure.or(after.failure);
+        }
         done
+    }
+
+    /// Whether the gate and, if there is one to be asked, the user let the next turn begin.
+    async fn may_begin(&self, steps: &Steps<'_, W>, last: Option<&Host>, next: &Host) -> Result<bool, TaskError> {
+        let margin = steps.pass_gate(next).await?;
+        if let (Some(ask), Some(last)) = (self.ask, last) {
+            if !ask(Between { done: last.name.clone(), next: next.name.clone(), margin }).await {
+                return Ok(false);
+            }
+            // An answer may take its time.
+            steps.pass_gate(next).await?;
+        }
+        Ok(true)
     }
 }
 

@@ -1,8 +1,12 @@
 //! The playbooks that come with the binary.
 
-const EMBEDDED: [(&str, &str); 2] = [
+const EMBEDDED: [(&str, &str); 6] = [
     ("deploy", include_str!("../../playbooks/deploy.yaml")),
+    ("restart", include_str!("../../playbooks/restart.yaml")),
     ("rollback", include_str!("../../playbooks/rollback.yaml")),
+    ("start", include_str!("../../playbooks/start.yaml")),
+    ("stop", include_str!("../../playbooks/stop.yaml")),
+    ("stop-some", include_str!("../../playbooks/stop-some.yaml")),
 ];
 
 /// The names of the embedded playbooks.

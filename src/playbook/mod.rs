@@ -38,9 +38,20 @@ pub enum Tasks {
         mode: Mode,
         /// The tasks, in order.
         tasks: Vec<Titled<HostTaskKind>>,
+        /// What is done around the turn of each member of a rolling play that is really touched.
+        hooks: Hooks,
     },
     /// Once, on the controller.
     Controller(Vec<Titled<ControllerTaskKind>>),
+}
+
+/// What is done before a member's turn, and after it; a member that has nothing to change is left alone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hooks {
+    /// Before it is touched, when the quorum gate has let it go. A failure leaves the member as it is.
+    pub before: Vec<Titled<HostTaskKind>>,
+    /// When it is healthy again, be it with its change or without.
+    pub after: Vec<Titled<HostTaskKind>>,
 }
 
 /// A task and what to call it on the screen.

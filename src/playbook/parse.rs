@@ -1,9 +1,9 @@
 //! Playbooks as written, and the errors that point into them.
 
 use super::words::words;
-use super::{Play, Playbook, Tasks, Titled};
+use super::{Hooks, Play, Playbook, Tasks, Titled};
 use crate::error::{ExitStatus, Explain};
-use crate::tasks::{Entry, Mode, TaskKind};
+use crate::tasks::{Entry, HostTaskKind, Mode, TaskKind};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::io::Read as _;
@@ -87,6 +87,10 @@ struct WrittenPlay {
     #[serde(default, deserialize_with = "given")]
     mode: Option<Spanned<Mode>>,
     tasks: Spanned<Vec<Spanned<Entry>>>,
+    #[serde(default, deserialize_with = "given")]
+    before: Option<Spanned<Vec<Spanned<Entry>>>>,
+    #[serde(default, deserialize_with = "given")]
+    after: Option<Spanned<Vec<Spanned<Entry>>>>,
 }
 
 /// A key that may be left out, but not left without a value: `hosts:` alone would mean all of them.
@@ -204,6 +208,12 @@ impl Playbook {
                 let fix = if hosts == Hosts::Controller { "all" } else { "controller" };
                 at(entry.referenced, format!("`{name}` runs on {place}; put it into a play with `hosts: {fix}`"))
             };
+            let rolling = play.mode.as_ref().is_some_and(|mode| mode.value == Mode::Rolling);
+            for (name, hook) in [("before", &play.before), ("after", &play.after)] {
+                if let Some(hook) = hook.as_ref().filter(|_| !rolling) {
+                    return Err(at(hook.referenced, format!("`{name}` belongs into a play with `mode: rolling`")));
+                }
+            }
             let tasks = if hosts == Hosts::Controller {
                 if let Some(mode) = &play.mode {
                     return Err(at(mode.referenced, "a play on the controller has no mode".to_owned()));
@@ -214,16 +224,23 @@ impl Playbook {
                 });
                 Tasks::Controller(tasks.collect::<Result<_, _>>()?)
             } else {
-                let tasks = play.tasks.value.iter().map(|entry| match &entry.value.task {
-                    TaskKind::Host(task) => Ok(Titled::from(&entry.value, task.clone())),
-                    TaskKind::Controller(_) => Err(misplaced(entry)),
-                });
+                let on_hosts = |entries: &[Spanned<Entry>]| -> Result<Vec<Titled<HostTaskKind>>, PlaybookError> {
+                    let tasks = entries.iter().map(|entry| match &entry.value.task {
+                        TaskKind::Host(task) => Ok(Titled::from(&entry.value, task.clone())),
+                        TaskKind::Controller(_) => Err(misplaced(entry)),
+                    });
+                    tasks.collect()
+                };
+                let hook =
+                    |entries: &Option<Spanned<Vec<_>>>| on_hosts(entries.as_ref().map_or(&[], |list| &list.value));
+                let hooks = Hooks { before: hook(&play.before)?, after: hook(&play.after)? };
+                let tasks = on_hosts(&play.tasks.value)?;
                 let hosts = match hosts.clone() {
                     Hosts::Named(names) => Some(names),
                     Hosts::All | Hosts::Controller => None,
                 };
                 let mode = play.mode.as_ref().map(|mode| mode.value).unwrap_or_default();
-                Tasks::Hosts { hosts, mode, tasks: tasks.collect::<Result<_, _>>()? }
+                Tasks::Hosts { hosts, mode, tasks, hooks }
             };
             Ok(Play { name: play.name, tasks })
         });

@@ -79,6 +79,23 @@ pub enum TaskError {
         /// Why.
         reason: String,
     },
+    /// What was to be done before the member's turn failed.
+    #[error("the member was not touched, since a step before its turn failed")]
+    Untouched {
+        /// Why.
+        #[source]
+        cause: Box<TaskError>,
+    },
+    /// A command on the controller failed.
+    #[error("`{command}` on the controller {how}{}", because(.said.as_deref()))]
+    Command {
+        /// The command, as a shell would have it.
+        command: String,
+        /// How it ended.
+        how: String,
+        /// The last that it said.
+        said: Option<String>,
+    },
     /// The member did not do well with its change, and does well again with what it had before.
     #[error("the change was taken back, and the member is healthy with what it had before")]
     TakenBack {
@@ -246,7 +263,7 @@ impl Explain for TaskError {
             Self::NoPki { .. } => Some(
                 "`etcd-ha deploy` makes them; on another controller, copy the PKI folder from the one that deployed".to_owned(),
             ),
-            Self::TakenBack { cause } => cause.hint(),
+            Self::TakenBack { cause } | Self::Untouched { cause } => cause.hint(),
             Self::TakenBackInVain { after, cause } => after.hint().or_else(|| cause.hint()),
             Self::NoWayBack { cause, .. } => Some(format!(
                 "mend the cause and run the same command again; the other members have their quorum{}",
@@ -261,7 +278,7 @@ impl Explain for TaskError {
             Self::OutOfReach { .. } => Some(
                 "see to the host or the way to it, then run the same command again: it finds out how the member is".to_owned(),
             ),
-            Self::Member { .. } | Self::DidNotTake(_) | Self::TimedOut { .. } | Self::Local { .. } | Self::Blind { .. }
+            Self::Command { .. } | Self::Member { .. } | Self::DidNotTake(_) | Self::TimedOut { .. } | Self::Local { .. } | Self::Blind { .. }
             | Self::Interrupted => None,
         }
     }
@@ -276,11 +293,13 @@ impl Explain for TaskError {
             // Nothing was wrong with the change: the others could not spare the member any more.
             Self::TakenBack { cause } if cause.exit() == ExitStatus::Refused => ExitStatus::Refused,
             Self::TakenBack { .. } => ExitStatus::RolledBack,
+            Self::Untouched { cause } => cause.exit(),
             Self::TakenBackInVain { .. } => ExitStatus::Unhealthy,
             Self::NoWayDown { .. } => ExitStatus::Refused,
             Self::Diverged(_) | Self::Unsound(_) => ExitStatus::Unhealthy,
             Self::Interrupted => ExitStatus::Interrupted,
             Self::Member { .. }
+            | Self::Command { .. }
             | Self::OutOfReach { .. }
             | Self::NoWayBack { .. }
             | Self::ReleaseGone { .. }

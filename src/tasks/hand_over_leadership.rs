@@ -37,7 +37,7 @@ fn leads(cluster: &ClusterHealth, host: &str) -> bool {
 impl HostTask for HandOverLeadership {
     fn needs(&self, view: &View<'_>) -> Needs {
         // A member that is not up leads nobody.
-        Needs { wanted: !self.in_force, cluster: view.seen.unit.runs(), ..Needs::default() }
+        Needs { wanted: !(self.in_force || self.always), cluster: view.seen.unit.runs(), ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {

@@ -256,6 +256,8 @@ tasks! {
         activate_previous::ActivatePrevious,
         /// Start the member without waiting for its quorum.
         start::Start,
+        /// Stop the member.
+        stop::Stop,
         /// Write down that the cluster exists.
         record_cluster::RecordCluster,
         /// Move leadership to another member if this one is about to be restarted.
@@ -332,9 +334,10 @@ impl HostTaskKind {
         Self::Confirm(confirm::Confirm {})
     }
 
-    /// Whether it takes the member down: the quorum gate stands before it, whatever the play's mode.
-    pub(crate) fn disturbs(&self) -> bool {
-        matches!(self, Self::Restart(_))
+    /// Whether it takes the member down, so that the quorum gate stands before it: whatever the play's mode, but for
+    /// stopping, which outside a rolling play is meant for the whole cluster.
+    pub(crate) fn disturbs(&self, mode: Mode) -> bool {
+        matches!(self, Self::Restart(_)) || (mode == Mode::Rolling && matches!(self, Self::Stop(_)))
     }
 
     /// Whether its failure says that the member does not do well with what is in force.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
-    /// Restart it whatever its generation is.
+    /// Restart it once, whatever it runs with and whatever the inventory wants.
     #[serde(default)]
     pub always: bool,
     /// Judge its process by what is in force on the host, whatever the inventory says.
@@ -58,19 +58,24 @@ pub(crate) fn outdated(view: &View<'_>) -> Result<Option<String>, TaskError> {
 
 impl HostTask for Restart {
     fn needs(&self, _view: &View<'_>) -> Needs {
-        Needs { wanted: !self.in_force, ..Needs::default() }
+        Needs { wanted: !(self.in_force || self.always), ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
+        if self.always {
+            return Ok(if view.seen.unit.runs() { Decision::change("restart etcd") } else { Decision::Nothing });
+        }
         Ok(match due(view, self.in_force)? {
             Some(why) => Decision::change(format!("restart etcd: {why}")),
-            None if self.always => Decision::change("restart etcd"),
             None => Decision::Nothing,
         })
     }
 
     fn verify(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         crashed(view)?;
+        if self.always {
+            return Ok(Decision::Nothing);
+        }
         Ok(match due(view, self.in_force)? {
             Some(why) => Decision::change(format!("restart etcd: {why}")),
             None => Decision::Nothing,

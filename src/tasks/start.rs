@@ -8,6 +8,7 @@ use super::{Change, Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::UNIT;
 use crate::host::{UnitState, start_and_wait};
 use crate::tasks::crash::crashed;
+use crate::tasks::way_back::runs_what_is_in_force;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -17,22 +18,32 @@ const LISTEN_LIMIT: Duration = Duration::from_secs(20);
 /// Start the member without waiting for its quorum.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Start {}
+pub struct Start {
+    /// Start it with what is in force on the host, whatever the inventory says.
+    #[serde(default)]
+    pub in_force: bool,
+}
 
 impl HostTask for Start {
     fn needs(&self, _view: &View<'_>) -> Needs {
-        Needs { wanted: true, ..Needs::default() }
+        Needs { wanted: !self.in_force, membership: self.in_force, ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
-        let (unit, wanted) = (&view.seen.unit, view.wanted()?);
+        let unit = &view.seen.unit;
+        let outdated = if self.in_force {
+            fit(view)?;
+            !runs_what_is_in_force(view.seen)
+        } else {
+            view.seen.generation() != Some(&view.wanted()?.generation)
+        };
         let mut changes = Vec::new();
         if unit.enabled != "enabled" {
             changes.push(Change::new(format!("enable {UNIT}, so that a reboot starts it")));
         }
         if !unit.runs() || unit.crashed() {
             changes.push(Change::new("start etcd"));
-        } else if !unit.ready() && view.seen.generation() != Some(&wanted.generation) {
+        } else if !unit.ready() && outdated {
             // It serves nobody yet, so it can be put right without a gate.
             changes.push(Change::new("restart etcd, which is still starting with an older configuration"));
         }
@@ -51,6 +62,21 @@ impl HostTask for Start {
         hands.look_now.set(!listens);
         Ok(())
     }
+}
+
+/// Fails if what is on the host cannot be started as it stands: nothing is there, or data that do not fit.
+fn fit(view: &View<'_>) -> Result<(), TaskError> {
+    if let Some(Err(errors)) = &view.overview.membership {
+        let own: Vec<_> = errors.iter().filter(|error| error.concerns(&view.host.name)).cloned().collect();
+        if !own.is_empty() {
+            return Err(TaskError::Bootstrap(own));
+        }
+    }
+    if view.seen.unit_text.is_none() || view.seen.environment.is_none() {
+        let problems = vec!["no member is set up on it".to_owned()];
+        return Err(TaskError::Unfit { problems, hint: Some("`etcd-ha deploy` sets it up".to_owned()), refused: false });
+    }
+    Ok(())
 }
 
 /// What starts the unit, from whatever state it is in, without waiting.

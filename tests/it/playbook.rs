@@ -3,8 +3,8 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 use etcd_ha::error::{Error, ExitStatus, Explain as _};
-use etcd_ha::playbook::{Playbook, PlaybookError, Tasks, embedded, names};
-use etcd_ha::tasks::{Mode, TaskKind};
+use etcd_ha::playbook::{Hooks, Playbook, PlaybookError, Tasks, embedded, names};
+use etcd_ha::tasks::{ControllerTaskKind, Mode, TaskKind};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -32,9 +32,7 @@ fn entry(entry: &str) -> String {
 
 #[test]
 fn refusals() {
-    let all = "preflight, prepare_host, stage_release, stage_certificates, stage_config, activate, start, record_cluster, \
-               hand_over_leadership, restart, wait_healthy, command, copy, systemd, wait_for, fetch_release, certificates, \
-               check_peers, health";
+    let all = TaskKind::names().collect::<Vec<_>>().join(", ");
     let no_task = |name: &str| format!("there is no task `{name}`; there are: {all}");
     let variables = "cluster, version, host.name, host.address, paths.install, paths.config, paths.data, paths.bin";
     let hosts = "expected `all`, `controller`, the name of a host or a list of names, found";
@@ -65,7 +63,12 @@ fn refusals() {
             1,
             text("a playbook is one document, and here begins a second one"),
         ),
-        (play("taks: [start]"), 4, 5, text("there is no key `taks` here; there are: name, hosts, mode, tasks")),
+        (
+            play("taks: [start]"),
+            4,
+            5,
+            text("there is no key `taks` here; there are: name, hosts, mode, tasks, before, after"),
+        ),
         (play("mode: rolling"), 4, 5, text("key `tasks` is missing")),
         (play("tasks: []"), 4, 12, text("play `A play` has no tasks")),
         (play("tasks: start"), 4, 12, text("expected a list")),
@@ -99,6 +102,25 @@ fn refusals() {
             21,
             text("`start` runs on hosts; put it into a play with `hosts: all`"),
         ),
+        (
+            play("tasks: [start]\nbefore: [{ command: { argv: [drain] } }]"),
+            5,
+            13,
+            text("`before` belongs into a play with `mode: rolling`"),
+        ),
+        (
+            play("hosts: controller\ntasks: [health]\nafter: [preflight]"),
+            6,
+            12,
+            text("`after` belongs into a play with `mode: rolling`"),
+        ),
+        (
+            play("mode: rolling\ntasks: [start]\nafter: [health]"),
+            6,
+            13,
+            text("`health` runs on the controller; put it into a play with `hosts: controller`"),
+        ),
+        (entry("command: { argv: [echo], on: moon }"), 5, 38, text("`moon` is none of host, controller")),
         (entry("strat"), 5, 9, text("there is no task `strat`; did you mean `start`?")),
         (entry("wait-healthy"), 5, 9, text("there is no task `wait-healthy`; did you mean `wait_healthy`?")),
         (entry("reboot_the_moon"), 5, 9, no_task("reboot_the_moon")),
@@ -109,8 +131,8 @@ fn refusals() {
         (entry("title: Only a title"), 5, 9, text("an entry without a task")),
         (entry("[start]"), 5, 9, text("expected the name of a task, alone or with its parameters, found a list")),
         (entry("7"), 5, 9, text("expected the name of a task, alone or with its parameters, found integer `7`")),
-        (entry("start: { now: true }"), 5, 18, text("there is no parameter `now`: this task has none")),
-        (entry("restart: { alway: true }"), 5, 20, text("there is no key `alway` here; there are: always")),
+        (entry("start: { now: true }"), 5, 18, text("there is no key `now` here; there are: in_force")),
+        (entry("restart: { alway: true }"), 5, 20, text("there is no key `alway` here; there are: always, in_force")),
         (entry("restart: { always: sure }"), 5, 28, text("expected `true` or `false`")),
         (entry("command: echo"), 5, 18, text("expected keys with values, as in `key: value`")),
         (entry("command: {}"), 5, 18, text("key `argv` is missing")),
@@ -239,8 +261,8 @@ fn the_procedure_of_a_deploy() {
                 let names: Vec<&str> = tasks.iter().map(|task| task.task.name()).collect();
                 format!("controller: {}", names.join(" "))
             }
-            Tasks::Hosts { hosts, mode, tasks } => {
-                assert_eq!(hosts, None);
+            Tasks::Hosts { hosts, mode, tasks, hooks } => {
+                assert_eq!((hosts, hooks), (None, Hooks::default()));
                 let names: Vec<&str> = tasks.iter().map(|task| task.task.name()).collect();
                 format!("{}: {}", mode.name(), names.join(" "))
             }
@@ -252,6 +274,7 @@ fn the_procedure_of_a_deploy() {
             "parallel: preflight",
             "controller: fetch_release certificates",
             "controller: check_peers",
+            "controller: compare_members snapshot",
             "parallel: prepare_host stage_release stage_certificates stage_config",
             "parallel: activate",
             "sequence: start",
@@ -295,11 +318,7 @@ fn first(text: &str) -> (Option<String>, String) {
 fn every_task_that_needs_no_parameters_stands_alone() {
     let mut alone = 0;
     for name in TaskKind::names() {
-        let hosts = if ["fetch_release", "certificates", "check_peers", "health"].contains(&name) {
-            "hosts: controller\n"
-        } else {
-            ""
-        };
+        let hosts = if ControllerTaskKind::NAMES.contains(&name) { "hosts: controller\n" } else { "" };
         let written = |entry: &str| play(&format!("{hosts}tasks:\n  - {entry}"));
         if ["command", "copy", "systemd", "wait_for"].contains(&name) {
             assert!(Playbook::parse("mine.yaml", &written(name)).is_err(), "{name}");
@@ -321,7 +340,7 @@ fn parameters_of_the_general_tasks() {
     for (written, want) in [
         (
             "command: { argv: [sleep, 5, true, 0x10, '{{ host.name }}'], creates: /tmp/x, unless: [test, -e, /x] }",
-            r#"Command(Command { argv: [Template("sleep"), Template("5"), Template("true"), Template("0x10"), Template("{{ host.name }}")], creates: Some(Template("/tmp/x")), unless: Some([Template("test"), Template("-e"), Template("/x")]) })"#,
+            r#"Command(Command { argv: [Template("sleep"), Template("5"), Template("true"), Template("0x10"), Template("{{ host.name }}")], on: Host, creates: Some(Template("/tmp/x")), unless: Some([Template("test"), Template("-e"), Template("/x")]) })"#,
         ),
         (
             "copy: { src: a, dest: b }",

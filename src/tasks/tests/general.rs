@@ -221,7 +221,7 @@ fn parameters_that_mean_nothing_are_refused() {
             "there is no variable `host`; there are: cluster, version, host.name, host.address, paths.install, paths.config, paths.data, paths.bin",
         ),
         (r#"{"command": {"argv": ["{{ host.name"]}}"#, "`{{` without `}}` in `{{ host.name`"),
-        (r#"{"start": {"now": true}}"#, "unknown field `now`, there are no fields"),
+        (r#"{"start": {"now": true}}"#, "unknown field `now`, expected `in_force`"),
         (r#"{"start": {}, "restart": {}}"#, "a second task `restart` in one entry"),
         (r#"{"title": "only a title"}"#, "an entry without a task"),
         (r#""strat""#, "there is no task `strat`; did you mean `start`?"),
