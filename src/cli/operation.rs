@@ -3,6 +3,7 @@
 use super::options::{Binaries, OutputFormat, Safeguards, Target, Waits};
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
+use crate::etcd::gate::gate;
 use crate::inventory::Inventory;
 use crate::plan::{Engine, Run};
 use crate::playbook::{Playbook, embedded};
@@ -135,7 +136,7 @@ impl Operation {
         let options = self.waits.fleet_options(self.safeguards.snapshots(&inventory.cluster));
         let fleet = Fleet::new(inventory.clone(), reporter.clone(), options);
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
-            let engine = Engine { fleet: &fleet, playbook, dry: how.dry, forks: self.forks.into(), stop };
+            let engine = Engine { world: &fleet, gate, playbook, dry: how.dry, forks: self.forks.into(), stop };
             let run = engine.run().await;
             let healthy = match &run {
                 Ok(run) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {

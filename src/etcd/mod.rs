@@ -9,6 +9,7 @@ pub mod health;
 pub mod identity;
 pub mod lint;
 pub mod options;
+pub mod problem;
 pub mod snapshot;
 pub mod version;
 

@@ -34,7 +34,7 @@ fn entry(entry: &str) -> String {
 fn refusals() {
     let all = "preflight, prepare_host, stage_release, stage_certificates, stage_config, activate, start, record_cluster, \
                hand_over_leadership, restart, wait_healthy, command, copy, systemd, wait_for, fetch_release, certificates, \
-               check_peers, health";
+               check_peers, compare_members, snapshot, health";
     let no_task = |name: &str| format!("there is no task `{name}`; there are: {all}");
     let variables = "cluster, version, host.name, host.address, paths.install, paths.config, paths.data, paths.bin";
     let hosts = "expected `all`, `controller`, the name of a host or a list of names, found";
