@@ -35,11 +35,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Puts the answers together, in the order in which the members were asked: the first one with a
-    /// hash says which revision the others were asked for.
+    /// Puts the answers of all members that were asked at `revision` together.
     #[must_use]
-    pub fn of(answers: &[(String, Answer)]) -> Self {
-        let mut comparison = Self::default();
+    pub fn of(revision: i64, answers: &[(String, Answer)]) -> Self {
+        let mut comparison = Self { revision, ..Self::default() };
         let mut first: Option<(&str, KeyHash)> = None;
         for (host, answer) in answers {
             match answer {
@@ -60,12 +59,11 @@ impl Comparison {
                     comparison.behind.insert(host.clone(), *own);
                 }
                 Answer::Failed(error) => {
-                    comparison.passing |= matches!(error, CallError::Refused { .. });
+                    comparison.passing |= error.is_compacted_revision();
                     comparison.unknown.push(format!("member `{host}` could not be compared: {error}"));
                 }
             }
         }
-        comparison.revision = first.map_or(0, |(_, first)| first.newest);
         comparison
     }
 
@@ -111,11 +109,14 @@ mod tests {
     use std::time::Duration;
 
     fn hash(hash: u32, compacted: i64) -> Answer {
-        Answer::Hash(KeyHash { hash, newest: 100, compacted })
+        Answer::Hash(KeyHash { hash, compacted })
     }
 
     fn of(answers: [Answer; 3]) -> Comparison {
-        Comparison::of(&["node01", "node02", "node03"].map(str::to_owned).into_iter().zip(answers).collect::<Vec<_>>())
+        Comparison::of(
+            100,
+            &["node01", "node02", "node03"].map(str::to_owned).into_iter().zip(answers).collect::<Vec<_>>(),
+        )
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn entry(entry: &str) -> String {
 #[test]
 fn refusals() {
     let all = "preflight, prepare_host, stage_release, stage_certificates, stage_config, activate, start, record_cluster, \
-               hand_over_leadership, restart, wait_healthy, command, copy, systemd, wait_for, fetch_release, certificates, \
+               hand_over_leadership, restart, wait_healthy, confirm, command, copy, systemd, wait_for, fetch_release, certificates, \
                check_peers, compare_members, snapshot, health";
     let no_task = |name: &str| format!("there is no task `{name}`; there are: {all}");
     let variables = "cluster, version, host.name, host.address, paths.install, paths.config, paths.data, paths.bin";
@@ -252,12 +252,13 @@ fn the_procedure_of_a_deploy() {
             "parallel: preflight",
             "controller: fetch_release certificates",
             "controller: check_peers",
+            "controller: compare_members snapshot",
             "parallel: prepare_host stage_release stage_certificates stage_config",
             "parallel: activate",
             "sequence: start",
             "parallel: wait_healthy",
             "parallel: record_cluster",
-            "rolling: hand_over_leadership activate restart wait_healthy",
+            "rolling: hand_over_leadership activate restart wait_healthy confirm",
             "controller: health",
         ]
     );
@@ -295,11 +296,8 @@ fn first(text: &str) -> (Option<String>, String) {
 fn every_task_that_needs_no_parameters_stands_alone() {
     let mut alone = 0;
     for name in TaskKind::names() {
-        let hosts = if ["fetch_release", "certificates", "check_peers", "health"].contains(&name) {
-            "hosts: controller\n"
-        } else {
-            ""
-        };
+        let controller = ["fetch_release", "certificates", "check_peers", "compare_members", "snapshot", "health"];
+        let hosts = if controller.contains(&name) { "hosts: controller\n" } else { "" };
         let written = |entry: &str| play(&format!("{hosts}tasks:\n  - {entry}"));
         if ["command", "copy", "systemd", "wait_for"].contains(&name) {
             assert!(Playbook::parse("mine.yaml", &written(name)).is_err(), "{name}");

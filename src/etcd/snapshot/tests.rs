@@ -186,9 +186,11 @@ fn what_is_not_whole_is_refused() {
     assert_eq!(says(short.snapshot()), "the database in the snapshot holds a key without a revision");
 }
 
+type Change<'a> = &'a dyn Fn(&mut Made);
+
 #[test]
 fn broken_pages_are_named() {
-    let cases: [(&str, &dyn Fn(&mut Made)); 11] = [
+    let cases: [(&str, Change<'_>); 11] = [
         ("page 3 of the database stands in two places of the tree", &|made| made.branch(3, &[4, 3])),
         ("page 4 of the database stands in two places of the tree", &|made| made.branch(3, &[4, 4])),
         // It overflows into 6.

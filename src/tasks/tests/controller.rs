@@ -106,11 +106,11 @@ fn upgrade(version: &str) -> Scene {
 
 fn compared(answers: [Answer; 3]) -> Scene {
     let answers: Vec<_> = ["node01", "node02", "node03"].map(str::to_owned).into_iter().zip(answers).collect();
-    Scene { comparison: Some(Comparison::of(&answers)), ..upgrade("3.6.14") }
+    Scene { comparison: Some(Comparison::of(150, &answers)), ..upgrade("3.6.14") }
 }
 
 fn hash(hash: u32) -> Answer {
-    Answer::Hash(KeyHash { hash, newest: 150, compacted: 5 })
+    Answer::Hash(KeyHash { hash, compacted: 5 })
 }
 
 fn compare_members() -> Vec<Case> {
