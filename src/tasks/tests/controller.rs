@@ -187,13 +187,13 @@ fn snapshot() -> Vec<Case> {
         case("snapshot", "an older patch", upgrade("3.5.9"), of("node01", "3.5.9")),
         case(
             "snapshot",
-            "one runs the new version already",
+            "one follower runs the new version already",
             {
                 let mut looks = looks(&[Leads, Follows, Follows]);
                 looks[1].report.as_mut().unwrap().status.version = "3.6.14".into();
                 Scene { cluster: Some(Arc::new(ClusterHealth::assess(looks))), ..upgrade("3.6.14") }
             },
-            of("node02", "3.6.14"),
+            of("node03", "3.6.14"),
         ),
         case(
             "snapshot",
