@@ -97,8 +97,6 @@ pub struct Report {
 pub struct KeyHash {
     /// The hash.
     pub hash: u32,
-    /// The member's newest revision.
-    pub newest: i64,
     /// The revision up to which history was dropped; only hashes with the same one can be compared.
     pub compacted: i64,
 }
@@ -226,11 +224,7 @@ impl MemberClient {
         let mut maintenance = self.client.maintenance_client();
         let limit = self.limit.max(HASH_LIMIT);
         let hash = Self { limit, ..self.clone() }.call("hash", maintenance.hash_kv(revision)).await?;
-        Ok(KeyHash {
-            hash: hash.hash(),
-            newest: hash.header().map_or(0, etcd_client::ResponseHeader::revision),
-            compacted: hash.compact_version(),
-        })
+        Ok(KeyHash { hash: hash.hash(), compacted: hash.compact_version() })
     }
 
     /// Asks this member, which has to be the leader, to hand leadership to another voter.

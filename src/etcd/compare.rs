@@ -5,6 +5,7 @@
 
 use super::client::{CallError, KeyHash};
 use super::health::ClusterHealth;
+use super::problem::Problem;
 use std::collections::BTreeMap;
 
 /// What a member says when it is asked for the hash of its keys at a revision.
@@ -34,11 +35,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Puts the answers together, in the order in which the members were asked: the first one with a
-    /// hash says which revision the others were asked for.
+    /// Puts the answers of all members that were asked at `revision` together.
     #[must_use]
-    pub fn of(answers: &[(String, Answer)]) -> Self {
-        let mut comparison = Self::default();
+    pub fn of(revision: i64, answers: &[(String, Answer)]) -> Self {
+        let mut comparison = Self { revision, ..Self::default() };
         let mut first: Option<(&str, KeyHash)> = None;
         for (host, answer) in answers {
             match answer {
@@ -59,12 +59,11 @@ impl Comparison {
                     comparison.behind.insert(host.clone(), *own);
                 }
                 Answer::Failed(error) => {
-                    comparison.passing |= matches!(error, CallError::Refused { .. });
+                    comparison.passing |= error.is_compacted_revision();
                     comparison.unknown.push(format!("member `{host}` could not be compared: {error}"));
                 }
             }
         }
-        comparison.revision = first.map_or(0, |(_, first)| first.newest);
         comparison
     }
 
@@ -97,27 +96,9 @@ pub fn unsound(cluster: &ClusterHealth) -> Vec<String> {
             "member `{name}` has the alarm CORRUPT: etcd itself found its data to be other than the others'"
         ));
     }
-    if let Some((first, one)) = reports().next()
-        && let Some((other, another)) = reports().find(|(_, report)| report.status.cluster != one.status.cluster)
-    {
-        problems.push(format!(
-            "`{}` is a member of cluster {}, `{}` of cluster {}",
-            first.look.host, one.status.cluster, other.look.host, another.status.cluster
-        ));
-    }
+    let clusters = cluster.problems.iter().filter(|problem| matches!(problem, Problem::Clusters(..)));
+    problems.extend(clusters.map(Problem::to_string));
     problems
-}
-
-/// Two members that list different members; a change that is just going on looks like this for a moment.
-#[must_use]
-pub fn disagreement(cluster: &ClusterHealth) -> Option<String> {
-    let lists = || {
-        let list = |member: &super::health::MemberHealth| member.look.report.as_ref().ok()?.members.clone().ok();
-        cluster.members.iter().filter_map(move |member| Some((member.look.host.as_str(), list(member)?)))
-    };
-    let (first, known) = lists().next()?;
-    let (other, _) = lists().find(|(_, list)| *list != known)?;
-    Some(format!("`{first}` and `{other}` do not agree on who is a member"))
 }
 
 #[cfg(test)]
@@ -128,11 +109,14 @@ mod tests {
     use std::time::Duration;
 
     fn hash(hash: u32, compacted: i64) -> Answer {
-        Answer::Hash(KeyHash { hash, newest: 100, compacted })
+        Answer::Hash(KeyHash { hash, compacted })
     }
 
     fn of(answers: [Answer; 3]) -> Comparison {
-        Comparison::of(&["node01", "node02", "node03"].map(str::to_owned).into_iter().zip(answers).collect::<Vec<_>>())
+        Comparison::of(
+            100,
+            &["node01", "node02", "node03"].map(str::to_owned).into_iter().zip(answers).collect::<Vec<_>>(),
+        )
     }
 
     #[test]
@@ -189,7 +173,7 @@ mod tests {
         assert_eq!(unsound(&cluster(&[Leads, Alarm("NOSPACE"), Follows])), [""; 0]);
         let corrupt = "member `node02` has the alarm CORRUPT: etcd itself found its data to be other than the others'";
         assert_eq!(unsound(&cluster(&[Leads, Alarm("CORRUPT"), Follows])), [corrupt]);
-        let foreign = "`node01` is a member of cluster c1, `node03` of cluster bad";
+        let foreign = "the members belong to different clusters (c1 and bad)";
         assert_eq!(unsound(&cluster(&[Leads, Follows, Elsewhere])), [foreign]);
         // An alarm of a member that does not answer any more is told by the others.
         let mut looks = looks(&[Leads, Alarm("CORRUPT"), Follows]);
@@ -198,15 +182,5 @@ mod tests {
         looks.remove(1);
         let said = unsound(&ClusterHealth::assess(looks));
         assert_eq!(said, [corrupt.replace("node02", "a2")]);
-    }
-
-    #[test]
-    fn different_lists_are_noticed() {
-        assert_eq!(disagreement(&cluster(&[Leads, Follows, Down])), None);
-        assert_eq!(disagreement(&cluster(&[Down, Down])), None);
-        let mut looks = looks(&[Leads, Follows, Follows]);
-        looks[2].report.as_mut().unwrap().members.as_mut().unwrap().pop();
-        let said = disagreement(&ClusterHealth::assess(looks));
-        assert_eq!(said.as_deref(), Some("`node01` and `node03` do not agree on who is a member"));
     }
 }

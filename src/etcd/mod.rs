@@ -10,6 +10,7 @@ pub mod identity;
 pub mod lint;
 pub mod options;
 pub mod problem;
+pub mod signature;
 pub mod snapshot;
 pub mod version;
 

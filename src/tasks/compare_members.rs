@@ -3,7 +3,8 @@
 use super::version_change::pending;
 use super::{ControllerTask, Decision, Fleet, Needs, Overview, SeenIn, TaskError};
 use crate::error::ExitStatus;
-use crate::etcd::compare::{disagreement, unsound};
+use crate::etcd::compare::unsound;
+use crate::etcd::problem::Problem;
 use crate::inventory::Inventory;
 use serde::Deserialize;
 
@@ -31,8 +32,11 @@ impl ControllerTask for CompareMembers {
         if !problems.is_empty() {
             return Err(TaskError::Unsound(problems));
         }
-        Ok(match disagreement(cluster) {
-            Some(reason) => Decision::NotYet { reason, seen_in: SeenIn::Cluster, exit: ExitStatus::Unhealthy },
+        // A change of members that was just made is on its way to all of them.
+        Ok(match cluster.problems.iter().find(|problem| **problem == Problem::Lists) {
+            Some(lists) => {
+                Decision::NotYet { reason: lists.to_string(), seen_in: SeenIn::Cluster, exit: ExitStatus::Unhealthy }
+            }
             None => Decision::Nothing,
         })
     }

@@ -4,6 +4,7 @@ use super::Change;
 use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::client::CallError;
+use crate::etcd::signature::known;
 use crate::etcd::snapshot::ShelfError;
 use crate::host::HostError;
 use crate::inventory::Host;
@@ -229,7 +230,8 @@ fn join(errors: &[BootstrapError]) -> String {
 }
 
 fn because(said: Option<&str>) -> String {
-    said.map_or_else(String::new, |said| format!("; it said: {said}"))
+    let meaning = |said| known(said).map_or_else(String::new, |known| format!("; that is: {}", known.cause));
+    said.map_or_else(String::new, |said| format!("; it said: {said}{}", meaning(said)))
 }
 
 impl Explain for TaskError {
@@ -243,8 +245,12 @@ impl Explain for TaskError {
             Self::Unreachable(_) => {
                 Some("open the peer port between the members' hosts in the firewall, or correct `address`".to_owned())
             }
-            Self::Crashed { unit, .. } => {
-                Some(format!("`journalctl -u {unit} -n 50` on that host has the whole story"))
+            Self::Crashed { said, unit, .. } => {
+                let story = format!("`journalctl -u {unit} -n 50` on that host has the whole story");
+                Some(match said.as_deref().and_then(known) {
+                    Some(known) => format!("{}; {story}", known.next),
+                    None => story,
+                })
             }
             Self::Gate { .. } => Some("`etcd-ha health` says how every member is: the others have to be well before one is touched".to_owned()),
             Self::TimedOut { exit: ExitStatus::Unhealthy, .. } => {

@@ -8,6 +8,7 @@ use crate::etcd::snapshot::{Contents, Draft, Manifest, Shelf, ShelfError, file_n
 use crate::inventory::{Host, Inventory};
 use crate::report::Event;
 use serde::Deserialize;
+use std::cmp::Reverse;
 use std::path::Path;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -23,14 +24,17 @@ const PART: usize = 1 << 20;
 pub struct Snapshot {}
 
 /// The member that a snapshot is taken from: a healthy follower, which serves it with the least to do
-/// beside; else whoever answers, since a snapshot is given also without a quorum and without space.
-fn giver(cluster: &ClusterHealth) -> Option<(&MemberHealth, &crate::etcd::client::Status)> {
+/// beside, of the version of before, if there is one; else whoever answers, since a snapshot is given also
+/// without a quorum and without space.
+fn giver<'a>(cluster: &'a ClusterHealth, change: &VersionChange) -> Option<&'a MemberHealth> {
     let reports = cluster.members.iter().filter_map(|member| Some((member, &member.look.report.as_ref().ok()?.status)));
     let whole = reports.filter(|(member, _)| !matches!(&member.ailment, Some(Ailment::Alarm(kind)) if kind == "CORRUPT"));
-    whole.max_by_key(|(member, status)| {
+    let best = whole.max_by_key(|(member, status)| {
         let follows = status.leader != Some(status.member);
-        (member.ailment.is_none(), !status.learner, follows, status.applied_index, std::cmp::Reverse(status.member))
-    })
+        let old = status.version == change.from.to_string();
+        (member.ailment.is_none(), !status.learner, follows, old, status.applied_index, Reverse(status.member))
+    });
+    best.map(|(member, _)| member)
 }
 
 /// What is to be taken, and whither.
@@ -51,7 +55,7 @@ fn wanted<'a>(overview: &'a Overview<'_>) -> Result<Option<Wanted<'a>>, TaskErro
         SnapshotPlace::Nowhere => return Err(TaskError::NoStateFolder),
         SnapshotPlace::Folder(folder) => folder,
     };
-    let Some((from, _)) = giver(cluster) else {
+    let Some(from) = giver(cluster, &change) else {
         let problem = "no member can give a snapshot: none that answers is without the alarm CORRUPT";
         return Err(TaskError::Unsound(vec![problem.to_owned()]));
     };
@@ -114,8 +118,11 @@ impl ControllerTask for Snapshot {
 /// Brings a member's snapshot to the controller and reads it back.
 async fn take(fleet: &Fleet, host: &Host, member: &MemberClient, folder: &Path) -> Result<(Draft, Contents), TaskError> {
     let failed = |source| TaskError::Member { member: host.name.clone(), source };
-    // Whatever is acknowledged by now has to be in it.
-    let before = member.revision().await.map_err(failed)?;
+    // Whatever was acknowledged by now has to be in it; without a quorum, what the member has.
+    let before = match member.acknowledged_revision().await {
+        Ok(revision) => revision,
+        Err(_) => member.revision().await.map_err(failed)?,
+    };
     let shelf = Shelf::new(folder.to_path_buf());
     let mut draft = on_disk(host, move || shelf.draft()).await?;
     let mut download = member.snapshot(SILENCE).await.map_err(failed)?;

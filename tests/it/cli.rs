@@ -339,7 +339,7 @@ fn flags(help: &str) -> Vec<String> {
 fn every_flag_is_explained() {
     let desk = Desk::new();
     let everywhere = ["help", "output", "plain", "verbose", "version"];
-    let operation = ["direct", "forks", "health-timeout", "inventory", "release"];
+    let operation = ["direct", "forks", "health-timeout", "inventory", "no-snapshot", "release"];
     for (command, own) in [
         ("", &[][..]),
         ("deploy", &["detailed-exitcode", "dry-run", "playbook"]),

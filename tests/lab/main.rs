@@ -24,6 +24,7 @@ mod power;
 mod refusals;
 mod site;
 mod sizes;
+mod snapshots;
 mod sources;
 
 use libtest_mimic::{Arguments, Trial};
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
         inventories::prod_yaml_deploys_as_it_stands,
         change::settings_and_versions_change_one_member_at_a_time,
+        snapshots::an_upgrade_leaves_a_snapshot_that_can_be_restored,
         power::members_come_back_by_themselves,
         refusals::nothing_is_touched_on_hosts_that_are_not_fit,
         refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         sizes::five_members_and_one,
         sizes::two_members_are_warned_of_and_seven_work,
         sizes::other_versions_deploy_and_the_next_minor_is_reached,
+        snapshots::a_member_with_other_data_stops_an_upgrade,
         sizes::the_newest_version_deploys,
         playbooks::a_playbook_of_the_user_s_own_changes_once,
         sources::a_release_comes_by_http_and_a_wrong_one_touches_no_host,

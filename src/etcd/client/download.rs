@@ -24,6 +24,16 @@ impl MemberClient {
         Ok(status.header().map_or(0, etcd_client::ResponseHeader::revision))
     }
 
+    /// The revision of a linearizable read: the member has everything that was acknowledged before.
+    ///
+    /// # Errors
+    /// The call failed; it takes a quorum.
+    pub async fn acknowledged_revision(&self) -> Result<i64, CallError> {
+        let mut kv = self.client.kv_client();
+        let read = self.call("linearizable read", kv.get("health", None)).await?;
+        Ok(read.header().map_or(0, etcd_client::ResponseHeader::revision))
+    }
+
     /// Begins a snapshot of all that the member holds. It may take as long as it takes, but no part of
     /// it longer than `silence`.
     ///

@@ -41,6 +41,12 @@ impl CallError {
         // etcd, `api/v3rpc/rpctypes`: ErrGRPCFutureRev.
         matches!(self, Self::Refused { message, .. } if message.contains("required revision is a future revision"))
     }
+
+    /// Whether the member has dropped the history up to the revision that it was asked about.
+    #[must_use]
+    pub fn is_compacted_revision(&self) -> bool {
+        matches!(self, Self::Refused { message, .. } if message.contains("required revision has been compacted"))
+    }
 }
 
 /// Finds the layer that failed in a transport error's chain of causes.

@@ -19,8 +19,8 @@ pub const KEPT: usize = 5;
 
 /// The name of a file that is being written.
 const INCOMING: &str = ".incoming-";
-/// After this time a file that is being written is one that was left behind.
-const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// A file that nothing was written to for so long was left behind.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// What is known of a snapshot; it lies beside it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

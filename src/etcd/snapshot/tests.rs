@@ -186,9 +186,11 @@ fn what_is_not_whole_is_refused() {
     assert_eq!(says(short.snapshot()), "the database in the snapshot holds a key without a revision");
 }
 
+type Change<'a> = &'a dyn Fn(&mut Made);
+
 #[test]
 fn broken_pages_are_named() {
-    let cases: [(&str, &dyn Fn(&mut Made)); 11] = [
+    let cases: [(&str, Change<'_>); 11] = [
         ("page 3 of the database stands in two places of the tree", &|made| made.branch(3, &[4, 3])),
         ("page 4 of the database stands in two places of the tree", &|made| made.branch(3, &[4, 4])),
         // It overflows into 6.
@@ -379,12 +381,12 @@ fn the_last_five_are_kept_and_nothing_of_others_is_deleted() {
 }
 
 #[test]
-fn what_a_killed_run_left_is_swept_away_after_a_day() {
+fn what_a_killed_run_left_is_swept_away_after_an_hour() {
     let state = tempfile::tempdir().unwrap();
     let shelf = Shelf::new(state.path().to_path_buf());
-    for (name, hours) in [(".incoming-old", 25), (".incoming-new", 23), ("other", 25)] {
+    for (name, minutes) in [(".incoming-old", 61), (".incoming-new", 59), ("other", 61)] {
         let file = std::fs::File::create(shelf.path(name)).unwrap();
-        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3600)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(minutes * 60)).unwrap();
     }
     drop(shelf.draft().unwrap());
     assert_eq!(names(state.path()), [".incoming-new", "other"]);

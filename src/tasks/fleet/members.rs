@@ -76,24 +76,25 @@ impl Fleet {
     pub(super) async fn compare(&self) -> Comparison {
         let begun = Instant::now();
         loop {
+            // What the foremost one has, the others have, too, or are about to.
+            let revisions = join_all(self.inventory.hosts.iter().map(|host| self.revision(host))).await;
+            let revision = revisions.into_iter().flatten().max().unwrap_or_default();
             let mut answers: Vec<(String, Answer)> = Vec::new();
-            let mut revision = 0;
             // One after the other: a member reads all of its data for this.
             for host in &self.inventory.hosts {
-                let answer = self.hash_at(host, revision).await;
-                if let (Answer::Hash(first), 0) = (&answer, revision) {
-                    // The first answer says which revision the others are asked for.
-                    revision = first.newest;
-                }
-                answers.push((host.name.clone(), answer));
+                answers.push((host.name.clone(), self.hash_at(host, revision).await));
             }
-            let comparison = Comparison::of(&answers);
+            let comparison = Comparison::of(revision, &answers);
             let hopeless = !comparison.passing || comparison.differing().is_some();
             if hopeless || begun.elapsed() > self.options.call_limit {
                 return comparison;
             }
             tokio::time::sleep(AGAIN).await;
         }
+    }
+
+    async fn revision(&self, host: &Host) -> Option<i64> {
+        self.member(host).await.ok()?.revision().await.ok()
     }
 
     async fn hash_at(&self, host: &Host, revision: i64) -> Answer {

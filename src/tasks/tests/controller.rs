@@ -1,13 +1,19 @@
 //! What is done once, on the controller.
 
 use super::scene::Scene;
-use super::{Case, case, changes, fails, not_yet, nothing, refusal};
+use super::{Case, Want, case, changes, fails, not_yet, nothing, refusal};
 use crate::error::ExitStatus;
+use crate::etcd::client::{CallError, KeyHash};
+use crate::etcd::compare::{Answer, Comparison};
+use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::State::*;
+use crate::etcd::testing::looks;
 use crate::release::Arch;
 use crate::tasks::certificates::Certificates;
 use crate::tasks::check_peers::CheckPeers;
-use crate::tasks::{ControllerTask as _, Reach};
+use crate::tasks::compare_members::CompareMembers;
+use crate::tasks::snapshot::Snapshot;
+use crate::tasks::{ControllerTask as _, Reach, SnapshotPlace};
 use std::sync::Arc;
 
 fn reach(failures: &[&str], unknown: &[&str]) -> Scene {
@@ -23,7 +29,9 @@ const CUT: [&str; 2] = [
 
 pub(super) fn cases() -> Vec<Case> {
     let missing = |archs: &[Arch]| Scene { missing_releases: archs.to_vec(), ..Scene::fresh() };
-    vec![
+    let mut cases = compare_members();
+    cases.extend(snapshot());
+    cases.extend([
         case("fetch_release", "it is at hand", Scene::fresh(), nothing()),
         case(
             "fetch_release",
@@ -87,7 +95,172 @@ pub(super) fn cases() -> Vec<Case> {
             Scene::deployed().members(&[Leads, FollowsOther(3), Follows]),
             not_yet("cluster is degraded: 3 of 3 members healthy, quorum is 2; the members follow different leaders"),
         ),
+    ]);
+    cases
+}
+
+/// Three members of 3.5.16 that are to run this version.
+fn upgrade(version: &str) -> Scene {
+    Scene::deployed().wanting_version(version)
+}
+
+fn compared(answers: [Answer; 3]) -> Scene {
+    let answers: Vec<_> = ["node01", "node02", "node03"].map(str::to_owned).into_iter().zip(answers).collect();
+    Scene { comparison: Some(Comparison::of(150, &answers)), ..upgrade("3.6.14") }
+}
+
+fn hash(hash: u32) -> Answer {
+    Answer::Hash(KeyHash { hash, compacted: 5 })
+}
+
+fn compare_members() -> Vec<Case> {
+    let disagreeing = {
+        let mut looks = looks(&[Leads, Follows, Follows]);
+        if let Ok(report) = &mut looks[2].report {
+            report.members.as_mut().unwrap().pop();
+        }
+        Scene { cluster: Some(Arc::new(ClusterHealth::assess(looks))), ..upgrade("3.6.14") }
+    };
+    vec![
+        case("compare_members", "nobody runs", Scene::fresh().wanting_version("3.6.14"), nothing()),
+        case("compare_members", "they hold the same data", compared([hash(7), hash(7), hash(7)]), nothing()),
+        case(
+            "compare_members",
+            "one holds other data",
+            compared([hash(7), hash(7), hash(0xabc)]),
+            fails(
+                "the members hold different data at the same revision \
+                 (hash of all keys: node01 00000007, node02 00000007, node03 00000abc)",
+            ),
+        ),
+        case(
+            "compare_members",
+            "one does not come to where the others are",
+            compared([hash(7), hash(7), Answer::Behind(98)]),
+            fails("member `node03` stays at revision 98, and others are at 150: it lags, or holds other data"),
+        ),
+        case(
+            "compare_members",
+            "one could not be asked",
+            compared([hash(7), hash(7), Answer::Failed(CallError::Tcp("refused".into()))]),
+            nothing(),
+        ),
+        case(
+            "compare_members",
+            "one is corrupt",
+            upgrade("3.5.30").members(&[Leads, Alarm("CORRUPT"), Follows]),
+            fails("member `node02` has the alarm CORRUPT: etcd itself found its data to be other than the others'"),
+        ),
+        case(
+            "compare_members",
+            "one is corrupt, but the version stays",
+            Scene::deployed().members(&[Leads, Alarm("CORRUPT"), Follows]),
+            nothing(),
+        ),
+        case(
+            "compare_members",
+            "one belongs to another cluster",
+            upgrade("3.6.14").members(&[Leads, Follows, Elsewhere]),
+            fails("the members belong to different clusters (c1 and bad)"),
+        ),
+        case(
+            "compare_members",
+            "they list different members",
+            disagreeing,
+            not_yet("the members do not agree on who is a member"),
+        ),
     ]
+}
+
+fn snapshot() -> Vec<Case> {
+    let of = |host: &str, to: &str| {
+        changes([&format!(
+            "take a snapshot of member `{host}` before etcd goes from 3.5.16 to {to}: \
+             `/state/snapshots/20261124T021500Z-3.5.16-to-{to}.db`"
+        )])
+    };
+    vec![
+        case("snapshot", "nobody runs", Scene::fresh().wanting_version("3.6.14"), nothing()),
+        case("snapshot", "the version stays", Scene::deployed().wanting_another_setting(), nothing()),
+        case("snapshot", "the next minor version", upgrade("3.6.14"), of("node01", "3.6.14")),
+        case("snapshot", "the next patch", upgrade("3.5.30"), of("node01", "3.5.30")),
+        case("snapshot", "an older patch", upgrade("3.5.9"), of("node01", "3.5.9")),
+        case(
+            "snapshot",
+            "one follower runs the new version already",
+            {
+                let mut looks = looks(&[Leads, Follows, Follows]);
+                looks[1].report.as_mut().unwrap().status.version = "3.6.14".into();
+                Scene { cluster: Some(Arc::new(ClusterHealth::assess(looks))), ..upgrade("3.6.14") }
+            },
+            of("node03", "3.6.14"),
+        ),
+        case(
+            "snapshot",
+            "the follower that has applied most gives it",
+            upgrade("3.6.14").members(&[Leads, Behind(2), Follows]),
+            of("node03", "3.6.14"),
+        ),
+        case("snapshot", "there is one member alone", upgrade("3.6.14").members(&[Leads]), of("node01", "3.6.14")),
+        case(
+            "snapshot",
+            "the leader alone is healthy",
+            upgrade("3.6.14").members(&[Alarm("NOSPACE"), Leads, Down]),
+            of("node02", "3.6.14"),
+        ),
+        case(
+            "snapshot",
+            "there is no quorum",
+            upgrade("3.6.14").members(&[Down, Down, NoLeader]),
+            of("node03", "3.6.14"),
+        ),
+        case(
+            "snapshot",
+            "only a corrupt member answers",
+            upgrade("3.6.14").members(&[Down, Down, Alarm("CORRUPT")]),
+            fails("no member can give a snapshot: none that answers is without the alarm CORRUPT"),
+        ),
+        case(
+            "snapshot",
+            "it was taken in this run",
+            Scene { snapshot: Some("/state/snapshots/x.db".into()), ..upgrade("3.6.14") },
+            nothing(),
+        ),
+        case(
+            "snapshot",
+            "the user wants none",
+            Scene { snapshots: SnapshotPlace::Unwanted, ..upgrade("3.6.14") },
+            nothing(),
+        ),
+        case(
+            "snapshot",
+            "there is no folder for it",
+            Scene { snapshots: SnapshotPlace::Nowhere, ..upgrade("3.6.14") },
+            fails("no snapshot can be kept: neither `XDG_STATE_HOME` nor `HOME` is an absolute path"),
+        ),
+    ]
+}
+
+#[test]
+fn members_that_differ_end_the_run_and_the_next_step_is_said() {
+    let hint = "stop writing, keep every data dir as it is, and take a snapshot of each member before anything else: \
+                one of them holds data of another time or cluster";
+    for case in compare_members().iter().filter(|case| matches!(case.want, Want::Fails(_))) {
+        let said = refusal(case, &case.scene.overview());
+        assert_eq!(said, (ExitStatus::Unhealthy, Some(hint.to_owned())), "{}", case.what);
+    }
+}
+
+#[test]
+fn what_was_not_compared_and_not_kept_is_said() {
+    let scene = compared([hash(7), hash(7), Answer::Failed(CallError::Tcp("refused".into()))]);
+    let said = (CompareMembers {}).warnings(&scene.overview());
+    assert_eq!(said, ["member `node03` could not be compared: tcp: refused"]);
+    let unwanted = |scene| Scene { snapshots: SnapshotPlace::Unwanted, ..scene };
+    let said = (Snapshot {}).warnings(&unwanted(upgrade("3.6.14")).overview());
+    assert_eq!(said, ["no snapshot is taken before etcd goes from 3.5.16 to 3.6.14, as `--no-snapshot` says"]);
+    assert_eq!((Snapshot {}).warnings(&unwanted(Scene::deployed()).overview()), [""; 0]);
+    assert_eq!((Snapshot {}).warnings(&upgrade("3.6.14").overview()), [""; 0]);
 }
 
 #[test]

@@ -27,7 +27,8 @@ fn kept(version: &str) -> Scene {
 
 const OUTDATED: &str = "restart etcd: it runs with an older configuration, binary, unit or CA";
 const CRASHED: &str = "etcd does not stay up: activating (auto-restart), last result exit-code with status 1, \
-    restarted 3 times by systemd; it said: discovery failed: listen tcp 10.19.0.55:2380: bind: address already in use";
+    restarted 3 times by systemd; it said: discovery failed: listen tcp 10.19.0.55:2380: bind: address already in use; \
+    that is: another program listens on that port";
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -306,7 +307,12 @@ fn a_crash_says_where_the_whole_story_is() {
     let case = case("wait_healthy", "it crashes", Scene::deployed().seen(crash), nothing());
     let (exit, hint) = refusal(&case, &case.scene.overview());
     assert_eq!(exit, ExitStatus::Failed);
-    assert_eq!(hint.as_deref(), Some("`journalctl -u etcd.service -n 50` on that host has the whole story"));
+    let story = "`journalctl -u etcd.service -n 50` on that host has the whole story";
+    let next = "`ss -ltnp` on that host names it: stop it, or choose other ports";
+    assert_eq!(hint, Some(format!("{next}; {story}")));
+    // Of what is not known, no more is said than etcd said.
+    let case = Case { scene: Scene::deployed().seen(crash).seen(|seen| seen.journal = "exit\n".into()), ..case };
+    assert_eq!(refusal(&case, &case.scene.overview()).1.as_deref(), Some(story));
 }
 
 #[test]
