@@ -1,10 +1,11 @@
 //! Subcommands that run a playbook.
 
+use super::hops::{Hops, Way};
 use super::options::{Binaries, OutputFormat, Target, Waits};
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
 use crate::inventory::Inventory;
-use crate::plan::{Engine, Run};
+use crate::plan::Run;
 use crate::playbook::{Playbook, embedded};
 use crate::report::{Color, Event, HostRecap, count};
 use crate::tasks::Fleet;
@@ -15,9 +16,9 @@ use std::time::Instant;
 
 /// Flags of every operation.
 #[derive(Debug, Args)]
-struct Operation {
+pub(super) struct Operation {
     #[command(flatten)]
-    target: Target,
+    pub target: Target,
     #[command(flatten)]
     binaries: Binaries,
     #[command(flatten)]
@@ -32,6 +33,8 @@ struct Operation {
 pub(super) struct Deploy {
     #[command(flatten)]
     operation: Operation,
+    #[command(flatten)]
+    way: Way,
     /// Say what would change, and touch nothing; the same as `plan`.
     #[arg(long)]
     dry_run: bool,
@@ -48,6 +51,8 @@ pub(super) struct Deploy {
 pub(super) struct PlanArgs {
     #[command(flatten)]
     operation: Operation,
+    #[command(flatten)]
+    way: Way,
     /// Exit with 10 if changes are pending.
     #[arg(long)]
     detailed_exitcode: bool,
@@ -76,36 +81,60 @@ impl Deploy {
             command: if self.dry_run { "plan" } else { "deploy" },
             dry: self.dry_run,
             detailed: self.detailed_exitcode,
+            way: Some(self.way),
+            at_the_end: &nothing_more,
         };
-        self.operation.run(&context, &playbook, how)
+        let inventory = self.operation.target.load()?;
+        self.operation.run(&context, &playbook, inventory, how)
     }
 }
 
 impl PlanArgs {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let playbook = own_or("deploy", self.playbook)?;
-        self.operation.run(&context, &playbook, How { command: "plan", dry: true, detailed: self.detailed_exitcode })
+        let how = How {
+            command: "plan",
+            dry: true,
+            detailed: self.detailed_exitcode,
+            way: Some(self.way),
+            at_the_end: &nothing_more,
+        };
+        let inventory = self.operation.target.load()?;
+        self.operation.run(&context, &playbook, inventory, how)
     }
 }
 
 impl RunArgs {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let playbook = Playbook::load(&self.playbook)?;
-        self.operation.run(&context, &playbook, How { command: "run", dry: self.dry_run, detailed: false })
+        let how = How { command: "run", dry: self.dry_run, detailed: false, way: None, at_the_end: &nothing_more };
+        let inventory = self.operation.target.load()?;
+        self.operation.run(&context, &playbook, inventory, how)
     }
 }
 
-fn own_or(name: &str, file: Option<PathBuf>) -> Result<Playbook, Error> {
+pub(super) fn own_or(name: &str, file: Option<PathBuf>) -> Result<Playbook, Error> {
     Ok(match file {
         Some(file) => Playbook::load(&file)?,
         None => Playbook::parse(&format!("playbooks/{name}.yaml"), embedded(name).unwrap_or_default())?,
     })
 }
 
-struct How {
-    command: &'static str,
-    dry: bool,
-    detailed: bool,
+/// How a playbook is run.
+pub(super) struct How<'a> {
+    pub command: &'static str,
+    pub dry: bool,
+    pub detailed: bool,
+    /// How the members go to another version; without it the playbook is run once, whatever they run.
+    pub way: Option<Way>,
+    /// What is done once all went well, and the words for it, if it did anything; it is told whether every
+    /// member is healthy and runs the wanted version.
+    pub at_the_end: &'a dyn Fn(bool) -> Result<Option<String>, Error>,
+}
+
+/// Nothing is left to be done.
+fn nothing_more(_: bool) -> Result<Option<String>, Error> {
+    Ok(None)
 }
 
 /// The runtime could not be started.
@@ -116,9 +145,18 @@ pub(super) struct CannotStart(#[source] pub(super) std::io::Error);
 impl Explain for CannotStart {}
 
 impl Operation {
-    fn run(self, context: &Context, playbook: &Playbook, how: How) -> Result<ExitStatus, Error> {
+    /// Runs a playbook on an inventory, and tells of it.
+    pub fn run(
+        self,
+        context: &Context,
+        playbook: &Playbook,
+        mut inventory: Inventory,
+        how: How<'_>,
+    ) -> Result<ExitStatus, Error> {
         let begun = Instant::now();
-        let mut inventory = self.target.load()?;
+        if let Some(way) = &how.way {
+            way.check(&inventory)?;
+        }
         self.binaries.lay_over(&mut inventory);
         let inventory = Arc::new(inventory);
         let reporter = context.reporter(how.command, &inventory.cluster);
@@ -132,16 +170,16 @@ impl Operation {
         }
         let fleet = Fleet::new(inventory.clone(), reporter.clone(), self.waits.fleet_options());
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
-            let engine = Engine { fleet: &fleet, playbook, dry: how.dry, forks: self.forks.into(), stop };
-            let run = engine.run().await;
-            let healthy = match &run {
-                Ok(run) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {
-                    fleet.cluster(None).await.ok().map(|cluster| (cluster.healthy(), cluster.members.len()))
+            let hops = Hops { playbook, way: how.way.as_ref(), dry: how.dry, forks: self.forks.into(), stop };
+            let (fleet, run) = hops.run(fleet).await;
+            let cluster = match &run {
+                Ok((run, _)) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {
+                    fleet.cluster(None).await.ok()
                 }
                 _ => None,
             };
             fleet.close().await;
-            (run, healthy)
+            (run, cluster)
         });
         let finish = |exit: ExitStatus, message: String, recap: Vec<HostRecap>| {
             reporter.emit(Event::RunFinished {
@@ -154,37 +192,52 @@ impl Operation {
             });
             reporter.finish();
         };
-        let (run, healthy) = match ended.map_err(CannotStart)? {
+        let (run, cluster) = match ended.map_err(CannotStart)? {
             interrupt::Ended::Work(done) => done,
             interrupt::Ended::AtOnce(exit) => {
                 finish(exit, "left at once; run the same command again to go on".to_owned(), Vec::new());
                 return Ok(exit);
             }
         };
-        let run = match run {
-            Ok(run) => run,
+        let (run, hops) = match run {
+            Ok(done) => done,
             Err(error) => {
                 let message = format!("cluster {}: {error}; nothing was touched", inventory.cluster);
                 finish(error.exit(), message, Vec::new());
                 return Ok(error.exit());
             }
         };
-        let exit = exit_of(&run, &how);
-        for event in render::pending(&run.plan) {
-            reporter.emit(event);
+        let mut exit = exit_of(&run, &how);
+        if how.dry {
+            for event in render::hops(&hops).into_iter().chain(render::pending(&run.plan)) {
+                reporter.emit(event);
+            }
         }
         let recap = if how.dry { Vec::new() } else { run.recap.hosts() };
-        finish(exit, message(&run, &how, exit, &inventory, healthy), recap);
+        let healthy = cluster.as_ref().map(|cluster| (cluster.healthy(), cluster.members.len()));
+        let mut message = message(&run, &how, exit, &inventory, healthy);
+        if exit == ExitStatus::Done && !how.dry {
+            let everywhere = cluster.is_some_and(|cluster| cluster.all_run(&inventory.version));
+            match (how.at_the_end)(everywhere) {
+                Ok(done) => message.extend(done.map(|done| format!("; {done}"))),
+                Err(error) => {
+                    exit = error.exit();
+                    let hint = error.hint().map(|hint| format!("; {hint}"));
+                    message += &format!("; {}{}", error.line(), hint.unwrap_or_default());
+                }
+            }
+        }
+        finish(exit, message, recap);
         if how.dry && run.failures.is_empty() && context.global.output == OutputFormat::Text {
             let style = context.around.stdout_style(Color::Auto);
-            context.output.out(&render::plan(&run.plan, &inventory, style))?;
+            context.output.out(&(render::route(&hops) + &render::plan(&run.plan, &inventory, style)))?;
         }
         Ok(exit)
     }
 }
 
 /// The exit code: of the gravest failure, where several hosts failed in different ways.
-fn exit_of(run: &Run, how: &How) -> ExitStatus {
+fn exit_of(run: &Run, how: &How<'_>) -> ExitStatus {
     let failures = run.failures.iter().map(Explain::exit);
     // What was refused for the data's sake outweighs a plain failure beside it.
     match failures.max() {
@@ -196,7 +249,13 @@ fn exit_of(run: &Run, how: &How) -> ExitStatus {
 }
 
 /// The words of the run's last line.
-fn message(run: &Run, how: &How, exit: ExitStatus, inventory: &Inventory, healthy: Option<(usize, usize)>) -> String {
+fn message(
+    run: &Run,
+    how: &How<'_>,
+    exit: ExitStatus,
+    inventory: &Inventory,
+    healthy: Option<(usize, usize)>,
+) -> String {
     let cluster = &inventory.cluster;
     if let Some(play) = &run.stopped_in {
         let next = match exit {

@@ -7,8 +7,11 @@ use crate::ssh::{Session, SshError};
 use etcd_client::{AlarmAction, AlarmType, Channel, GetOptions};
 use hyper_util::rt::TokioIo;
 use std::error::Error as StdError;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
+use tonic::codegen::{Body as _, http};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Uri};
+use tower::ServiceExt as _;
 use zeroize::Zeroizing;
 
 /// What a client shows and trusts: the CA and the admin's certificate.
@@ -126,10 +129,20 @@ pub struct KeyHash {
     pub compacted: i64,
 }
 
+/// No answer to `/version` is longer.
+const LONGEST_PAGE: usize = 4096;
+
+/// What `/version` tells.
+#[derive(serde::Deserialize)]
+struct VersionPage {
+    etcdcluster: String,
+}
+
 /// A connection to one member.
 #[derive(Clone)]
 pub struct MemberClient {
     client: etcd_client::Client,
+    channel: tonic::transport::Channel,
     limit: Duration,
 }
 
@@ -165,9 +178,9 @@ impl MemberClient {
         let channel = channel
             .map_err(|_| CallError::Timeout { call: "connect", limit })?
             .map_err(|error| transport_error(&error))?;
-        let client = etcd_client::Client::from_channel(Channel::Tonic(channel), None);
+        let client = etcd_client::Client::from_channel(Channel::Tonic(channel.clone()), None);
         let client = client.await.map_err(|error| call_error("connect", &error))?;
-        Ok(Self { client, limit })
+        Ok(Self { client, channel, limit })
     }
 
     async fn call<T>(
@@ -234,6 +247,36 @@ impl MemberClient {
             read: read.map(|_| ()),
             round_trip: begun.elapsed(),
         })
+    }
+
+    /// The version that the cluster has agreed on, which is no member's own: it rises some seconds after
+    /// the last member runs a new minor version. No call of etcd's API tells it, only its web page
+    /// `/version`, on the same port.
+    ///
+    /// # Errors
+    /// The page cannot be had, or is another.
+    pub async fn cluster_version(&self) -> Result<semver::Version, CallError> {
+        const CALL: &str = "version";
+        let refused = |message: String| CallError::Refused { call: CALL, message };
+        let request = http::Request::get("/version").body(tonic::body::Body::empty());
+        let request = request.map_err(|error| refused(error.to_string()))?;
+        let page = async {
+            let response = self.channel.clone().oneshot(request).await.map_err(|error| transport_error(&error))?;
+            let mut body = response.into_body();
+            let mut page = Vec::new();
+            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                let data = frame.map_err(|status| refused(status.message().to_owned()))?.into_data();
+                page.extend_from_slice(&data.unwrap_or_default());
+                if page.len() > LONGEST_PAGE {
+                    return Err(refused("the answer does not end".to_owned()));
+                }
+            }
+            Ok(page)
+        };
+        let page = tokio::time::timeout(self.limit, page).await;
+        let page = page.map_err(|_| CallError::Timeout { call: CALL, limit: self.limit })??;
+        let page: VersionPage = serde_json::from_slice(&page).map_err(|error| refused(error.to_string()))?;
+        page.etcdcluster.parse().map_err(|_| refused(format!("`{}` is no version", page.etcdcluster)))
     }
 
     /// The hash of all keys up to `revision`, or up to the newest with 0.

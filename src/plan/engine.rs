@@ -76,16 +76,6 @@ impl Engine<'_> {
                 self.fleet.reporter.emit(Event::PlayStarted { play, mode: mode.to_owned(), hosts: names });
             }
             if !looked && matches!(play.tasks, Tasks::Hosts { .. }) {
-                for host in &hosts {
-                    let event = Event::TaskProgress {
-                        host: host.name.clone(),
-                        task: "connect".to_owned(),
-                        message: "connecting".to_owned(),
-                        done: None,
-                        total: None,
-                    };
-                    self.fleet.reporter.emit(event);
-                }
                 self.fleet.look_around().await;
                 looked = true;
             }

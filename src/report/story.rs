@@ -42,6 +42,13 @@ impl Story {
                 self.align(hosts);
                 Vec::new()
             }
+            Event::HopStarted { hop, hops, version } => {
+                let mut lines = self.end_of_play(at);
+                self.play = None;
+                let title = format!("hop {hop} of {hops}: etcd {}", one_line(version));
+                lines.extend(wrap(&self.look.style.bold(title), columns));
+                lines
+            }
             Event::PlayStarted { play, mode, hosts } => {
                 let mut lines = self.end_of_play(at);
                 self.align(hosts);
@@ -84,6 +91,7 @@ impl Story {
             }
             Event::TaskStarted { .. }
             | Event::TaskProgress { .. }
+            | Event::HopPending { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. } => Vec::new(),
         }

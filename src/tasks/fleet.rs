@@ -5,6 +5,9 @@
 
 mod local;
 mod members;
+mod versions;
+
+pub(super) use versions::linked_version;
 
 use super::error::TaskError;
 use super::reach::Reach;
@@ -57,6 +60,8 @@ pub struct Fleet {
     fresh: Membership,
     cluster: Mutex<Option<(Instant, Arc<ClusterHealth>)>>,
     reach: Mutex<Option<Arc<Reach>>>,
+    /// Whether all hosts were looked at.
+    looked: AtomicBool,
     /// Whether this run has changed any host.
     changed: AtomicBool,
 }
@@ -85,8 +90,15 @@ impl Fleet {
             archives: Mutex::default(),
             cluster: Mutex::default(),
             reach: Mutex::default(),
+            looked: AtomicBool::new(false),
             changed: AtomicBool::new(false),
         }
+    }
+
+    /// The same hosts, as far as they were reached, with another version to run.
+    #[must_use]
+    pub fn wanting(self, inventory: Arc<Inventory>) -> Self {
+        Self { inventory, archives: Mutex::default(), ..self }
     }
 
     fn state(&self, host: &Host) -> Option<&HostState> {
@@ -210,6 +222,7 @@ impl Fleet {
             seen: BTreeMap::new(),
             membership: None,
             cluster: None,
+            cluster_version: None,
             reach: None,
             issue: Vec::new(),
             pki_warnings: Vec::new(),
@@ -240,6 +253,9 @@ impl Fleet {
         }
         if needs.cluster {
             overview.cluster = Some(self.cluster(since).await?);
+        }
+        if needs.cluster_version {
+            overview.cluster_version = self.cluster_version().await;
         }
         if needs.hashes {
             overview.hashes = self.hashes().await;

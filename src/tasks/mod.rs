@@ -102,6 +102,8 @@ pub struct Needs {
     pub membership: bool,
     /// What every member says.
     pub cluster: bool,
+    /// The version that the members have agreed on.
+    pub cluster_version: bool,
     /// Whether every host reaches every other's peer port.
     pub reach: bool,
     /// Whether all members hold the same data, in a run that changed something.

@@ -50,6 +50,8 @@ pub struct Overview<'a> {
     pub membership: Option<Result<Membership, Vec<BootstrapError>>>,
     /// What the members say.
     pub cluster: Option<Arc<ClusterHealth>>,
+    /// The version of etcd that the members have agreed on.
+    pub cluster_version: Option<semver::Version>,
     /// Who reaches whom.
     pub reach: Option<Arc<Reach>>,
     /// What would be issued in the PKI, a phrase each.

@@ -5,6 +5,7 @@ use crate::etcd::client::{Access, CallError, KeyHash, MemberClient};
 use crate::etcd::health::{ClusterHealth, Look};
 use crate::inventory::Host;
 use crate::pki;
+use crate::report::Event;
 use crate::tasks::TaskError;
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -75,8 +76,20 @@ impl Fleet {
 
     /// Looks at all hosts and, if there are certificates to ask with, asks all members meanwhile, so
     /// that a run with nothing to do is not longer than the slower of the two. What fails is told
-    /// when it is needed.
+    /// when it is needed. Only the first call does anything.
     pub async fn look_around(&self) {
+        if self.looked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        for host in &self.inventory.hosts {
+            self.reporter.emit(Event::TaskProgress {
+                host: host.name.clone(),
+                task: "connect".to_owned(),
+                message: "connecting".to_owned(),
+                done: None,
+                total: None,
+            });
+        }
         let hosts = join_all(self.inventory.hosts.iter().map(|host| self.seen(host)));
         let _ = tokio::join!(hosts, self.standing_cluster());
     }

@@ -34,6 +34,7 @@ pub(super) struct Scene {
     pub probe: Option<i64>,
     pub membership: Option<Result<Membership, Vec<BootstrapError>>>,
     pub cluster: Option<Arc<ClusterHealth>>,
+    pub cluster_version: Option<semver::Version>,
     pub reach: Option<Arc<Reach>>,
     pub issue: Vec<String>,
     pub ca: String,
@@ -55,6 +56,7 @@ impl Scene {
             mode: Mode::Parallel,
             probe: None,
             cluster: None,
+            cluster_version: None,
             reach: None,
             issue: Vec::new(),
             ca: pki().ca_pem().to_owned(),
@@ -110,6 +112,20 @@ impl Scene {
         self
     }
 
+    /// The same with members that run these versions.
+    pub fn running(mut self, versions: [&str; 3]) -> Self {
+        for (member, version) in Arc::make_mut(self.cluster.as_mut().unwrap()).members.iter_mut().zip(versions) {
+            member.look.report.as_mut().unwrap().status.version = version.to_owned();
+        }
+        self
+    }
+
+    /// The same with members that have agreed on this version.
+    pub fn agreed(mut self, version: &str) -> Self {
+        self.cluster_version = Some(version.parse().unwrap());
+        self
+    }
+
     /// The same with `install`, `config`, `data` and `bin` of `node01` elsewhere.
     pub fn below(mut self, [install, config, data, bin]: [String; 4]) -> Self {
         self.inventory.hosts[0].paths = Paths { install, config, data, bin };
@@ -138,6 +154,7 @@ impl Scene {
             seen: self.seen.clone(),
             membership: self.membership.clone(),
             cluster: self.cluster.clone(),
+            cluster_version: self.cluster_version.clone(),
             reach: self.reach.clone(),
             issue: self.issue.clone(),
             pki_warnings: self.pki_warnings.clone(),
