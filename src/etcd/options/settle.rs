@@ -79,7 +79,8 @@ pub fn for_stopover(
         return Err(contradiction.finding);
     }
     let left_out = settled.refused.into_iter().map(|(name, finding)| {
-        format!("option `{name}` is left out or shortened until etcd {version} is passed: {}", finding.message)
+        let what = if name == GATES { format!("a part of `{name}`") } else { format!("option `{name}`") };
+        format!("{what} is left out on the way: {}", finding.message)
     });
     Ok((settled.settings, left_out.chain(settled.advice).collect()))
 }

@@ -323,15 +323,15 @@ fn what_only_the_wanted_version_knows_is_left_out_on_the_way() {
     ]);
     let (left, said) = for_stopover(&version("3.5.33"), &wanted).unwrap();
     assert_eq!(left, settings(&[("experimental-initial-corrupt-check", "true"), ("snapshot-count", "10000")]));
-    let until = |option: &str| format!("option `{option}` is left out or shortened until etcd 3.5.33 is passed: ");
     assert_eq!(
         said,
         [
-            until("feature-gates") + "etcd 3.5.33 has no feature gates, and no option in the place of `FastLeaseKeepAlive`",
-            until("log-format") + "etcd 3.5.33 has no option `log-format`, which is known from 3.6 on",
-            until("max-learners") + "etcd 3.5.33 has no option `max-learners`, which is known from 3.6 on",
-            "feature gate `InitialCorruptCheck=true` is written as `experimental-initial-corrupt-check: true` for etcd 3.5.33"
-                .to_owned(),
+            "a part of `feature-gates` is left out on the way: etcd 3.5.33 has no feature gates, and no option in the place of \
+             `FastLeaseKeepAlive`",
+            "option `log-format` is left out on the way: etcd 3.5.33 has no option `log-format`, which is known from 3.6 on",
+            "option `max-learners` is left out on the way: etcd 3.5.33 has no option `max-learners`, which is known from 3.6 \
+             on",
+            "feature gate `InitialCorruptCheck=true` is written as `experimental-initial-corrupt-check: true` for etcd 3.5.33",
         ]
     );
     let (left, _) = for_stopover(&version("3.6.14"), &wanted).unwrap();
