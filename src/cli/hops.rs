@@ -2,6 +2,7 @@
 
 use super::options::release_version;
 use crate::error::{Error, ExitStatus, Explain};
+use crate::etcd::gate::gate;
 use crate::etcd::{options, upgrade};
 use crate::inventory::{Finding, Inventory};
 use crate::plan::{Engine, PlanError, Run};
@@ -120,7 +121,7 @@ impl Hops<'_> {
                 fleet = fleet.wanting(inventory);
             }
             let Self { playbook, dry, forks, .. } = self;
-            let engine = Engine { fleet: &fleet, playbook, dry, forks, stop: self.stop.clone() };
+            let engine = Engine { world: &fleet, gate, playbook, dry, forks, stop: self.stop.clone() };
             let mut done = match engine.run().await {
                 Ok(done) => done,
                 Err(error) => return (fleet, Err(NotBegun::Playbook(error))),
