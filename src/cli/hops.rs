@@ -76,6 +76,30 @@ impl Way {
     }
 }
 
+/// How a run went, over one hop or several.
+pub(super) struct Passed {
+    /// The last run; its changes and its recap are those of all.
+    pub run: Run,
+    /// The versions of all hops.
+    pub hops: Vec<Version>,
+    /// How many were begun.
+    pub begun: usize,
+}
+
+impl Passed {
+    /// The hop that was begun last, if there is more than one.
+    pub fn hop(&self) -> Option<String> {
+        let version = self.hops.get(self.begun.checked_sub(1)?)?;
+        let all = self.hops.len();
+        (all > 1).then(|| format!("hop {} of {all} (etcd {version})", self.begun))
+    }
+
+    /// Whether it is a stopover's release that could not be had.
+    pub fn lacks_a_stopover(&self) -> bool {
+        self.begun < self.hops.len() && self.run.failures.iter().any(|failure| failure.task == "fetch_release")
+    }
+}
+
 /// Runs of one playbook, until the members run the wanted version.
 pub(super) struct Hops<'a> {
     pub playbook: &'a Playbook,
@@ -87,8 +111,8 @@ pub(super) struct Hops<'a> {
 
 impl Hops<'_> {
     /// Runs the playbook once per hop, a dry run for the first one only; a hop that fails is the last.
-    /// Gives back the hosts as they were reached, and beside the last run the versions of all hops.
-    pub async fn run(self, mut fleet: Fleet) -> (Fleet, Result<(Run, Vec<Version>), NotBegun>) {
+    /// Gives back the hosts as they were reached.
+    pub async fn run(self, mut fleet: Fleet) -> (Fleet, Result<Passed, NotBegun>) {
         let wanted = fleet.inventory.clone();
         let route = match self.way {
             Some(way) => way.route(&fleet).await,
@@ -110,7 +134,7 @@ impl Hops<'_> {
             fleet.reporter.emit(Event::Warning { host: None, message });
         }
         let all = hops.len();
-        let mut run = Run::default();
+        let mut passed = Passed { run: Run::default(), hops: route.hops, begun: 0 };
         for (hop, (inventory, warnings)) in (1..).zip(hops) {
             if all > 1 {
                 let version = inventory.version.to_string();
@@ -126,15 +150,15 @@ impl Hops<'_> {
                 Ok(done) => done,
                 Err(error) => return (fleet, Err(NotBegun::Playbook(error))),
             };
-            done.changes += run.changes;
-            run.recap.add(&done.recap);
-            done.recap = run.recap;
-            run = done;
-            if dry || !run.failures.is_empty() || run.stopped_in.is_some() {
+            done.changes += passed.run.changes;
+            passed.run.recap.add(&done.recap);
+            done.recap = passed.run.recap;
+            (passed.run, passed.begun) = (done, hop);
+            if dry || !passed.run.failures.is_empty() || passed.run.stopped_in.is_some() {
                 break;
             }
         }
-        (fleet, Ok((run, route.hops)))
+        (fleet, Ok(passed))
     }
 }
 
@@ -166,4 +190,58 @@ fn refuse(fleet: &Fleet, finding: Finding) {
         outcome: Outcome::Failed { error: finding.message, hint: finding.help },
         seconds: 0.0,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::testing::inventory;
+    use crate::plan::Failure;
+    use crate::tasks::TaskError;
+
+    fn wanted(settings: &str) -> Arc<Inventory> {
+        Arc::new(inventory(&format!(
+            "cluster: prod\netcd: {{ version: 3.7.1, settings: {{ {settings} }} }}\nhosts:\n  \
+             - {{ name: node01, address: 10.19.0.55 }}\n  \
+             - {{ name: node02, address: 10.19.0.56, etcd: {{ settings: {{ max-learners: 3 }} }} }}\n"
+        )))
+    }
+
+    #[test]
+    fn the_inventory_of_a_stopover() {
+        let wanted = wanted("corrupt-check-time: 1h, max-learners: 2");
+        let (same, said) = at(&wanted, &Version::new(3, 7, 1)).unwrap();
+        assert!(Arc::ptr_eq(&same, &wanted) && said.is_empty());
+
+        let (older, said) = at(&wanted, &Version::new(3, 5, 33)).unwrap();
+        assert_eq!(older.version, Version::new(3, 5, 33));
+        for host in &older.hosts {
+            let settings: Vec<_> = host.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            assert_eq!(settings, ["experimental-corrupt-check-time=1h"], "{}", host.name);
+        }
+        // Once, though it is so on both hosts.
+        assert_eq!(said.len(), 2, "{said:?}");
+        let unchanged = Inventory { version: wanted.version.clone(), hosts: wanted.hosts.clone(), ..(*older).clone() };
+        assert_eq!(unchanged, *wanted);
+    }
+
+    #[test]
+    fn what_is_said_of_a_hop() {
+        let hops = [Version::new(3, 5, 33), Version::new(3, 6, 14)];
+        let failed = |task: &str| Failure {
+            host: "controller".to_owned(),
+            task: task.to_owned(),
+            source: TaskError::Interrupted,
+        };
+        for (hops, begun, task, hop, lacks) in [
+            (&hops[..], 1, "fetch_release", Some("hop 1 of 2 (etcd 3.5.33)"), true),
+            (&hops[..], 1, "health", Some("hop 1 of 2 (etcd 3.5.33)"), false),
+            (&hops[..], 2, "fetch_release", Some("hop 2 of 2 (etcd 3.6.14)"), false),
+            (&hops[..1], 1, "fetch_release", None, false),
+        ] {
+            let run = Run { failures: vec![failed(task)], ..Run::default() };
+            let passed = Passed { run, hops: hops.to_vec(), begun };
+            assert_eq!((passed.hop().as_deref(), passed.lacks_a_stopover()), (hop, lacks), "{begun} {task}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Subcommands that run a playbook.
 
-use super::hops::{Hops, Way};
+use super::hops::{Hops, Passed, Way};
 use super::options::{Binaries, OutputFormat, Target, Waits};
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
@@ -173,7 +173,7 @@ impl Operation {
             let hops = Hops { playbook, way: how.way.as_ref(), dry: how.dry, forks: self.forks.into(), stop };
             let (fleet, run) = hops.run(fleet).await;
             let cluster = match &run {
-                Ok((run, _)) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {
+                Ok(Passed { run, .. }) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {
                     fleet.cluster(None).await.ok()
                 }
                 _ => None,
@@ -199,23 +199,24 @@ impl Operation {
                 return Ok(exit);
             }
         };
-        let (run, hops) = match run {
-            Ok(done) => done,
+        let passed = match run {
+            Ok(passed) => passed,
             Err(error) => {
                 let message = format!("cluster {}: {error}; nothing was touched", inventory.cluster);
                 finish(error.exit(), message, Vec::new());
                 return Ok(error.exit());
             }
         };
-        let mut exit = exit_of(&run, &how);
+        let run = &passed.run;
+        let mut exit = exit_of(run, &how);
         if how.dry {
-            for event in render::hops(&hops).into_iter().chain(render::pending(&run.plan)) {
+            for event in render::hops(&passed.hops).into_iter().chain(render::pending(&run.plan)) {
                 reporter.emit(event);
             }
         }
         let recap = if how.dry { Vec::new() } else { run.recap.hosts() };
         let healthy = cluster.as_ref().map(|cluster| (cluster.healthy(), cluster.members.len()));
-        let mut message = message(&run, &how, exit, &inventory, healthy);
+        let mut message = message(&passed, &how, exit, &inventory, healthy);
         if exit == ExitStatus::Done && !how.dry {
             let everywhere = cluster.is_some_and(|cluster| cluster.all_run(&inventory.version));
             match (how.at_the_end)(everywhere) {
@@ -230,7 +231,7 @@ impl Operation {
         finish(exit, message, recap);
         if how.dry && run.failures.is_empty() && context.global.output == OutputFormat::Text {
             let style = context.around.stdout_style(Color::Auto);
-            context.output.out(&(render::route(&hops) + &render::plan(&run.plan, &inventory, style)))?;
+            context.output.out(&(render::route(&passed.hops) + &render::plan(&run.plan, &inventory, style)))?;
         }
         Ok(exit)
     }
@@ -250,16 +251,17 @@ fn exit_of(run: &Run, how: &How<'_>) -> ExitStatus {
 
 /// The words of the run's last line.
 fn message(
-    run: &Run,
+    passed: &Passed,
     how: &How<'_>,
     exit: ExitStatus,
     inventory: &Inventory,
     healthy: Option<(usize, usize)>,
 ) -> String {
-    let cluster = &inventory.cluster;
+    let (cluster, run) = (&inventory.cluster, &passed.run);
     if let Some(play) = &run.stopped_in {
         let next = match exit {
             ExitStatus::Interrupted => "run the same command again to go on",
+            _ if passed.lacks_a_stopover() => "`--via VERSION` chooses another release to stop over at",
             _ => "later plays were not begun; mend the cause and run the same command again",
         };
         let failed = match &run.failures[..] {
@@ -267,7 +269,8 @@ fn message(
             [one] => format!(" on {}", one.host),
             [_, ..] => format!(" on {}", count(run.failures.len(), "host")),
         };
-        return format!("cluster {cluster}: stopped{failed} in `{play}`; {next}");
+        let hop = passed.hop().map(|hop| format!(" of {hop}")).unwrap_or_default();
+        return format!("cluster {cluster}: stopped{failed} in `{play}`{hop}; {next}");
     }
     if how.dry {
         return if run.plan.is_empty() {

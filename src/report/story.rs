@@ -397,4 +397,14 @@ node01   ok 4  changed 3  failed 0   2.1 s
         let short = error[..12].join("\n");
         assert_eq!(shortened(&short), short);
     }
+
+    #[test]
+    fn a_hop_ends_the_play_before_it() {
+        let mut story = Story::new(BARE, Detail::default());
+        let mut tell = |seconds, event: Event| story.tell(at(seconds), &event, 80).join("\n");
+        tell(0.0, play("Verify", "parallel", &["controller"]));
+        tell(0.2, finished("controller", "health", Outcome::Ok));
+        let hop = Event::HopStarted { hop: 2, hops: 2, version: "3.6.14".into() };
+        assert_eq!(tell(0.5, hop), "✓ controller  ok (0.5 s)\nhop 2 of 2: etcd 3.6.14");
+    }
 }

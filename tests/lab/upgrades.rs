@@ -55,6 +55,23 @@ pub fn upgrade_writes_the_version_once_all_members_run_it() {
     plan.says(&["nothing was touched"]).never_says(&["hop", by_another_name]);
     assert_same(&before, &site);
 
+    // An upgrade that was broken off after the first member is taken back by deploying the old version.
+    let one = "name: one\nplays:\n  - { name: Look, tasks: [preflight] }\n  - { name: Here, hosts: controller, \
+               tasks: [fetch_release, certificates] }\n  - { name: Stage, hosts: node01, tasks: [prepare_host, \
+               stage_release, stage_certificates, stage_config] }\n  - { name: Take over, hosts: node01, mode: rolling, \
+               tasks: [hand_over_leadership, activate, restart, wait_healthy, confirm] }\n";
+    site.write_file("one.yaml", one);
+    inventory.version.clone_from(&next);
+    site.write(&inventory);
+    site.run("deploy --playbook one.yaml").exits(0);
+    assert_run(&Members { hosts: vec![1], ..members.clone() }, &next);
+    assert_run(&Members { hosts: vec![2, 3], ..members.clone() }, &old);
+    inventory.version.clone_from(&old);
+    site.write(&inventory);
+    site.run("deploy").exits(0).says(&["node01 restart: changed"]).never_says(&["node02 restart: changed"]);
+    assert_run(&members, &old);
+    members.assert_whole();
+
     let written = format!("version {next} written into lab.yaml");
     site.run(&format!("upgrade --to {next}"))
         .exits(0)
@@ -125,12 +142,12 @@ pub fn a_jump_over_a_minor_version_goes_by_hops() {
     let mut inventory = site.inventory(1..=3);
     inventory.release = release;
     inventory.version.clone_from(&old);
-    // What the wanted version calls a gate, all before it call an option, and what only it knows.
     site.write(&inventory);
     site.run("deploy").exits(0);
     let members = Members::of(&site, 3);
     members.etcdctl(1, "put before kept");
 
+    // What the wanted version calls a gate, and all before it an option; and what only it knows.
     inventory.version.clone_from(&wanted);
     inventory.settings = "feature-gates: InitialCorruptCheck=true\nmax-learners: 2".to_owned();
     site.write(&inventory);
@@ -145,6 +162,11 @@ pub fn a_jump_over_a_minor_version_goes_by_hops() {
         "+ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK=true",
         "nothing was touched",
     ]);
+    // The mirror has not what would be chosen by itself.
+    site.run("deploy").exits(2).ends(
+        "usage: cluster lab: stopped on controller in `Fetch the release and make the certificates` of hop 1 of 2 (etcd 3.5.33); \
+         `--via VERSION` chooses another release to stop over at",
+    );
     assert_same(&before, &site);
 
     // Killed somewhere on the way; the next run takes it up from wherever the members are.

@@ -186,3 +186,6 @@ fn twins(one: &str, other: &str) -> Contradiction {
     let finding = Finding::new(format!("`{one}` and `{other}` say the same thing")).help("leave one of them out");
     Contradiction { options: vec![one.to_owned(), other.to_owned()], finding }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::Fleet;
 use crate::etcd::upgrade::Runs;
-use crate::host::{FileKind, Observation};
+use crate::host::Observation;
 use crate::inventory::Host;
 use semver::Version;
 
@@ -44,8 +44,7 @@ impl Fleet {
 
 /// The version of the release that is linked into the host's `bin` folder.
 pub(in crate::tasks) fn linked_version(host: &Host, seen: &Observation) -> Option<Version> {
-    let state = seen.files.get(&format!("{}/etcd", host.paths.bin))?;
-    let FileKind::Link { target } = &state.kind else { return None };
+    let target = seen.link(&format!("{}/etcd", host.paths.bin))?;
     let release = target.strip_prefix(&format!("{}/releases/", host.paths.install))?;
     release.split('/').next()?.parse().ok()
 }
