@@ -3,6 +3,7 @@
 
 mod certs;
 mod health;
+mod hops;
 mod init;
 mod interrupt;
 mod operation;
@@ -10,6 +11,7 @@ mod options;
 mod playbook;
 mod render;
 mod schema;
+mod upgrade;
 
 use crate::error::{Error, ExitStatus};
 use crate::report::{Output, Surroundings};
@@ -42,6 +44,8 @@ enum Command {
     Deploy(operation::Deploy),
     /// Say what `deploy` would change, and touch nothing.
     Plan(operation::PlanArgs),
+    /// Bring the members to another version of etcd, and write it into the inventory.
+    Upgrade(upgrade::Upgrade),
     /// Run a playbook.
     Run(operation::RunArgs),
     /// Ask every member for its health.
@@ -91,6 +95,7 @@ pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
     let ended = match cli.command {
         Command::Deploy(args) => args.run(context),
         Command::Plan(args) => args.run(context),
+        Command::Upgrade(args) => args.run(context),
         Command::Run(args) => args.run(context),
         Command::Health(args) => args.run(context),
         Command::Certs(args) => args.run(context),

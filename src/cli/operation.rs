@@ -1,11 +1,12 @@
 //! Subcommands that run a playbook.
 
+use super::hops::{Hops, Passed, Way};
 use super::options::{Binaries, OutputFormat, Safeguards, Target, Waits};
+
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
-use crate::etcd::gate::gate;
 use crate::inventory::Inventory;
-use crate::plan::{Engine, Run};
+use crate::plan::Run;
 use crate::playbook::{Playbook, embedded};
 use crate::report::{Color, Event, HostRecap, count};
 use crate::tasks::Fleet;
@@ -16,9 +17,9 @@ use std::time::Instant;
 
 /// Flags of every operation.
 #[derive(Debug, Args)]
-struct Operation {
+pub(super) struct Operation {
     #[command(flatten)]
-    target: Target,
+    pub target: Target,
     #[command(flatten)]
     binaries: Binaries,
     #[command(flatten)]
@@ -35,6 +36,8 @@ struct Operation {
 pub(super) struct Deploy {
     #[command(flatten)]
     operation: Operation,
+    #[command(flatten)]
+    way: Way,
     /// Say what would change, and touch nothing; the same as `plan`.
     #[arg(long)]
     dry_run: bool,
@@ -51,6 +54,8 @@ pub(super) struct Deploy {
 pub(super) struct PlanArgs {
     #[command(flatten)]
     operation: Operation,
+    #[command(flatten)]
+    way: Way,
     /// Exit with 10 if changes are pending.
     #[arg(long)]
     detailed_exitcode: bool,
@@ -79,36 +84,60 @@ impl Deploy {
             command: if self.dry_run { "plan" } else { "deploy" },
             dry: self.dry_run,
             detailed: self.detailed_exitcode,
+            way: Some(self.way),
+            at_the_end: &nothing_more,
         };
-        self.operation.run(&context, &playbook, how)
+        let inventory = self.operation.target.load()?;
+        self.operation.run(&context, &playbook, inventory, how)
     }
 }
 
 impl PlanArgs {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let playbook = own_or("deploy", self.playbook)?;
-        self.operation.run(&context, &playbook, How { command: "plan", dry: true, detailed: self.detailed_exitcode })
+        let how = How {
+            command: "plan",
+            dry: true,
+            detailed: self.detailed_exitcode,
+            way: Some(self.way),
+            at_the_end: &nothing_more,
+        };
+        let inventory = self.operation.target.load()?;
+        self.operation.run(&context, &playbook, inventory, how)
     }
 }
 
 impl RunArgs {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let playbook = Playbook::load(&self.playbook)?;
-        self.operation.run(&context, &playbook, How { command: "run", dry: self.dry_run, detailed: false })
+        let how = How { command: "run", dry: self.dry_run, detailed: false, way: None, at_the_end: &nothing_more };
+        let inventory = self.operation.target.load()?;
+        self.operation.run(&context, &playbook, inventory, how)
     }
 }
 
-fn own_or(name: &str, file: Option<PathBuf>) -> Result<Playbook, Error> {
+pub(super) fn own_or(name: &str, file: Option<PathBuf>) -> Result<Playbook, Error> {
     Ok(match file {
         Some(file) => Playbook::load(&file)?,
         None => Playbook::parse(&format!("playbooks/{name}.yaml"), embedded(name).unwrap_or_default())?,
     })
 }
 
-struct How {
-    command: &'static str,
-    dry: bool,
-    detailed: bool,
+/// How a playbook is run.
+pub(super) struct How<'a> {
+    pub command: &'static str,
+    pub dry: bool,
+    pub detailed: bool,
+    /// How the members go to another version; without it the playbook is run once, whatever they run.
+    pub way: Option<Way>,
+    /// What is done once all went well, and the words for it, if it did anything; it is told whether every
+    /// member is healthy and runs the wanted version.
+    pub at_the_end: &'a dyn Fn(bool) -> Result<Option<String>, Error>,
+}
+
+/// Nothing is left to be done.
+fn nothing_more(_: bool) -> Result<Option<String>, Error> {
+    Ok(None)
 }
 
 /// The runtime could not be started.
@@ -119,9 +148,18 @@ pub(super) struct CannotStart(#[source] pub(super) std::io::Error);
 impl Explain for CannotStart {}
 
 impl Operation {
-    fn run(self, context: &Context, playbook: &Playbook, how: How) -> Result<ExitStatus, Error> {
+    /// Runs a playbook on an inventory, and tells of it.
+    pub fn run(
+        self,
+        context: &Context,
+        playbook: &Playbook,
+        mut inventory: Inventory,
+        how: How<'_>,
+    ) -> Result<ExitStatus, Error> {
         let begun = Instant::now();
-        let mut inventory = self.target.load()?;
+        if let Some(way) = &how.way {
+            way.check(&inventory)?;
+        }
         self.binaries.lay_over(&mut inventory);
         let inventory = Arc::new(inventory);
         let reporter = context.reporter(how.command, &inventory.cluster);
@@ -134,32 +172,28 @@ impl Operation {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
         let options = self.waits.fleet_options(self.safeguards.snapshots(&inventory.cluster));
-        let fleet = Fleet::new(inventory.clone(), reporter.clone(), options);
+        let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
-            let engine = Engine {
-                world: &fleet,
-                gate,
+            let hops = Hops {
                 playbook,
+                way: how.way.as_ref(),
                 dry: how.dry,
                 forks: self.forks.into(),
                 limit: &[],
                 ask: None,
                 stop,
             };
-            let run = engine.run().await;
-            let healthy = match &run {
-                Ok(run) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {
-                    fleet.cluster(None).await.ok().map(|cluster| (cluster.healthy(), cluster.members.len()))
+            let (fleet, run) = hops.run(fleet).await;
+            let cluster = match &run {
+                Ok(Passed { run, .. }) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {
+                    fleet.cluster(None).await.ok()
                 }
                 _ => None,
             };
             fleet.close().await;
-            (run, healthy)
+            (run, cluster, fleet.snapshot())
         });
-        let finish = |exit: ExitStatus, mut message: String, recap: Vec<HostRecap>| {
-            if let Some(path) = fleet.snapshot() {
-                message.push_str(&format!("; the data of before is in `{}`", path.display()));
-            }
+        let finish = |exit: ExitStatus, message: String, recap: Vec<HostRecap>| {
             reporter.emit(Event::RunFinished {
                 command: how.command.to_owned(),
                 cluster: inventory.cluster.clone(),
@@ -170,37 +204,56 @@ impl Operation {
             });
             reporter.finish();
         };
-        let (run, healthy) = match ended.map_err(CannotStart)? {
+        let (run, cluster, snapshot) = match ended.map_err(CannotStart)? {
             interrupt::Ended::Work(done) => done,
             interrupt::Ended::AtOnce(exit) => {
                 finish(exit, "left at once; run the same command again to go on".to_owned(), Vec::new());
                 return Ok(exit);
             }
         };
-        let run = match run {
-            Ok(run) => run,
+        let passed = match run {
+            Ok(passed) => passed,
             Err(error) => {
                 let message = format!("cluster {}: {error}; nothing was touched", inventory.cluster);
                 finish(error.exit(), message, Vec::new());
                 return Ok(error.exit());
             }
         };
-        let exit = exit_of(&run, &how);
-        for event in render::pending(&run.plan) {
-            reporter.emit(event);
+        let run = &passed.run;
+        let mut exit = exit_of(run, &how);
+        if how.dry {
+            for event in render::hops(&passed.hops).into_iter().chain(render::pending(&run.plan)) {
+                reporter.emit(event);
+            }
         }
         let recap = if how.dry { Vec::new() } else { run.recap.hosts() };
-        finish(exit, message(&run, &how, exit, &inventory, healthy), recap);
+        let healthy = cluster.as_ref().map(|cluster| (cluster.healthy(), cluster.members.len()));
+        let mut message = message(&passed, &how, exit, &inventory, healthy);
+        if exit == ExitStatus::Done && !how.dry {
+            let everywhere = cluster.is_some_and(|cluster| cluster.all_run(&inventory.version));
+            match (how.at_the_end)(everywhere) {
+                Ok(done) => message.extend(done.map(|done| format!("; {done}"))),
+                Err(error) => {
+                    exit = error.exit();
+                    let hint = error.hint().map(|hint| format!("; {hint}"));
+                    message += &format!("; {}{}", error.line(), hint.unwrap_or_default());
+                }
+            }
+        }
+        if let Some(path) = snapshot {
+            message += &format!("; the data of before is in `{}`", path.display());
+        }
+        finish(exit, message, recap);
         if how.dry && run.failures.is_empty() && context.global.output == OutputFormat::Text {
             let style = context.around.stdout_style(Color::Auto);
-            context.output.out(&render::plan(&run.plan, &inventory, style))?;
+            context.output.out(&(render::route(&passed.hops) + &render::plan(&run.plan, &inventory, style)))?;
         }
         Ok(exit)
     }
 }
 
 /// The exit code: of the gravest failure, where several hosts failed in different ways.
-fn exit_of(run: &Run, how: &How) -> ExitStatus {
+fn exit_of(run: &Run, how: &How<'_>) -> ExitStatus {
     let failures = run.failures.iter().map(Explain::exit);
     // What was refused for the data's sake outweighs a plain failure beside it.
     match failures.max() {
@@ -212,11 +265,18 @@ fn exit_of(run: &Run, how: &How) -> ExitStatus {
 }
 
 /// The words of the run's last line.
-fn message(run: &Run, how: &How, exit: ExitStatus, inventory: &Inventory, healthy: Option<(usize, usize)>) -> String {
-    let cluster = &inventory.cluster;
+fn message(
+    passed: &Passed,
+    how: &How<'_>,
+    exit: ExitStatus,
+    inventory: &Inventory,
+    healthy: Option<(usize, usize)>,
+) -> String {
+    let (cluster, run) = (&inventory.cluster, &passed.run);
     if let Some(play) = &run.stopped_in {
         let next = match exit {
             ExitStatus::Interrupted => "run the same command again to go on",
+            _ if passed.lacks_a_stopover() => "`--via VERSION` chooses another release to stop over at",
             _ => "later plays were not begun; mend the cause and run the same command again",
         };
         let failed = match &run.failures[..] {
@@ -224,7 +284,8 @@ fn message(run: &Run, how: &How, exit: ExitStatus, inventory: &Inventory, health
             [one] => format!(" on {}", one.host),
             [_, ..] => format!(" on {}", count(run.failures.len(), "host")),
         };
-        return format!("cluster {cluster}: stopped{failed} in `{play}`; {next}");
+        let hop = passed.hop().map(|hop| format!(" of {hop}")).unwrap_or_default();
+        return format!("cluster {cluster}: stopped{failed} in `{play}`{hop}; {next}");
     }
     if how.dry {
         return if run.plan.is_empty() {

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::error::Error;
 use crate::etcd::lint::Rules;
+use crate::etcd::version;
 use crate::inventory::Inventory;
 use crate::release;
 use crate::report::{
@@ -11,6 +12,7 @@ use crate::report::{
 };
 use crate::tasks::{FleetOptions, SnapshotPlace};
 use clap::{Args, ValueEnum};
+use semver::Version;
 use std::path::PathBuf;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -52,6 +54,13 @@ pub(super) struct Binaries {
     /// takes the place of the inventory's `release`.
     #[arg(long, value_name = "URL-OR-PATH", env = "ETCD_HA_RELEASE")]
     pub release: Option<String>,
+}
+
+/// A release of etcd that can be run, as a flag's value.
+pub(super) fn release_version(text: &str) -> Result<Version, String> {
+    let version = Version::parse(text).map_err(|_| "three numbers are wanted, for example `3.5.33`".to_owned())?;
+    version::supported(&version).map_err(|why| format!("{why}: {}", why.help()))?;
+    Ok(version)
 }
 
 impl Target {

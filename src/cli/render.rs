@@ -4,6 +4,7 @@ use crate::inventory::Inventory;
 use crate::plan::Plan;
 use crate::report::{Event, Style, count, diff};
 use crate::tasks::TextDiff;
+use semver::Version;
 use std::fmt::Write as _;
 
 /// A plan as events, for JSON lines and the run log.
@@ -19,6 +20,25 @@ pub(super) fn pending(plan: &Plan) -> Vec<Event> {
     });
     let turns = plan.rolling.iter().map(|turn| Event::TurnPending { host: turn.host.clone(), gate: turn.gate.clone() });
     changes.chain(turns).collect()
+}
+
+/// The passes to another version as events, if there is more than one.
+pub(super) fn hops(hops: &[Version]) -> Vec<Event> {
+    let all = hops.len();
+    let pending =
+        |(hop, version): (usize, &Version)| Event::HopPending { hop, hops: all, version: version.to_string() };
+    if all > 1 { (1..).zip(hops).map(pending).collect() } else { Vec::new() }
+}
+
+/// The passes to another version in words, if there is more than one.
+pub(super) fn route(hops: &[Version]) -> String {
+    let [first, _, ..] = hops else { return String::new() };
+    let names: Vec<String> = hops.iter().map(ToString::to_string).collect();
+    let names = names.join(", then ");
+    format!(
+        "{} to the wanted version: etcd {names}\nthis is the plan of the first, to {first}:\n\n",
+        count(hops.len(), "hop")
+    )
 }
 
 /// What `plan` and `run --dry-run` print: per place the changes with their diffs, then the order of restarts.
@@ -150,6 +170,19 @@ members that would be taken in turn, and what the quorum gate says now
 7 changes on 3 hosts; nothing was touched
 "
         );
+    }
+
+    #[test]
+    fn the_hops_of_a_plan() {
+        let versions: Vec<Version> = ["3.5.33", "3.6.14", "3.7.1"].map(|text| text.parse().unwrap()).to_vec();
+        assert_eq!(
+            route(&versions),
+            "3 hops to the wanted version: etcd 3.5.33, then 3.6.14, then 3.7.1\nthis is the plan of the first, to 3.5.33:\n\n"
+        );
+        let events = hops(&versions);
+        assert_eq!(events.len(), 3);
+        assert_eq!(events[1], Event::HopPending { hop: 2, hops: 3, version: "3.6.14".into() });
+        assert_eq!((route(&versions[..1]), hops(&versions[..1])), (String::new(), vec![]));
     }
 
     #[test]

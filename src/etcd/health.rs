@@ -5,6 +5,7 @@ use super::config::{client_url, peer_url};
 use super::identity::MemberId;
 use super::problem::Problem;
 use crate::inventory::Host;
+use semver::Version;
 use std::fmt;
 
 /// What one look at one host's member gave.
@@ -202,6 +203,16 @@ impl ClusterHealth {
         self.members.iter().filter(|member| member.ailment.is_none()).count()
     }
 
+    /// Whether every member is healthy and runs this version.
+    #[must_use]
+    pub fn all_run(&self, version: &Version) -> bool {
+        let version = version.to_string();
+        let runs = |member: &MemberHealth| {
+            member.ailment.is_none() && member.look.report.as_ref().is_ok_and(|report| report.status.version == version)
+        };
+        self.members.iter().all(runs)
+    }
+
     /// How many members have a vote, as the members list them; where the lists differ, the longest
     /// one counts. If nobody tells, all of the inventory count.
     #[must_use]
@@ -246,6 +257,20 @@ impl ClusterHealth {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn who_runs_a_version() {
+        use crate::etcd::testing::{State::*, cluster};
+        let version = |text: &str| text.parse().unwrap();
+        for (states, at, want) in [
+            ([Leads, Follows, Follows], "3.5.16", true),
+            ([Leads, Follows, Follows], "3.5.17", false),
+            ([Leads, Follows, Down], "3.5.16", false),
+            ([Leads, Follows, Stuck], "3.5.16", false),
+        ] {
+            assert_eq!(cluster(&states).all_run(&version(at)), want, "{states:?} {at}");
+        }
+    }
+
     use super::*;
     use crate::etcd::testing::State::{self, *};
     use crate::etcd::testing::{cluster, looks};

@@ -1,7 +1,7 @@
 //! etcd's rules as the inventory asks for them.
 
 use super::{options, version};
-use crate::inventory::{Contradiction, Finding, Lint};
+use crate::inventory::{Finding, Lint, Settled};
 use semver::Version;
 use std::collections::BTreeMap;
 
@@ -23,15 +23,9 @@ impl Lint for Rules {
         version::series(version).is_some()
     }
 
-    fn option(&self, version: &Version, name: &str, value: &str) -> Result<String, Finding> {
-        options::canonical_value(version, name, value)
-    }
-
-    fn contradictions(&self, version: &Version, settings: &BTreeMap<String, String>) -> Vec<Contradiction> {
-        options::contradictions(version, settings)
-    }
-
-    fn advice(&self, version: &Version, settings: &BTreeMap<String, String>) -> Vec<String> {
-        options::advice(version, settings)
+    fn settle(&self, version: &Version, written: &BTreeMap<String, String>) -> Settled {
+        let mut settled = options::settle(version, written);
+        settled.advice.extend(version::faults(version));
+        settled
     }
 }

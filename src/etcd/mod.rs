@@ -12,6 +12,7 @@ pub mod options;
 pub mod problem;
 pub mod signature;
 pub mod snapshot;
+pub mod upgrade;
 pub mod version;
 
 #[cfg(test)]

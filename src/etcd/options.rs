@@ -2,13 +2,16 @@
 //!
 //! etcd itself cannot be relied on to object: it only warns of an environment variable that it does
 //! not know, and a YAML configuration file is not read strictly. So a typo, or an option that is gone
-//! in the next version, is caught here, before any host is touched.
+//! in the next version, is caught here, before any host is touched; one that a version knows under
+//! another name is written under that name.
 
+mod settle;
 mod table;
 mod together;
 mod values;
 
-pub use together::{ADVISED_QUOTA_BYTES, DEFAULT_ELECTION_MS, DEFAULT_HEARTBEAT_MS, advice, contradictions};
+pub use settle::{for_stopover, settle};
+pub use together::{ADVISED_QUOTA_BYTES, DEFAULT_ELECTION_MS, DEFAULT_HEARTBEAT_MS};
 
 use crate::inventory::{Finding, nearest, quoted};
 use semver::Version;
@@ -18,34 +21,6 @@ use table::{Availability, EtcdOption, FIRST_MINOR, OPTIONS, Successor};
 #[must_use]
 pub fn environment_name(option: &str) -> String {
     format!("ETCD_{}", option.to_ascii_uppercase().replace('-', "_"))
-}
-
-/// Why an option cannot be set to a value in a version, if so.
-#[must_use]
-pub fn check(version: &Version, option: &str, value: &str) -> Option<Finding> {
-    canonical_value(version, option, value).err()
-}
-
-/// A value as etcd wants it written: sizes in bytes, everything else as it is.
-///
-/// # Errors
-///
-/// The version does not know the option, the option is not the user's to set, or the value is not of its kind.
-pub fn canonical_value(version: &Version, option: &str, value: &str) -> Result<String, Finding> {
-    let Some(known) = OPTIONS.iter().find(|known| known.name == option) else {
-        return Err(unknown(version, option));
-    };
-    if let Some(why) = known.owned {
-        return Err(Finding::new(format!("option `{option}` is not set by hand")).help(why));
-    }
-    if !is_known(&known.known, version) {
-        return Err(elsewhere(version, known));
-    }
-    if let Some(control) = value.chars().find(|c| c.is_control()) {
-        return Err(Finding::new(format!("the value of `{option}` contains {}", quoted(&control.to_string())))
-            .help("a value is one line of text"));
-    }
-    values::canonical(version, known, value)
 }
 
 fn is_known(known: &Availability, version: &Version) -> bool {
@@ -74,34 +49,16 @@ fn unknown(version: &Version, option: &str) -> Finding {
     }
 }
 
-/// An option that other versions know.
+/// An option that other versions know, and that this one has under no other name.
 fn elsewhere(version: &Version, option: &EtcdOption) -> Finding {
     let finding = Finding::new(format!(
         "etcd {version} has no option `{}`, which is known {}",
         option.name,
         range(&option.known)
     ));
-    match &option.successor {
-        Some(Successor::Option(name)) => match OPTIONS.iter().find(|known| known.name == *name) {
-            Some(successor) if is_known(&successor.known, version) => finding.help(format!("use `{name}`")),
-            _ => finding,
-        },
-        Some(Successor::Gate(gate)) if gates_known(version) => {
-            finding.help(format!("use `feature-gates: {gate}=true`"))
-        }
-        Some(Successor::Gate(_)) => finding,
-        None => {
-            // The other way round: the new name of an option that this version knows by its old one.
-            let old = OPTIONS.iter().find(|old| {
-                matches!(old.successor, Some(Successor::Option(name)) if name == option.name)
-                    && old.name.ends_with(option.name)
-                    && is_known(&old.known, version)
-            });
-            match old {
-                Some(old) => finding.help(format!("use `{}`", old.name)),
-                None => finding,
-            }
-        }
+    match option.successor {
+        Some(Successor::Instead(name)) => finding.help(format!("use `{name}`")),
+        Some(Successor::Option(_) | Successor::Gate(_)) | None => finding,
     }
 }
 

@@ -1,6 +1,5 @@
-//! Which versions of etcd can be run.
+//! Which versions of etcd can be run, and which had better not.
 
-use crate::inventory::Finding;
 use semver::Version;
 use std::fmt;
 
@@ -132,28 +131,45 @@ pub fn supported(version: &Version) -> Result<(), Unsupported> {
     }
 }
 
-/// Why members that run `from` cannot be brought to `to` by exchanging binaries one at a time.
-///
-/// One minor version at a time upwards, any patch of the same minor
-/// (<https://etcd.io/docs/v3.5/upgrades/upgrading-etcd/>); downwards etcd refuses to start, or needs
-/// its downgrade procedure (<https://etcd.io/docs/v3.6/downgrades/downgrading-etcd/>).
+/// A fault of a series that a patch release mended.
+struct Fault {
+    minor: u64,
+    /// The first patch without it.
+    mended: u64,
+    what: &'static str,
+}
+
+/// Sources: etcd's operations guide, "Data inconsistency", and the changelogs of 3.5 and 3.6; the
+/// members that come back are those of its announcement on zombie members and upgrades to 3.6.
+#[rustfmt::skip]
+const FAULTS: &[Fault] = &[
+    Fault { minor: 5, mended: 6, what: "a crash while it defragments can corrupt its data" },
+    Fault { minor: 5, mended: 14, what: "a crash while it compacts can take its revision back" },
+    Fault { minor: 5, mended: 23, what: "defragmenting a member that receives a snapshot can corrupt its data" },
+    Fault { minor: 5, mended: 26, what: "members that were removed can come back with the upgrade to 3.6" },
+    Fault { minor: 5, mended: 30, what: "no member can be added to five while one of them is down" },
+    Fault { minor: 6, mended: 5, what: "defragmenting a member that receives a snapshot can corrupt its data" },
+    Fault { minor: 6, mended: 11, what: "no member can be added to five while one of them is down" },
+];
+
+/// The known faults of a version that can be run all the same, in a sentence.
 #[must_use]
-pub fn unreachable(from: &Version, to: &Version) -> Option<Finding> {
-    if (to.major, to.minor) < (from.major, from.minor) {
-        let message =
-            format!("its member runs etcd {from}; going down to {to} is not possible by exchanging the binary");
-        return Some(Finding::new(message).help(format!("set `etcd.version` to {from} or a later patch of it")));
-    }
-    if to.major != from.major || to.minor > from.minor + 1 {
-        let message = format!("its member runs etcd {from}; {to} is more than one minor version away");
-        let next = Version::new(from.major, from.minor + 1, 0);
-        let stop = self::series(&next)
-            .map_or_else(|| format!("3.{}", next.minor), |next| format!("3.{}.{}", next.minor, next.newest_patch));
-        return Some(
-            Finding::new(message).help(format!("deploy {stop} first: etcd upgrades one minor version at a time")),
-        );
-    }
-    None
+pub fn faults(version: &Version) -> Option<String> {
+    let has = |fault: &&Fault| fault.minor == version.minor && version.patch < fault.mended;
+    let faults: Vec<String> = FAULTS
+        .iter()
+        .filter(has)
+        .map(|fault| format!("{} (until 3.{}.{})", fault.what, fault.minor, fault.mended))
+        .collect();
+    let newest = newest_patch(version.minor)?;
+    (!faults.is_empty()).then(|| format!("etcd {version} has known faults: {}; {newest} has not", faults.join("; ")))
+}
+
+/// The newest known patch release of a series.
+#[must_use]
+pub fn newest_patch(minor: u64) -> Option<Version> {
+    let series = SERIES.iter().find(|series| series.minor == minor)?;
+    Some(Version::new(3, minor, series.newest_patch))
 }
 
 #[cfg(test)]
@@ -200,17 +216,42 @@ mod tests {
     }
 
     #[test]
-    fn one_minor_version_at_a_time_and_never_down() {
-        let cases = [
-            ("3.5.16", "3.5.30", None),
-            ("3.5.30", "3.5.16", None),
-            ("3.4.23", "3.5.16", None),
-            ("3.4.23", "3.6.14", Some("deploy 3.5.33 first: etcd upgrades one minor version at a time")),
-            ("3.5.16", "3.4.45", Some("set `etcd.version` to 3.5.16 or a later patch of it")),
-        ];
-        for (from, to, help) in cases {
-            let found = unreachable(&from.parse().unwrap(), &to.parse().unwrap());
-            assert_eq!(found.and_then(|finding| finding.help).as_deref(), help, "{from} to {to}");
+    fn faults_that_are_told() {
+        let (add, back) = (
+            "no member can be added to five while one of them is down",
+            "members that were removed can come back with the upgrade to 3.6",
+        );
+        let snapshot = "defragmenting a member that receives a snapshot can corrupt its data";
+        for (version, want) in [
+            ("3.4.23", None),
+            (
+                "3.5.25",
+                Some(format!(
+                    "etcd 3.5.25 has known faults: {back} (until 3.5.26); {add} (until 3.5.30); 3.5.33 has not"
+                )),
+            ),
+            ("3.5.29", Some(format!("etcd 3.5.29 has known faults: {add} (until 3.5.30); 3.5.33 has not"))),
+            ("3.5.30", None),
+            (
+                "3.6.4",
+                Some(format!(
+                    "etcd 3.6.4 has known faults: {snapshot} (until 3.6.5); {add} (until 3.6.11); 3.6.14 has not"
+                )),
+            ),
+            ("3.7.0", None),
+        ] {
+            assert_eq!(faults(&version.parse().unwrap()), want, "{version}");
+        }
+        let all = faults(&Version::new(3, 5, 3)).unwrap();
+        assert_eq!(all.matches("(until 3.5.").count(), 5, "{all}");
+    }
+
+    /// The newest known patch has none of the known faults, or the advice would be no help.
+    #[test]
+    fn the_newest_patch_has_no_known_fault() {
+        for series in SERIES {
+            let newest = newest_patch(series.minor).unwrap();
+            assert_eq!((faults(&newest), supported(&newest)), (None, Ok(())), "{newest}");
         }
     }
 }

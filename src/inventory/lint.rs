@@ -36,6 +36,21 @@ pub struct Contradiction {
     pub finding: Finding,
 }
 
+/// One member's options as a version takes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The options by the names that the version has for them, with values as etcd wants them written
+    /// (`8GiB` in bytes).
+    pub settings: BTreeMap<String, String>,
+    /// Options that cannot be used as they are written: the version does not know them under any name,
+    /// they are not the user's to set, or the value is not of their kind.
+    pub refused: Vec<(String, Finding)>,
+    /// What contradicts itself among the others, by the names that were written.
+    pub contradictions: Vec<Contradiction>,
+    /// What is allowed but should be known, a sentence each: also which options go by another name.
+    pub advice: Vec<String>,
+}
+
 /// etcd's own rules, asked while an inventory is validated. The rooms beneath `inventory` do not know
 /// etcd, so its knowledge comes in from the side (`etcd::lint` has it).
 pub trait Lint {
@@ -48,16 +63,6 @@ pub trait Lint {
     /// Whether the options of `version` are known, even if it cannot be run.
     fn knows(&self, version: &Version) -> bool;
 
-    /// The value as etcd wants it written, for example `8GiB` in bytes.
-    ///
-    /// # Errors
-    ///
-    /// The version does not know the option, the option is not the user's to set, or the value is not of its kind.
-    fn option(&self, version: &Version, name: &str, value: &str) -> Result<String, Finding>;
-
-    /// What contradicts itself among one member's options, in etcd's own spelling.
-    fn contradictions(&self, version: &Version, settings: &BTreeMap<String, String>) -> Vec<Contradiction>;
-
-    /// What is allowed but should be known, a sentence each.
-    fn advice(&self, version: &Version, settings: &BTreeMap<String, String>) -> Vec<String>;
+    /// One member's options as `version` takes them; `written` has their values by name.
+    fn settle(&self, version: &Version, written: &BTreeMap<String, String>) -> Settled;
 }

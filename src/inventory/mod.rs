@@ -4,6 +4,7 @@
 //! them (as written), `validate` fills in defaults and checks every rule (as meant). Each step adds
 //! to one list of problems, which is shown as a whole.
 
+mod edit;
 mod lint;
 mod problem;
 mod rules;
@@ -13,7 +14,8 @@ mod tree;
 mod validate;
 mod values;
 
-pub use lint::{Contradiction, Finding, Lint};
+pub use edit::with_version;
+pub use lint::{Contradiction, Finding, Lint, Settled};
 pub use problem::{InventoryError, Problem};
 pub(crate) use problem::{nearest, quoted};
 pub use schema::json_schema;
@@ -37,6 +39,15 @@ impl Inventory {
     ///
     /// The file cannot be read, or breaks rules: all of those that it breaks.
     pub fn load(path: &Path, lint: &dyn Lint) -> Result<Self, InventoryError> {
+        Self::parse(path, &Self::text(path)?, lint)
+    }
+
+    /// The text of an inventory file, unchecked.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is no text.
+    pub fn text(path: &Path) -> Result<String, InventoryError> {
         let unreadable = |source| InventoryError::Read { path: path.to_path_buf(), source };
         let file = std::fs::File::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
@@ -44,15 +55,12 @@ impl Inventory {
         if bytes.len() as u64 > LARGEST {
             return Err(InventoryError::TooLarge { path: path.to_path_buf(), limit: LARGEST });
         }
-        match String::from_utf8(bytes) {
-            Ok(text) => Self::parse(path, &text, lint),
-            Err(error) => {
-                let offset = error.utf8_error().valid_up_to();
-                let before = error.as_bytes().get(..offset).unwrap_or_default();
-                let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-                Err(InventoryError::NotText { path: path.to_path_buf(), offset, line })
-            }
-        }
+        String::from_utf8(bytes).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to();
+            let before = error.as_bytes().get(..offset).unwrap_or_default();
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            InventoryError::NotText { path: path.to_path_buf(), offset, line }
+        })
     }
 
     /// Checks an inventory's text; `path` is where it came from, or will go.

@@ -31,13 +31,13 @@ pub struct Engine<'a, W> {
     /// The hosts that may be acted upon; all of them, if none are named. The others are only looked at.
     pub limit: &'a [String],
     /// Is asked before every member of a rolling play but the first, if at all.
-    pub ask: Option<&'a Ask<'a>>,
+    pub ask: Option<&'a Ask>,
     /// Becomes true when the user asks to stop.
     pub stop: watch::Receiver<bool>,
 }
 
 /// Asks whether the next member's turn may begin.
-pub type Ask<'a> = dyn Fn(Between) -> LocalBoxFuture<'a, bool> + 'a;
+pub type Ask = dyn Fn(Between) -> LocalBoxFuture<'static, bool>;
 
 /// The moment between two members of a rolling play.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,16 +102,6 @@ impl<W: World> Engine<'_, W> {
                 self.world.reporter().emit(Event::PlayStarted { play, mode: mode.to_owned(), hosts: names });
             }
             if !looked && matches!(play.tasks, Tasks::Hosts { .. }) {
-                for host in &hosts {
-                    let event = Event::TaskProgress {
-                        host: host.name.clone(),
-                        task: "connect".to_owned(),
-                        message: "connecting".to_owned(),
-                        done: None,
-                        total: None,
-                    };
-                    self.world.reporter().emit(event);
-                }
                 self.world.look_around().await;
                 looked = true;
                 self.suits_limit().await?;

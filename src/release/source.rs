@@ -41,6 +41,19 @@ impl Source {
         Self::Url { template: Self::OFFICIAL.to_owned(), sha256: BTreeMap::new() }
     }
 
+    /// The key of the inventory that fixes the binaries to one version, if one does: a file, a folder of
+    /// binaries or an address without `{version}`, or digests, which are those of one archive.
+    #[must_use]
+    pub fn fixed_by(&self) -> Option<&'static str> {
+        let fixed = |path: &Path| !path.to_string_lossy().contains("{version}");
+        match self {
+            Self::Url { sha256, .. } | Self::Archive { sha256, .. } if !sha256.is_empty() => Some("release.sha256"),
+            Self::Url { template, .. } => (!template.contains("{version}")).then_some("release.url"),
+            Self::Archive { path, .. } => (fixed(path) && !path.is_dir()).then_some("release.archive"),
+            Self::Binaries(folder) => fixed(folder).then_some("release.binaries"),
+        }
+    }
+
     /// What a user means by `--release URL-or-path`: a URL, a folder with the binaries themselves
     /// (also one by architecture), a folder with archives, or an archive. It looks at the file
     /// system to tell the folders apart; what does not exist shows when it is obtained.
@@ -64,6 +77,33 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn sources_with_one_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let digests = BTreeMap::from([(Arch::Amd64, "0".repeat(64))]);
+        let url = |template: &str, sha256: &BTreeMap<_, _>| Source::Url {
+            template: template.to_owned(),
+            sha256: sha256.clone(),
+        };
+        let archive =
+            |path: &Path, sha256: &BTreeMap<_, _>| Source::Archive { path: path.to_owned(), sha256: sha256.clone() };
+        let none = BTreeMap::new();
+        for (source, key) in [
+            (Source::default_official(), None),
+            (url("https://m/etcd-{version}.tgz", &none), None),
+            (url("https://m/etcd.tgz", &none), Some("release.url")),
+            (url("https://m/etcd-{version}.tgz", &digests), Some("release.sha256")),
+            (archive(dir.path(), &none), None),
+            (archive(&dir.path().join("etcd-{version}.tgz"), &none), None),
+            (archive(&dir.path().join("etcd.tgz"), &none), Some("release.archive")),
+            (archive(dir.path(), &digests), Some("release.sha256")),
+            (Source::Binaries(dir.path().to_owned()), Some("release.binaries")),
+            (Source::Binaries(dir.path().join("{version}")), None),
+        ] {
+            assert_eq!(source.fixed_by(), key, "{source:?}");
+        }
+    }
 
     #[test]
     fn a_word_of_the_user_becomes_the_source_it_names() {

@@ -16,6 +16,15 @@ pub enum Event {
         /// The hosts that take part, in inventory order.
         hosts: Vec<String>,
     },
+    /// A pass over all members begins, one of several on the way to another version of etcd.
+    HopStarted {
+        /// Which one, from 1.
+        hop: usize,
+        /// How many there are.
+        hops: usize,
+        /// The version that it deploys.
+        version: String,
+    },
     /// A play begins.
     PlayStarted {
         /// Its title, a sentence.
@@ -59,6 +68,15 @@ pub enum Event {
         /// How long it took, in seconds.
         #[serde(serialize_with = "to_the_millisecond")]
         seconds: f64,
+    },
+    /// A dry run found that this pass would be made; they come in their order, and only the first is planned further.
+    HopPending {
+        /// Which one, from 1.
+        hop: usize,
+        /// How many there are.
+        hops: usize,
+        /// The version that it would deploy.
+        version: String,
     },
     /// A dry run found that this would be changed. The plan on stdout says it to people.
     ChangePending {

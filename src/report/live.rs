@@ -81,6 +81,8 @@ impl Live {
             }
             Event::RunFinished { .. } => self.rows.clear(),
             Event::RunStarted { .. }
+            | Event::HopStarted { .. }
+            | Event::HopPending { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
             | Event::Warning { .. } => {}

@@ -66,7 +66,8 @@ impl Lines {
                 self.running.retain(|running| running.host != *host);
                 ending(at, host, task, outcome, *seconds)
             }
-            Event::ChangePending { .. } | Event::TurnPending { .. } => Vec::new(),
+            Event::HopStarted { hop, hops, version } => stamped(at, &format!("hop {hop} of {hops}: etcd {version}")),
+            Event::HopPending { .. } | Event::ChangePending { .. } | Event::TurnPending { .. } => Vec::new(),
             Event::Warning { host, message } => {
                 let host = host.as_ref().map(|host| format!("{host} ")).unwrap_or_default();
                 stamped(at, &format!("{host}warning: {}", one_line(message)))
@@ -320,6 +321,8 @@ mod tests {
                 Event::PlayStarted { play: "Verify".into(), mode: "parallel".into(), hosts: vec!["controller".into()] },
                 &["10:14:30Z play: Verify (controller)"],
             ),
+            (Event::HopStarted { hop: 1, hops: 2, version: "3.5.33".into() }, &["10:14:30Z hop 1 of 2: etcd 3.5.33"]),
+            (Event::HopPending { hop: 1, hops: 2, version: "3.5.33".into() }, &[]),
             (started(), &[]),
             (finished(Outcome::Ok, 0.99), &["10:14:30Z node01 stage_release: ok"]),
             (finished(Outcome::Ok, 1.0), &["10:14:30Z node01 stage_release: ok (1.0 s)"]),

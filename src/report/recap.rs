@@ -39,10 +39,23 @@ impl Recap {
             Event::PlayStarted { .. }
             | Event::TaskStarted { .. }
             | Event::TaskProgress { .. }
+            | Event::HopStarted { .. }
+            | Event::HopPending { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
             | Event::Warning { .. }
             | Event::RunFinished { .. } => {}
+        }
+    }
+
+    /// Takes what another pass over the same hosts counted into account.
+    pub fn add(&mut self, other: &Self) {
+        for more in &other.hosts {
+            let recap = self.host(&more.host);
+            recap.ok += more.ok;
+            recap.changed += more.changed;
+            recap.failed += more.failed;
+            recap.seconds += more.seconds;
         }
     }
 
@@ -103,5 +116,13 @@ mod tests {
                 row("controller", 1, 0, 0, 0.5),
             ]
         );
+        let mut other = Recap::new();
+        other.note(&finished("a", Outcome::Ok));
+        other.note(&finished("new", Outcome::Ok));
+        recap.add(&other);
+        let counted: Vec<_> = recap.hosts().into_iter().map(|h| (h.host, h.ok, h.changed)).collect();
+        let row = |host: &str, ok, changed| (host.to_string(), ok, changed);
+        let want = [row("b", 0, 1), row("a", 3, 0), row("idle", 0, 0), row("controller", 1, 0), row("new", 1, 0)];
+        assert_eq!(counted, want);
     }
 }

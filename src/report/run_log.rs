@@ -119,6 +119,8 @@ impl Sink for RunLog {
             Event::RunStarted { .. }
             | Event::PlayStarted { .. }
             | Event::TaskStarted { .. }
+            | Event::HopStarted { .. }
+            | Event::HopPending { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
             | Event::Warning { .. } => {}

@@ -42,6 +42,13 @@ impl Story {
                 self.align(hosts);
                 Vec::new()
             }
+            Event::HopStarted { hop, hops, version } => {
+                let mut lines = self.end_of_play(at);
+                self.play = None;
+                let title = format!("hop {hop} of {hops}: etcd {}", one_line(version));
+                lines.extend(wrap(&self.look.style.bold(title), columns));
+                lines
+            }
             Event::PlayStarted { play, mode, hosts } => {
                 let mut lines = self.end_of_play(at);
                 self.align(hosts);
@@ -84,6 +91,7 @@ impl Story {
             }
             Event::TaskStarted { .. }
             | Event::TaskProgress { .. }
+            | Event::HopPending { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. } => Vec::new(),
         }
@@ -388,5 +396,15 @@ node01   ok 4  changed 3  failed 0   2.1 s
         assert_eq!(lines.len(), 12);
         let short = error[..12].join("\n");
         assert_eq!(shortened(&short), short);
+    }
+
+    #[test]
+    fn a_hop_ends_the_play_before_it() {
+        let mut story = Story::new(BARE, Detail::default());
+        let mut tell = |seconds, event: Event| story.tell(at(seconds), &event, 80).join("\n");
+        tell(0.0, play("Verify", "parallel", &["controller"]));
+        tell(0.2, finished("controller", "health", Outcome::Ok));
+        let hop = Event::HopStarted { hop: 2, hops: 2, version: "3.6.14".into() };
+        assert_eq!(tell(0.5, hop), "✓ controller  ok (0.5 s)\nhop 2 of 2: etcd 3.6.14");
     }
 }

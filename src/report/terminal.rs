@@ -76,8 +76,12 @@ impl<T: TermLike + Clone + 'static> Sink for Terminal<T> {
                 self.print(&lines);
             }
             // Bytes are counted more often than a picture can change.
-            Event::TaskProgress { .. } | Event::ChangePending { .. } | Event::TurnPending { .. } => {}
+            Event::TaskProgress { .. }
+            | Event::HopPending { .. }
+            | Event::ChangePending { .. }
+            | Event::TurnPending { .. } => {}
             Event::RunStarted { .. }
+            | Event::HopStarted { .. }
             | Event::PlayStarted { .. }
             | Event::TaskStarted { .. }
             | Event::TaskFinished { .. }

@@ -5,6 +5,9 @@
 
 mod local;
 mod members;
+mod versions;
+
+pub(super) use versions::linked_version;
 
 use super::error::TaskError;
 use super::reach::Reach;
@@ -66,13 +69,15 @@ pub struct Fleet {
     pub reporter: Reporter,
     /// What the command line says.
     pub options: FleetOptions,
-    hosts: Vec<HostState>,
+    hosts: Arc<Vec<HostState>>,
     pki: Mutex<Option<Arc<Pki>>>,
     archives: Mutex<BTreeMap<Arch, Archive>>,
     /// The token of a bootstrap, should one be needed: the same for the whole run.
     fresh: Membership,
     cluster: Mutex<Option<(Instant, Arc<ClusterHealth>)>>,
     reach: Mutex<Option<Arc<Reach>>>,
+    /// Whether all hosts were looked at.
+    looked: AtomicBool,
     /// Whether this run has changed any host.
     changed: AtomicBool,
     /// The snapshot that this run has taken.
@@ -95,7 +100,7 @@ impl Fleet {
     pub fn new(inventory: Arc<Inventory>, reporter: Reporter, options: FleetOptions) -> Self {
         let token = format!("{}-{:016x}", inventory.cluster, rand::rng().random::<u64>());
         Self {
-            hosts: inventory.hosts.iter().map(|_| HostState::default()).collect(),
+            hosts: Arc::new(inventory.hosts.iter().map(|_| HostState::default()).collect()),
             fresh: Membership::bootstrap(&inventory, token),
             inventory,
             reporter,
@@ -104,10 +109,18 @@ impl Fleet {
             archives: Mutex::default(),
             cluster: Mutex::default(),
             reach: Mutex::default(),
+            looked: AtomicBool::new(false),
             changed: AtomicBool::new(false),
             snapshot: std::sync::Mutex::default(),
             begun: OffsetDateTime::now_utc(),
         }
+    }
+
+    /// The same hosts, as far as they were reached, with another version to run.
+    #[must_use]
+    pub fn wanting(&self, inventory: Arc<Inventory>) -> Self {
+        let fleet = Self::new(inventory, self.reporter.clone(), self.options.clone());
+        Self { hosts: self.hosts.clone(), fresh: self.fresh.clone(), ..fleet }
     }
 
     fn state(&self, host: &Host) -> Option<&HostState> {
@@ -301,7 +314,7 @@ impl Fleet {
         if needs.reach {
             overview.reach = Some(self.reach().await);
         }
-        for (host, state) in self.inventory.hosts.iter().zip(&self.hosts) {
+        for (host, state) in self.inventory.hosts.iter().zip(self.hosts.iter()) {
             if let Ok(slot) = state.seen.try_lock()
                 && let Some(seen) = &*slot
             {

@@ -1,10 +1,13 @@
 //! `preflight`: can this host run a member, and does it hold nothing that is not ours?
 
-use super::{Decision, Hands, HostTask, Needs, TaskError, View};
-use crate::etcd::{config, version};
+use super::{Decision, Hands, HostTask, Needs, SeenIn, TaskError, View};
+use crate::error::ExitStatus;
+use crate::etcd::{config, upgrade};
+use crate::etcd::health::MemberHealth;
 use crate::host::{FileKind, Observation};
 use crate::release::Arch;
-use crate::tasks::fleet::places;
+use crate::tasks::fleet::{linked_version, places};
+use semver::Version;
 use serde::Deserialize;
 
 /// The oldest systemd whose units understand what ours relies on (`ProtectSystem=strict`).
@@ -26,7 +29,10 @@ pub struct Preflight {}
 
 impl HostTask for Preflight {
     fn needs(&self, view: &View<'_>) -> Needs {
-        Needs { membership: true, cluster: view.seen.unit.ready(), ..Needs::default() }
+        let ready = view.seen.unit.ready();
+        let wanted = &view.overview.inventory.version;
+        let other = linked_version(view.host, view.seen).is_some_and(|linked| linked.minor != wanted.minor);
+        Needs { membership: true, cluster: ready, cluster_version: ready && other, ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
@@ -46,7 +52,11 @@ impl HostTask for Preflight {
         }
         let foreign = foreign(view);
         if foreign.is_empty() {
-            return Ok(Decision::Nothing);
+            return Ok(behind(view).map_or(Decision::Nothing, |reason| Decision::NotYet {
+                reason,
+                seen_in: SeenIn::Cluster,
+                exit: ExitStatus::Refused,
+            }));
         }
         let hint = "etcd-ha touches nothing that it did not set up: stop and move aside what is there, \
                     or choose other `paths` and ports";
@@ -79,9 +89,20 @@ impl HostTask for Preflight {
 fn version_change(view: &View<'_>) -> Option<TaskError> {
     let cluster = view.overview.cluster.as_ref()?;
     let own = cluster.members.iter().find(|member| member.look.host == view.host.name)?;
-    let runs = own.look.report.as_ref().ok()?.status.version.parse().ok()?;
-    let why = version::unreachable(&runs, &view.overview.inventory.version)?;
+    let version = |member: &MemberHealth| member.look.report.as_ref().ok()?.status.version.parse().ok();
+    let answering: Vec<Version> = cluster.members.iter().filter_map(version).collect();
+    let why = upgrade::unreachable(&version(own)?, &view.overview.inventory.version, &answering)?;
     Some(TaskError::Unfit { problems: vec![why.message], hint: why.help, refused: true })
+}
+
+/// What is waited for before the next minor version: members that have agreed on theirs. They do so
+/// some seconds after the last of them runs it; 3.6 on a cluster that still counts as 3.4 is a jump.
+fn behind(view: &View<'_>) -> Option<String> {
+    let agreed = view.overview.cluster_version.as_ref()?;
+    let wanted = &view.overview.inventory.version;
+    let needed = wanted.minor.saturating_sub(1);
+    let behind = (agreed.major, agreed.minor) < (wanted.major, needed);
+    behind.then(|| format!("the members have agreed on etcd {}.{}, not on 3.{needed} yet", agreed.major, agreed.minor))
 }
 
 /// How far a clock is off, and to which side.

@@ -7,6 +7,7 @@
 
 mod operations;
 mod queries;
+mod upgrade;
 
 use assert_cmd::Command;
 use etcd_ha::etcd::lint::Rules;
@@ -153,6 +154,7 @@ Usage: etcd-ha [OPTIONS] <COMMAND>
 Commands:
   deploy    Bring the cluster up, or bring it to what the inventory says, one member at a time
   plan      Say what `deploy` would change, and touch nothing
+  upgrade   Bring the members to another version of etcd, and write it into the inventory
   run       Run a playbook
   health    Ask every member for its health
   certs     Show the certificates in the PKI folder
@@ -342,8 +344,9 @@ fn every_flag_is_explained() {
     let operation = ["direct", "forks", "health-timeout", "inventory", "no-snapshot", "release"];
     for (command, own) in [
         ("", &[][..]),
-        ("deploy", &["detailed-exitcode", "dry-run", "playbook"]),
-        ("plan", &["detailed-exitcode", "playbook"]),
+        ("deploy", &["detailed-exitcode", "dry-run", "one-pass", "playbook", "via"]),
+        ("plan", &["detailed-exitcode", "one-pass", "playbook", "via"]),
+        ("upgrade", &["detailed-exitcode", "dry-run", "one-pass", "playbook", "to", "via"]),
         ("run", &["dry-run"]),
         ("health", &["direct", "inventory", "timeout"]),
         ("certs", &[]),
@@ -353,7 +356,7 @@ fn every_flag_is_explained() {
         ("playbook", &[]),
     ] {
         let mut want: Vec<&str> = [&everywhere[..], own].concat();
-        if ["deploy", "plan", "run"].contains(&command) {
+        if ["deploy", "plan", "run", "upgrade"].contains(&command) {
             want.extend(operation);
         }
         want.sort_unstable();

@@ -26,6 +26,7 @@ mod site;
 mod sizes;
 mod snapshots;
 mod sources;
+mod upgrades;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
         broken::members_that_were_never_started_are_started_by_the_next_run,
         broken::a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run,
         login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
+        upgrades::a_jump_over_a_minor_version_goes_by_hops,
+        upgrades::upgrade_writes_the_version_once_all_members_run_it,
         inventories::prod_yaml_deploys_as_it_stands,
         change::settings_and_versions_change_one_member_at_a_time,
         snapshots::an_upgrade_leaves_a_snapshot_that_can_be_restored,

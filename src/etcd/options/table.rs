@@ -55,6 +55,8 @@ pub(super) enum Kind {
 pub(super) enum Successor {
     /// Another option, with the same values.
     Option(&'static str),
+    /// Another option, with values of its own.
+    Instead(&'static str),
     /// A gate of `feature-gates`.
     Gate(&'static str),
 }
@@ -67,6 +69,11 @@ impl EtcdOption {
 
     const fn renamed(mut self, name: &'static str) -> Self {
         self.successor = Some(Successor::Option(name));
+        self
+    }
+
+    const fn instead(mut self, name: &'static str) -> Self {
+        self.successor = Some(Successor::Instead(name));
         self
     }
 
@@ -223,8 +230,8 @@ pub(super) const OPTIONS: &[EtcdOption] = &[
         Kind::Words(&[("debug", ALL), ("info", ALL), ("warn", ALL), ("error", ALL), ("panic", ALL), ("fatal", ALL)]),
     ),
     option("log-format", FROM_3_6, Kind::Words(&[("json", ALL), ("console", ALL)])),
-    option("log-package-levels", ONLY_3_4, Kind::Text).renamed("log-level"),
-    option("debug", ONLY_3_4, Kind::Bool).renamed("log-level"),
+    option("log-package-levels", ONLY_3_4, Kind::Text).instead("log-level"),
+    option("debug", ONLY_3_4, Kind::Bool).instead("log-level"),
     option("enable-log-rotation", FROM_3_5, Kind::Bool),
     option("log-rotation-config-json", FROM_3_5, Kind::Text),
     // Profiling, metrics, tracing

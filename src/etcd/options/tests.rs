@@ -3,16 +3,21 @@ use super::values::go_duration;
 use super::*;
 use std::collections::BTreeMap;
 
-fn version(text: &str) -> Version {
+pub(super) fn version(text: &str) -> Version {
     text.parse().unwrap()
 }
 
-fn said(at: &str, option: &str, value: &str) -> String {
-    match canonical_value(&version(at), option, value) {
-        Ok(canonical) => canonical,
-        Err(Finding { message, help: Some(help) }) => format!("{message}; {help}"),
-        Err(Finding { message, help: None }) => message,
+/// What becomes of one option: its value, with its name and a note if that is another, or the refusal.
+pub(super) fn said(at: &str, option: &str, value: &str) -> String {
+    let settled = settle(&version(at), &settings(&[(option, value)]));
+    if let Some((name, Finding { message, help })) = settled.refused.into_iter().next() {
+        assert_eq!(name, option);
+        return [Some(message), help].into_iter().flatten().collect::<Vec<_>>().join("; ");
     }
+    let (name, value) = settled.settings.into_iter().next().unwrap();
+    let notes = settled.advice.into_iter().filter(|note| note.contains("is written as"));
+    let name = if name == option { None } else { Some(format!("{name}={value}")) };
+    [vec![name.unwrap_or(value)], notes.collect()].concat().join("; ")
 }
 
 #[test]
@@ -147,21 +152,6 @@ fn names_that_a_version_does_not_know() {
         ("3.5.16", "debug", "etcd 3.5.16 has no option `debug`, which is known in 3.4 only; use `log-level`"),
         ("3.5.16", "log-format", "etcd 3.5.16 has no option `log-format`, which is known from 3.6 on"),
         (
-            "3.5.16",
-            "corrupt-check-time",
-            "etcd 3.5.16 has no option `corrupt-check-time`, which is known from 3.6 on; use `experimental-corrupt-check-time`",
-        ),
-        (
-            "3.7.1",
-            "experimental-corrupt-check-time",
-            "etcd 3.7.1 has no option `experimental-corrupt-check-time`, which is known until 3.6; use `corrupt-check-time`",
-        ),
-        (
-            "3.7.1",
-            "experimental-initial-corrupt-check",
-            "etcd 3.7.1 has no option `experimental-initial-corrupt-check`, which is known until 3.6; use `feature-gates: InitialCorruptCheck=true`",
-        ),
-        (
             "3.5.4",
             "experimental-compact-hash-check-enabled",
             "etcd 3.5.4 has no option `experimental-compact-hash-check-enabled`, which is known from 3.5.5 until 3.6",
@@ -205,7 +195,7 @@ fn go_durations() {
     }
 }
 
-fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(super) fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
@@ -274,7 +264,7 @@ fn contradictory_settings() {
             vec!["`experimental-compact-hash-check-enabled` and `feature-gates` say the same thing"],
         ),
     ] {
-        let found = contradictions(&version(at), &settings(pairs));
+        let found = settle(&version(at), &settings(pairs)).contradictions;
         let messages: Vec<&str> = found.iter().map(|found| found.finding.message.as_str()).collect();
         assert_eq!(messages, want, "{at} {pairs:?}");
     }
@@ -305,7 +295,7 @@ fn advice_on_what_is_allowed() {
             ],
         ),
     ] {
-        assert_eq!(advice(&version(at), &settings(pairs)), want, "{at} {pairs:?}");
+        assert_eq!(settle(&version(at), &settings(pairs)).advice, want, "{at} {pairs:?}");
     }
 }
 
@@ -325,7 +315,9 @@ fn the_table_is_sound() {
         let gaps = option.known.iter().skip_while(|at| at.is_none()).skip_while(|at| at.is_some()).any(Option::is_some);
         assert!(!gaps, "{} comes back", option.name);
         match &option.successor {
-            Some(Successor::Option(name)) => assert!(OPTIONS.iter().any(|other| other.name == *name), "{name}"),
+            Some(Successor::Option(name) | Successor::Instead(name)) => {
+                assert!(OPTIONS.iter().any(|other| other.name == *name), "{name}")
+            }
             Some(Successor::Gate(name)) => assert!(
                 OPTIONS.iter().any(
                     |other| matches!(other.kind, Kind::Gates(gates) if gates.iter().any(|(gate, _)| gate == name))
@@ -340,7 +332,7 @@ fn the_table_is_sound() {
             let successor = match &option.successor {
                 Some(Successor::Option(name)) => *name == stable,
                 Some(Successor::Gate(_)) => true,
-                None => false,
+                Some(Successor::Instead(_)) | None => false,
             };
             assert!(successor, "{} has no successor", option.name);
         }

@@ -16,7 +16,7 @@ pub const ADVISED_QUOTA_BYTES: u64 = 8 << 30;
 /// What contradicts itself among one member's options. Each of these ends etcd at its start (embed.Config.Validate), or
 /// is silently misread by it.
 #[must_use]
-pub fn contradictions(version: &Version, settings: &BTreeMap<String, String>) -> Vec<Contradiction> {
+pub(super) fn contradictions(version: &Version, settings: &BTreeMap<String, String>) -> Vec<Contradiction> {
     let get = |name: &str| settings.get(name).map(String::as_str);
     let is_true = |name: &str| get(name) == Some("true");
     let gate = |name: &str| {
@@ -99,7 +99,7 @@ pub fn contradictions(version: &Version, settings: &BTreeMap<String, String>) ->
 
 /// What is allowed but should be known.
 #[must_use]
-pub fn advice(version: &Version, settings: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn advice(version: &Version, settings: &BTreeMap<String, String>) -> Vec<String> {
     let mut advice = Vec::new();
     if let Some(quota) = settings.get("quota-backend-bytes").and_then(|value| value.parse::<u64>().ok())
         && quota > ADVISED_QUOTA_BYTES
@@ -133,6 +133,7 @@ fn replacement(version: &Version, option: &EtcdOption) -> Option<String> {
             let successor = OPTIONS.iter().find(|known| known.name == *name)?;
             is_known(&successor.known, version).then(|| (*name).to_owned())
         }
+        Successor::Instead(name) => Some((*name).to_owned()),
         Successor::Gate(gate) => gates_known(version).then(|| format!("feature-gates: {gate}=…")),
     }
 }

@@ -9,7 +9,6 @@ use crate::inventory::{Host, Paths, rules, schema};
 use crate::ssh;
 use semver::Version;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -112,28 +111,17 @@ impl Validation<'_> {
         for (name, value) in [defaults, own].into_iter().flatten().flat_map(|settings| &settings.value.0) {
             merged.insert(&name.value, (name, value));
         }
-        let mut settings = BTreeMap::new();
-        let mut places: HashMap<&str, Range<usize>> = HashMap::new();
-        let mut refused = false;
-        for (option, (name, value)) in merged {
-            places.insert(option, value.span.clone());
-            match self.lint.option(version, option, &value.value) {
-                Ok(canonical) => {
-                    settings.insert(option.to_owned(), canonical);
-                }
-                Err(finding) => {
-                    refused = true;
-                    let problem =
-                        Problem::new(finding.message, name.span.start..value.span.end.max(name.span.end)).label("here");
-                    self.add(match finding.help {
-                        Some(help) => problem.help(help),
-                        None => problem,
-                    });
-                }
-            }
+        let texts = merged.iter().map(|(name, (_, value))| ((*name).to_owned(), value.value.clone())).collect();
+        let settled = self.lint.settle(version, &texts);
+        let none = settled.refused.is_empty();
+        for (option, finding) in settled.refused {
+            let Some((name, value)) = merged.get(option.as_str()) else { continue };
+            let span = name.span.start..value.span.end.max(name.span.end);
+            self.add_finding(finding, span);
         }
-        for contradiction in self.lint.contradictions(version, &settings) {
-            let mut spans = contradiction.options.iter().filter_map(|option| places.get(option.as_str()));
+        for contradiction in settled.contradictions {
+            let mut spans =
+                contradiction.options.iter().filter_map(|option| Some(&merged.get(option.as_str())?.1.span));
             let Some(first) = spans.next() else { continue };
             let mut problem = Problem::new(contradiction.finding.message, first.clone()).label("here");
             for other in spans {
@@ -144,10 +132,10 @@ impl Validation<'_> {
                 None => problem,
             });
         }
-        if !refused {
-            self.warnings.extend(self.lint.advice(version, &settings));
+        if none {
+            self.warnings.extend(settled.advice);
         }
-        settings
+        settled.settings
     }
 
     fn ssh(&mut self, own: Option<&schema::Ssh>, defaults: &schema::Ssh, address: &str) -> ssh::Target {

@@ -6,9 +6,9 @@ use crate::etcd::compare::{Answer, Comparison};
 use crate::etcd::health::{ClusterHealth, Look};
 use crate::inventory::Host;
 use crate::pki;
+use crate::report::Event;
 use crate::tasks::TaskError;
 use futures::future::join_all;
-use semver::Version;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -60,18 +60,6 @@ impl Fleet {
         if self.changed.load(Ordering::Relaxed) { self.compare().await.hashes } else { BTreeMap::new() }
     }
 
-    /// The version that the cluster has agreed upon, as the first member that answers has it.
-    pub(super) async fn cluster_version(&self) -> Option<Version> {
-        for host in &self.inventory.hosts {
-            if let Ok(member) = self.member(host).await
-                && let Ok(version) = member.cluster_version().await
-            {
-                return version.parse().ok();
-            }
-        }
-        None
-    }
-
     /// Compares all members' data at one revision, again after a while if that may tell more.
     pub(super) async fn compare(&self) -> Comparison {
         let begun = Instant::now();
@@ -115,8 +103,20 @@ impl Fleet {
 
     /// Looks at all hosts and, if there are certificates to ask with, asks all members meanwhile, so
     /// that a run with nothing to do is not longer than the slower of the two. What fails is told
-    /// when it is needed.
+    /// when it is needed. Only the first call does anything.
     pub async fn look_around(&self) {
+        if self.looked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        for host in &self.inventory.hosts {
+            self.reporter.emit(Event::TaskProgress {
+                host: host.name.clone(),
+                task: "connect".to_owned(),
+                message: "connecting".to_owned(),
+                done: None,
+                total: None,
+            });
+        }
         let hosts = join_all(self.inventory.hosts.iter().map(|host| self.seen(host)));
         let _ = tokio::join!(hosts, self.standing_cluster());
     }

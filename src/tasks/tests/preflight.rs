@@ -1,7 +1,7 @@
 //! What makes a host unfit, what on it is not ours, and what is only worth a word.
 
 use super::scene::{Scene, crash, file, link, put_certificates, stop};
-use super::{Case, all, case, fails, nothing, refusal};
+use super::{Case, all, case, fails, not_yet, nothing, refusal};
 use crate::error::ExitStatus;
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::identity::{ClusterId, MemberId};
@@ -115,7 +115,30 @@ pub(super) fn cases() -> Vec<Case> {
             Scene::deployed().wanting_version("3.4.45"),
             fails("its member runs etcd 3.5.16; going down to 3.4.45 is not possible by exchanging the binary"),
         ),
-        case("preflight", "one minor version on", Scene::deployed().wanting_version("3.6.14"), nothing()),
+        case(
+            "preflight",
+            "one minor version on",
+            Scene::deployed().running(["3.5.32"; 3]).agreed("3.5.0").wanting_version("3.6.14"),
+            nothing(),
+        ),
+        case(
+            "preflight",
+            "one minor version on from a patch that must not",
+            Scene::deployed().wanting_version("3.6.14"),
+            fails("its member runs etcd 3.5.16; before 3.6.14 it has to run 3.5.26 or later"),
+        ),
+        case(
+            "preflight",
+            "one minor version on before the members have agreed on the last",
+            Scene::deployed().running(["3.5.32"; 3]).agreed("3.4.0").wanting_version("3.6.14"),
+            not_yet("the members have agreed on etcd 3.4, not on 3.5 yet"),
+        ),
+        case(
+            "preflight",
+            "the way back of an upgrade that was broken off",
+            Scene::deployed().running(["3.5.16", "3.4.23", "3.4.23"]).agreed("3.4.0").wanting_version("3.4.23"),
+            nothing(),
+        ),
         // What is unpacked or written already needs no room any more.
         case(
             "preflight",
@@ -297,7 +320,14 @@ fn how_a_run_ends_and_what_to_do_next() {
             "two minor versions at once" => {
                 (ExitStatus::Refused, Some("deploy 3.6.14 first: etcd upgrades one minor version at a time"))
             }
-            "a version back" => (ExitStatus::Refused, Some("set `etcd.version` to 3.5.16 or a later patch of it")),
+            "one minor version on from a patch that must not" => (ExitStatus::Refused, Some("deploy 3.5.33 first")),
+            "a version back" => (
+                ExitStatus::Refused,
+                Some(
+                    "set `etcd.version` to 3.5.16 or a later patch of it; etcd does not start below its cluster's \
+                     version, so the way back is a new cluster from a snapshot",
+                ),
+            ),
             _ => (ExitStatus::Failed, None),
         };
         assert_eq!((exit, hint.as_deref()), want, "{}", case.what);
@@ -333,6 +363,22 @@ fn warnings() {
         let overview = scene.overview();
         let said = crate::tasks::preflight::Preflight {}.warnings(&scene.view(&overview));
         assert_eq!(said, want, "{what}");
+    }
+}
+
+/// What the members have agreed on is asked for only where another minor version is wanted.
+#[test]
+fn the_cluster_s_version_is_asked_for_when_it_matters() {
+    use crate::tasks::HostTask as _;
+    for (what, scene, want) in [
+        ("nothing is deployed", Scene::fresh(), false),
+        ("nothing is to be done", Scene::deployed(), false),
+        ("another patch", Scene::deployed().wanting_version("3.5.33"), false),
+        ("another minor version", Scene::deployed().wanting_version("3.6.14"), true),
+    ] {
+        let overview = scene.overview();
+        let needs = crate::tasks::preflight::Preflight {}.needs(&scene.view(&overview));
+        assert_eq!(needs.cluster_version, want, "{what}");
     }
 }
 

@@ -131,6 +131,20 @@ impl Scene {
         self
     }
 
+    /// The same with members that run these versions.
+    pub fn running(mut self, versions: [&str; 3]) -> Self {
+        for (member, version) in Arc::make_mut(self.cluster.as_mut().unwrap()).members.iter_mut().zip(versions) {
+            member.look.report.as_mut().unwrap().status.version = version.to_owned();
+        }
+        self
+    }
+
+    /// The same with members that have agreed on this version.
+    pub fn agreed(mut self, version: &str) -> Self {
+        self.cluster_version = Some(version.parse().unwrap());
+        self
+    }
+
     /// The same with `install`, `config`, `data` and `bin` of `node01` elsewhere.
     pub fn below(mut self, [install, config, data, bin]: [String; 4]) -> Self {
         self.inventory.hosts[0].paths = Paths { install, config, data, bin };

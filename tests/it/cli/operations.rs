@@ -64,7 +64,7 @@ fn a_deploy_as_json_lines() {
     }
     let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     // All hosts are connected to at once, then each is looked at.
-    let mut want = vec!["run_started", "play_started", "task_progress", "task_progress", "task_progress"];
+    let mut want = vec!["run_started", "task_progress", "task_progress", "task_progress", "play_started"];
     want.extend(["task_started", "task_finished"].repeat(3));
     want.push("run_finished");
     assert_eq!(kinds, want);
