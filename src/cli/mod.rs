@@ -8,6 +8,7 @@ mod interrupt;
 mod operation;
 mod options;
 mod playbook;
+mod probe;
 mod render;
 mod schema;
 

@@ -1,12 +1,13 @@
 //! Subcommands that run a playbook.
 
 use super::options::{Binaries, OutputFormat, Target, Waits};
+use super::probe::Probe;
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
 use crate::inventory::Inventory;
 use crate::plan::{Engine, Run};
 use crate::playbook::{Playbook, embedded};
-use crate::report::{Color, Event, HostRecap, count};
+use crate::report::{Activity, Color, Event, HostRecap, count};
 use crate::tasks::Fleet;
 use clap::Args;
 use std::path::PathBuf;
@@ -27,13 +28,25 @@ struct Operation {
     forks: u16,
 }
 
+/// The flag of every operation that does something.
+#[derive(Debug, Args)]
+struct Probing {
+    /// Write to the cluster all the while, and say in the end what a client noticed.
+    ///
+    /// A key below `_etcd-ha/probe/` is written every 20 ms through all members in turn, and once more
+    /// through another member if that fails. The key is deleted in the end; after a run that was killed
+    /// it goes away within a minute or so.
+    #[arg(long)]
+    probe: bool,
+}
+
 /// `etcd-ha deploy`
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
     #[command(flatten)]
     operation: Operation,
     /// Say what would change, and touch nothing; the same as `plan`.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "probe")]
     dry_run: bool,
     /// With `--dry-run`: exit with 10 if changes are pending.
     #[arg(long, requires = "dry_run")]
@@ -41,6 +54,8 @@ pub(super) struct Deploy {
     /// A playbook in the place of deploy's own.
     #[arg(long, value_name = "FILE")]
     playbook: Option<PathBuf>,
+    #[command(flatten)]
+    probing: Probing,
 }
 
 /// `etcd-ha plan`
@@ -65,8 +80,10 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     operation: Operation,
     /// Say what would change, and touch nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "probe")]
     dry_run: bool,
+    #[command(flatten)]
+    probing: Probing,
 }
 
 impl Deploy {
@@ -76,6 +93,7 @@ impl Deploy {
             command: if self.dry_run { "plan" } else { "deploy" },
             dry: self.dry_run,
             detailed: self.detailed_exitcode,
+            probe: self.probing.probe,
         };
         self.operation.run(&context, &playbook, how)
     }
@@ -84,14 +102,22 @@ impl Deploy {
 impl PlanArgs {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let playbook = own_or("deploy", self.playbook)?;
-        self.operation.run(&context, &playbook, How { command: "plan", dry: true, detailed: self.detailed_exitcode })
+        self.operation.run(
+            &context,
+            &playbook,
+            How { command: "plan", dry: true, detailed: self.detailed_exitcode, probe: false },
+        )
     }
 }
 
 impl RunArgs {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let playbook = Playbook::load(&self.playbook)?;
-        self.operation.run(&context, &playbook, How { command: "run", dry: self.dry_run, detailed: false })
+        self.operation.run(
+            &context,
+            &playbook,
+            How { command: "run", dry: self.dry_run, detailed: false, probe: self.probing.probe },
+        )
     }
 }
 
@@ -106,6 +132,7 @@ struct How {
     command: &'static str,
     dry: bool,
     detailed: bool,
+    probe: bool,
 }
 
 /// The runtime could not be started.
@@ -121,7 +148,8 @@ impl Operation {
         let mut inventory = self.target.load()?;
         self.binaries.lay_over(&mut inventory);
         let inventory = Arc::new(inventory);
-        let reporter = context.reporter(how.command, &inventory.cluster);
+        let activity = Activity::default();
+        let reporter = context.reporter(how.command, &inventory.cluster, how.probe.then(|| activity.clone()));
         reporter.emit(Event::RunStarted {
             command: how.command.to_owned(),
             cluster: inventory.cluster.clone(),
@@ -130,8 +158,9 @@ impl Operation {
         for message in &inventory.warnings {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
-        let fleet = Fleet::new(inventory.clone(), reporter.clone(), self.waits.fleet_options());
+        let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), self.waits.fleet_options()));
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
+            let probe = how.probe.then(|| Probe::start(fleet.clone(), activity));
             let engine = Engine { fleet: &fleet, playbook, dry: how.dry, forks: self.forks.into(), stop };
             let run = engine.run().await;
             let healthy = match &run {
@@ -140,6 +169,9 @@ impl Operation {
                 }
                 _ => None,
             };
+            if let Some(probe) = probe {
+                probe.end(&reporter).await;
+            }
             fleet.close().await;
             (run, healthy)
         });

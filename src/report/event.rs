@@ -87,6 +87,23 @@ pub enum Event {
         /// What it is, a sentence without a full stop.
         message: String,
     },
+    /// What the client saw that wrote during the run (`--probe`).
+    Probed {
+        /// Writes that it tried; none if no cluster ever took one.
+        writes: usize,
+        /// Those that failed although they were tried once more through another member.
+        failed: usize,
+        /// Those that were tried once more, whatever came of it.
+        retried: usize,
+        /// The longest time between two acknowledgements, in seconds.
+        #[serde(serialize_with = "to_the_millisecond")]
+        longest_gap: f64,
+        /// The host and task that were at work meanwhile: `node02 restart`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        during: Option<String>,
+        /// How often another leader was elected.
+        leader_changes: usize,
+    },
     /// The run is over; always the last event.
     RunFinished {
         /// The subcommand.

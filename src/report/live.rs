@@ -83,7 +83,8 @@ impl Live {
             Event::RunStarted { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
-            | Event::Warning { .. } => {}
+            | Event::Warning { .. }
+            | Event::Probed { .. } => {}
         }
     }
 

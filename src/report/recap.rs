@@ -42,6 +42,7 @@ impl Recap {
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
             | Event::Warning { .. }
+            | Event::Probed { .. }
             | Event::RunFinished { .. } => {}
         }
     }

@@ -116,7 +116,8 @@ impl Sink for RunLog {
             | Event::TaskStarted { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
-            | Event::Warning { .. } => {}
+            | Event::Warning { .. }
+            | Event::Probed { .. } => {}
         }
         self.write(at, event)
     }

@@ -81,7 +81,8 @@ impl<T: TermLike + Clone + 'static> Sink for Terminal<T> {
             | Event::PlayStarted { .. }
             | Event::TaskStarted { .. }
             | Event::TaskFinished { .. }
-            | Event::Warning { .. } => {
+            | Event::Warning { .. }
+            | Event::Probed { .. } => {
                 self.draw(at);
                 self.print(&lines);
             }

@@ -5,6 +5,9 @@
 
 mod local;
 mod members;
+mod writer;
+
+pub use writer::Writer;
 
 use super::error::TaskError;
 use super::reach::Reach;

@@ -14,7 +14,7 @@ mod view;
 mod wanted;
 
 pub use error::TaskError;
-pub use fleet::{Fleet, FleetOptions, probe};
+pub use fleet::{Fleet, FleetOptions, Writer, probe};
 pub use reach::Reach;
 pub use template::VARIABLES;
 pub use view::{Hands, Mode, Overview, View};

@@ -238,6 +238,12 @@ fn command_lines_that_are_wrong() {
              For more information, try '--help'.\n",
         ),
         (
+            "deploy -i prod.yaml --dry-run --probe",
+            "error: the argument '--dry-run' cannot be used with '--probe'\n\n\
+             Usage: etcd-ha deploy --inventory <FILE> --dry-run\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
             "-o yaml deploy -i prod.yaml",
             "error: invalid value 'yaml' for '--output <OUTPUT>'\n  [possible values: text, json]\n\n\
              For more information, try '--help'.\n",
@@ -342,9 +348,9 @@ fn every_flag_is_explained() {
     let operation = ["direct", "forks", "health-timeout", "inventory", "release"];
     for (command, own) in [
         ("", &[][..]),
-        ("deploy", &["detailed-exitcode", "dry-run", "playbook"]),
+        ("deploy", &["detailed-exitcode", "dry-run", "playbook", "probe"]),
         ("plan", &["detailed-exitcode", "playbook"]),
-        ("run", &["dry-run"]),
+        ("run", &["dry-run", "probe"]),
         ("health", &["direct", "inventory", "timeout"]),
         ("certs", &[]),
         ("certs show", &["inventory"]),

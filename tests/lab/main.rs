@@ -21,6 +21,7 @@ mod login;
 mod members;
 mod playbooks;
 mod power;
+mod probe;
 mod refusals;
 mod site;
 mod sizes;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         inventories::prod_yaml_deploys_as_it_stands,
         change::settings_and_versions_change_one_member_at_a_time,
         power::members_come_back_by_themselves,
+        probe::a_client_that_writes_meanwhile_is_told_of,
         refusals::nothing_is_touched_on_hosts_that_are_not_fit,
         refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
