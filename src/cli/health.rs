@@ -93,7 +93,7 @@ fn as_json(health: &ClusterHealth) -> String {
         "cluster": verdict,
         "healthy_members": health.healthy(),
         "members": health.members.len(),
-        "problems": health.problems,
+        "problems": health.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     members.chain([cluster]).map(|line| format!("{line}\n")).collect()
 }

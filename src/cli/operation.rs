@@ -4,6 +4,7 @@ use super::options::{Binaries, OutputFormat, Target, Waits};
 use super::probe::Probe;
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
+use crate::etcd::gate::gate;
 use crate::inventory::Inventory;
 use crate::plan::{Engine, Run};
 use crate::playbook::{Playbook, embedded};
@@ -161,7 +162,7 @@ impl Operation {
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), self.waits.fleet_options()));
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
             let probe = how.probe.then(|| Probe::start(fleet.clone(), activity));
-            let engine = Engine { fleet: &fleet, playbook, dry: how.dry, forks: self.forks.into(), stop };
+            let engine = Engine { world: &*fleet, gate, playbook, dry: how.dry, forks: self.forks.into(), stop };
             let run = engine.run().await;
             let healthy = match &run {
                 Ok(run) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {

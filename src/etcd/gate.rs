@@ -5,10 +5,32 @@
 //! touched member down.
 
 use super::health::{Ailment, ClusterHealth, quorum};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// How many raft entries a voter may be behind the furthest one and still count as caught up.
 pub const MAX_LAG: u64 = 1000;
+
+/// What the gate is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// What every member says of itself and of the others.
+    pub health: &'a ClusterHealth,
+    /// What the hosts say of their members' processes, by host; of those that were looked at.
+    pub processes: &'a BTreeMap<String, Process>,
+}
+
+/// What a host says of its member's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Whether it has reported itself ready.
+    pub ready: bool,
+    /// The state of its unit, in words.
+    pub unit: String,
+}
+
+/// A gate: may the member on this host be stopped or restarted now?
+pub type Gating = fn(&Scene<'_>, &str) -> Gate;
 
 /// The gate's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +67,8 @@ impl fmt::Display for Margin {
 /// A member that is itself broken may be touched while the others have their quorum: that is how
 /// it is repaired. Where the only voter is touched there is no quorum to keep; it is let through.
 #[must_use]
-pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
+pub fn gate(scene: &Scene<'_>, host: &str) -> Gate {
+    let health = scene.health;
     let (voters, healthy) = (health.voters(), health.healthy());
     let margin = Margin { voters, healthy };
     let target_healthy = health.members.iter().any(|m| m.look.host == host && m.ailment.is_none());
@@ -53,12 +76,11 @@ pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
         return Gate::Go(margin);
     }
     // What settles by itself is waited for, unless something else is wrong that does not.
-    let settles = |problem: &&String| problem.contains("different leaders") || problem.contains("do not agree");
-    if let Some(problem) = health.problems.iter().find(|problem| !settles(problem)) {
-        return Gate::Refuse(problem.clone());
+    if let Some(problem) = health.problems.iter().find(|problem| !problem.settles()) {
+        return Gate::Refuse(problem.to_string());
     }
     if let Some(problem) = health.problems.first() {
-        return Gate::Wait(problem.clone());
+        return Gate::Wait(problem.to_string());
     }
     for other in health.members.iter().filter(|member| member.look.host != host) {
         let name = &other.look.host;
@@ -88,13 +110,16 @@ pub fn gate(health: &ClusterHealth, host: &str) -> Gate {
     let statuses =
         health.members.iter().filter(|m| m.look.host != host).filter_map(|m| Some((m, m.look.report.as_ref().ok()?)));
     let statuses: Vec<_> = statuses.map(|(member, report)| (&member.look.host, &report.status)).collect();
-    let front =
-        health.members.iter().filter_map(|m| Some(m.look.report.as_ref().ok()?.status.raft_index)).max().unwrap_or(0);
+    let front = health.front();
     for (name, status) in statuses {
         // 3.4 tells no applied index before its first entries; the committed one is the floor.
         let lag = front.saturating_sub(status.applied_index.min(status.raft_index));
         if lag > MAX_LAG {
             return Gate::Wait(format!("member `{name}` catches up: {lag} raft entries behind"));
+        }
+        // It answers, yet its host would start it again, or count it as failed, at the next opportunity.
+        if let Some(process) = scene.processes.get(name).filter(|process| !process.ready) {
+            return Gate::Wait(format!("member `{name}` answers, but its unit is still {}", process.unit));
         }
     }
     Gate::Go(margin)
@@ -109,7 +134,12 @@ mod tests {
 
     /// The gate's answer for the member in this place (from 1), in words.
     fn answer(states: &[State], place: usize) -> String {
-        words(&gate(&cluster(states), &name(place)))
+        words(&ask(&cluster(states), &name(place)))
+    }
+
+    /// The gate's answer where every unit is as its member.
+    fn ask(health: &ClusterHealth, host: &str) -> Gate {
+        gate(&Scene { health, processes: &BTreeMap::new() }, host)
     }
 
     fn words(gate: &Gate) -> String {
@@ -276,7 +306,18 @@ mod tests {
         }
         let health = ClusterHealth::assess(looks);
         let want = "wait: the members do not agree on who is a member";
-        assert_eq!(words(&gate(&health, "node01")), want);
+        assert_eq!(words(&ask(&health, "node01")), want);
+    }
+
+    #[test]
+    fn a_unit_that_is_not_ready_is_waited_for_unless_it_is_the_one_to_be_touched() {
+        let health = cluster(&[Leads, Follows, Follows]);
+        let starting = Process { ready: false, unit: "activating (start)".to_owned() };
+        let processes = BTreeMap::from([("node03".to_owned(), starting)]);
+        let scene = Scene { health: &health, processes: &processes };
+        let want = "wait: member `node03` answers, but its unit is still activating (start)";
+        assert_eq!(words(&gate(&scene, "node02")), want);
+        assert_eq!(words(&gate(&scene, "node03")), "go: 3 voters, 3 healthy, 2 needed: 1 to spare");
     }
 
     #[test]
@@ -291,7 +332,7 @@ mod tests {
                 let added = crate::etcd::client::Listed { id: id(4), name: stranger.into(), ..members[0].clone() };
                 members.push(added);
             }
-            assert_eq!(words(&gate(&ClusterHealth::assess(looks), "node01")), want);
+            assert_eq!(words(&ask(&ClusterHealth::assess(looks), "node01")), want);
         }
     }
 
@@ -317,7 +358,7 @@ mod tests {
         fn whoever_is_let_through_leaves_a_quorum(states in prop::collection::vec(state(), 1..8), place in 0usize..8) {
             let place = place % states.len() + 1;
             let health = cluster(&states);
-            if let Gate::Go(_) = gate(&health, &name(place)) {
+            if let Gate::Go(_) = ask(&health, &name(place)) {
                 let voters = states.iter().filter(|state| **state != Learner).count();
                 let well = |state: &State| matches!(state, Leads | Follows | FollowsOther(_) | Behind(_));
                 let others = (1..).zip(&states).filter(|(other, state)| *other != place && well(state)).count();

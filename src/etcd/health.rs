@@ -3,6 +3,7 @@
 use super::client::{CallError, Listed, Report};
 use super::config::{client_url, peer_url};
 use super::identity::MemberId;
+use super::problem::Problem;
 use crate::inventory::Host;
 use std::fmt;
 
@@ -100,8 +101,8 @@ pub enum Verdict {
 pub struct ClusterHealth {
     /// The members, sorted by id, those without a known id last.
     pub members: Vec<MemberHealth>,
-    /// What is wrong with the cluster as a whole, a phrase each.
-    pub problems: Vec<String>,
+    /// What is wrong with the cluster as a whole.
+    pub problems: Vec<Problem>,
     /// The state of the whole.
     pub verdict: Verdict,
 }
@@ -143,32 +144,32 @@ impl ClusterHealth {
         let lists: Vec<_> = reports.iter().filter_map(|(_, report)| report.members.as_ref().ok()).collect();
         let known = lists.first().map(|list| list.as_slice()).unwrap_or_default();
         if lists.iter().any(|list| list.as_slice() != known) {
-            problems.push("the members do not agree on who is a member".to_owned());
+            problems.push(Problem::Lists);
         }
         let mut clusters: Vec<_> = reports.iter().map(|(_, report)| report.status.cluster).collect();
         clusters.sort();
         clusters.dedup();
         if let [first, .., last] = clusters[..] {
-            problems.push(format!("the members belong to different clusters ({first} and {last})"));
+            problems.push(Problem::Clusters(first, last));
         }
         let mut leaders: Vec<_> = reports.iter().filter_map(|(_, report)| report.status.leader).collect();
         leaders.sort();
         leaders.dedup();
         if leaders.len() > 1 {
-            problems.push("the members follow different leaders".to_owned());
+            problems.push(Problem::Leaders);
         }
         // By id, where it is known: a name is nobody's own.
         let own = |look: &Look| look.report.as_ref().ok().map(|report| report.status.member);
         let is = |look: &Look, member: &Listed| own(look).map_or(look.host == member.name, |id| id == member.id);
         for member in known {
-            let name = if member.name.is_empty() { "without a name" } else { &member.name };
+            let name = member.name.clone();
             match looks.iter().find(|look| is(look, member)) {
-                None => problems.push(format!("member {} ({name}) is not in the inventory", member.id)),
-                Some(look) if !member.peer_urls.contains(&look.peer_url) => problems.push(format!(
-                    "the others know `{name}` at {}, not at {}",
-                    member.peer_urls.join(", "),
-                    look.peer_url
-                )),
+                None => problems.push(Problem::Stranger { id: member.id, name }),
+                Some(look) if !member.peer_urls.contains(&look.peer_url) => problems.push(Problem::Moved {
+                    name,
+                    known: member.peer_urls.clone(),
+                    wanted: look.peer_url.clone(),
+                }),
                 Some(_) => {}
             }
         }
@@ -181,7 +182,7 @@ impl ClusterHealth {
             })
             .collect();
         for member in members.iter().filter(|member| !known.is_empty() && member.id.is_none()) {
-            problems.push(format!("host `{}` is no member of the cluster", member.look.host));
+            problems.push(Problem::NoMember { host: member.look.host.clone() });
         }
         members.sort_by_key(|member| (member.id.is_none(), member.id));
         let mut health = Self { members, problems, verdict: Verdict::Unhealthy };
@@ -210,6 +211,13 @@ impl ClusterHealth {
         voters.max().unwrap_or(self.members.len())
     }
 
+    /// The furthest raft index that any member has committed.
+    #[must_use]
+    pub fn front(&self) -> u64 {
+        let indexes = self.members.iter().filter_map(|m| Some(m.look.report.as_ref().ok()?.status.raft_index));
+        indexes.max().unwrap_or_default()
+    }
+
     /// The leader, if the members agree on one.
     #[must_use]
     pub fn leader(&self) -> Option<MemberId> {
@@ -231,7 +239,7 @@ impl ClusterHealth {
     fn causes(&self) -> String {
         let (healthy, all) = (self.healthy(), self.members.len());
         let mut causes = vec![format!("{healthy} of {all} members healthy, quorum is {}", quorum(self.voters()))];
-        causes.extend(self.problems.iter().cloned());
+        causes.extend(self.problems.iter().map(ToString::to_string));
         causes.join("; ")
     }
 }
@@ -355,7 +363,7 @@ mod tests {
             look.report.as_mut().unwrap().members.as_mut().unwrap().pop();
         }
         let health = ClusterHealth::assess(looks);
-        assert_eq!(health.problems, ["host `node03` is no member of the cluster"]);
+        assert_eq!(health.problems, [Problem::NoMember { host: "node03".into() }]);
         assert_eq!(health.verdict, Verdict::Degraded);
     }
 

@@ -8,6 +8,7 @@ pub mod health;
 pub mod identity;
 pub mod lint;
 pub mod options;
+pub mod problem;
 pub mod version;
 
 #[cfg(test)]

@@ -40,6 +40,12 @@ pub struct Observation {
     pub read_only: Vec<String>,
     /// Files, folders and links by path; what is not here is not there.
     pub files: BTreeMap<String, FileState>,
+    /// Whether the last change is not confirmed yet: the host takes it back unless its member comes up.
+    pub unconfirmed: bool,
+    /// The generation of what was in force before the last change, if it is kept.
+    pub previous: Option<String>,
+    /// When the host took a change back, and the generation of that, if nothing was changed since.
+    pub taken_back: Option<String>,
     /// Whether anything is staged.
     pub staged: bool,
     /// Paths where something else stands than a file.

@@ -65,6 +65,7 @@ impl Places {
         let mut all =
             vec![install.clone(), format!("{install}/releases"), config.clone(), data.clone(), format!("{config}/ssl")];
         all.extend(["etcd", "etcdctl", "etcdutl"].map(|name| format!("{bin}/{name}")));
+        all.push(format!("{config}/.previous/binary"));
         all
     }
 }
@@ -109,7 +110,7 @@ v clock "$(date +%s.%N)"
 v uid "$(id -u)"
 if [ -r /etc/machine-id ]; then read -r id </etc/machine-id || :; v machine-id "$id"; fi
 if [ -r /proc/sys/kernel/random/boot_id ]; then read -r id </proc/sys/kernel/random/boot_id || :; v boot-id "$id"; fi
-for c in systemctl journalctl tar gzip sha256sum base64 stat mktemp mkfifo tee readlink df tr sync timeout; do
+for c in systemctl journalctl tar gzip sha256sum base64 stat mktemp mkfifo tee readlink df tr sync timeout systemd-run; do
   command -v "$c" >/dev/null 2>&1 || v missing "$c"
 done
 if id -u "$account" >/dev/null 2>&1; then v account "$account"; fi
@@ -154,6 +155,13 @@ set --
 for f in {files}; do if [ -f "$f" ]; then set -- "$@" "$f"; fi; done
 [ $# = 0 ] || sha256sum "$@" 2>/dev/null | while IFS= read -r line; do v sha256 "$line"; done || :
 if [ -e "$config/.next" ]; then v next present; fi
+if [ -e "$config/.previous/unconfirmed" ]; then v unconfirmed yes; fi
+if [ -f "$config/.taken-back" ]; then read -r line <"$config/.taken-back" || :; v taken-back "$line"; fi
+if [ -f "$config/.previous/etcd.conf" ]; then
+  while IFS= read -r line; do
+    case $line in {generation}=*) v previous "${{line#*=}}";; esac
+  done <"$config/.previous/etcd.conf"
+fi
 if [ -f "$unit_file" ]; then v unit-text "$(base64 -w 0 <"$unit_file")"; elif [ -e "$unit_file" ]; then v odd "$unit_file"; fi
 length=16384
 if [ -f "$environment" ]; then
@@ -239,6 +247,9 @@ fn read(answer: &[u8]) -> Observation {
                 digests.extend(value.split_once("  ").map(|(digest, path)| (path.to_owned(), digest.to_owned())))
             }
             "next" => seen.staged = true,
+            "unconfirmed" => seen.unconfirmed = true,
+            "previous" => seen.previous = Some(value.to_owned()),
+            "taken-back" => seen.taken_back = Some(value.to_owned()),
             "odd" => seen.odd.push(value.to_owned()),
             "unit-text" => seen.unit_text = Some(decode(value)),
             "environment" => seen.environment = Some(decode(value)),

@@ -1,21 +1,26 @@
 //! Runs a playbook: play after play, the hosts of a play as its mode says.
 
 use super::failure::{Failure, PlanError};
-use super::pending::{Plan, Rolling};
-use super::rolling::order;
+use super::pending::Plan;
+use super::record::Record;
 use super::step::Steps;
-use crate::etcd::gate::{Gate, gate};
+use super::world::World;
+use crate::etcd::gate::Gating;
 use crate::inventory::Host;
 use crate::playbook::{Play, Playbook, Tasks, Titled};
 use crate::report::{Event, Recap};
-use crate::tasks::{Fleet, HostTaskKind, Mode, TaskError};
+use crate::tasks::{Change, HostTaskKind, Mode, TaskError};
 use futures::StreamExt as _;
-use tokio::sync::watch;
+use std::cell::{Cell, RefCell};
+use tokio::sync::{Mutex, watch};
 
 /// What it takes to run a playbook.
-pub struct Engine<'a> {
-    /// The hosts.
-    pub fleet: &'a Fleet,
+pub struct Engine<'a, W> {
+    /// The hosts and members.
+    pub world: &'a W,
+    /// What decides whether a member may be touched; [`crate::etcd::gate::gate`]. The simulation puts broken
+    /// ones in its place, to see that they are caught.
+    pub gate: Gating,
     /// What is to be done.
     pub playbook: &'a Playbook,
     /// Whether it is only looked what would be done.
@@ -41,7 +46,7 @@ pub struct Run {
     pub recap: Recap,
 }
 
-impl Engine<'_> {
+impl<W: World> Engine<'_, W> {
     /// Runs the playbook.
     ///
     /// # Errors
@@ -51,18 +56,19 @@ impl Engine<'_> {
         let hosts_of: Vec<Vec<&Host>> =
             self.playbook.plays.iter().map(|play| self.hosts(play)).collect::<Result<_, _>>()?;
         let steps = Steps {
-            fleet: self.fleet,
+            world: self.world,
             dry: self.dry,
-            plan: std::sync::Mutex::default(),
-            warned: std::sync::Mutex::default(),
-            recap: std::sync::Mutex::default(),
-            unverified: std::sync::Mutex::default(),
+            gate: self.gate,
+            record: Record::new(self.world.reporter(), self.dry),
+            unverified: RefCell::default(),
+            turn: Cell::default(),
+            disturbing: Mutex::default(),
             stop: self.stop.clone(),
         };
-        steps.note(&Event::RunStarted {
+        steps.record.recap.borrow_mut().note(&Event::RunStarted {
             command: String::new(),
             cluster: String::new(),
-            hosts: self.fleet.inventory.hosts.iter().map(|host| host.name.clone()).collect(),
+            hosts: self.world.inventory().hosts.iter().map(|host| host.name.clone()).collect(),
         });
         let mut run = Run::default();
         let mut looked = false;
@@ -73,7 +79,7 @@ impl Engine<'_> {
             };
             if !self.dry {
                 let play = play.name.clone();
-                self.fleet.reporter.emit(Event::PlayStarted { play, mode: mode.to_owned(), hosts: names });
+                self.world.reporter().emit(Event::PlayStarted { play, mode: mode.to_owned(), hosts: names });
             }
             if !looked && matches!(play.tasks, Tasks::Hosts { .. }) {
                 for host in &hosts {
@@ -84,9 +90,9 @@ impl Engine<'_> {
                         done: None,
                         total: None,
                     };
-                    self.fleet.reporter.emit(event);
+                    self.world.reporter().emit(event);
                 }
-                self.fleet.look_around().await;
+                self.world.look_around().await;
                 looked = true;
             }
             match &play.tasks {
@@ -120,24 +126,24 @@ impl Engine<'_> {
             }
         }
         // What was done aside in the last play is looked at, too.
-        for host in &self.fleet.inventory.hosts {
+        for host in &self.world.inventory().hosts {
             // A host that failed has said why.
             if !run.failures.iter().any(|failure| failure.host == host.name) {
                 run.failures.extend(steps.verify_aside(host).await.err());
             }
         }
-        let hosts = &self.fleet.inventory.hosts;
+        let hosts = &self.world.inventory().hosts;
         let place = |failure: &Failure| hosts.iter().position(|host| host.name == failure.host);
         run.failures.sort_by_key(place);
-        run.recap = steps.recap.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut plan = steps.plan.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        run.recap = steps.record.recap.into_inner();
+        let mut plan = steps.record.plan.into_inner();
         plan.rolling = std::mem::take(&mut run.plan.rolling);
         run.plan = plan;
         Ok(run)
     }
 
     fn hosts(&self, play: &Play) -> Result<Vec<&Host>, PlanError> {
-        let all = &self.fleet.inventory.hosts;
+        let all = &self.world.inventory().hosts;
         match &play.tasks {
             Tasks::Hosts { hosts: Some(names), .. } => names
                 .iter()
@@ -151,98 +157,51 @@ impl Engine<'_> {
     }
 
     /// All tasks of a play on one host; the first failure ends them.
-    async fn host(&self, steps: &Steps<'_>, host: &Host, tasks: &[Titled<HostTaskKind>], mode: Mode) -> Done {
+    pub(super) async fn host(
+        &self,
+        steps: &Steps<'_, W>,
+        host: &Host,
+        tasks: &[Titled<HostTaskKind>],
+        mode: Mode,
+    ) -> Done {
         let mut done = Done::default();
         for Titled { task, .. } in tasks {
             match steps.on_host(host, task, mode).await {
                 Ok(changes) => done.changes += changes.len(),
+                // What does not come up is taken back, where it can be.
+                Err(failure) if !self.dry && (mode == Mode::Rolling || task.brings_up()) => {
+                    done.failure = Some(steps.way_back(host, failure).await);
+                    break;
+                }
                 Err(failure) => {
                     done.failure = Some(failure);
                     break;
                 }
             }
-            if steps.stopped() {
+            // A member's turn is not broken off.
+            if steps.stopped() && !(mode == Mode::Rolling && done.changes > 0) {
                 break;
             }
         }
         done
     }
-
-    /// Host after host, each behind the quorum gate; the order is planned anew after every member.
-    async fn rolling(&self, steps: &Steps<'_>, hosts: &[&Host], tasks: &[Titled<HostTaskKind>], run: &mut Run) {
-        let mut waiting: Vec<&Host> = hosts.to_vec();
-        while !waiting.is_empty() {
-            let mut due = Vec::new();
-            for host in std::mem::take(&mut waiting) {
-                if steps.planned_before(host).await {
-                    continue;
-                }
-                match self.is_due(steps, host, tasks).await {
-                    Ok(true) => due.push(host.name.clone()),
-                    // Nothing of weight: its tasks are gone through for the record, and to wait.
-                    Ok(false) => run.take(self.host(steps, host, tasks, Mode::Rolling).await),
-                    Err(source) => run.failures.push(steps.failed(&host.name, "gate", source)),
-                }
-            }
-            if due.is_empty() || !run.failures.is_empty() || steps.stopped() {
-                return;
-            }
-            let cluster = match self.fleet.cluster(None).await {
-                Ok(cluster) => cluster,
-                Err(source) => return run.failures.push(steps.failed(&hosts[0].name, "gate", source)),
-            };
-            let order = order(&due, &cluster);
-            let mut ordered = order.iter().filter_map(|name| hosts.iter().find(|host| &host.name == name).copied());
-            if self.dry {
-                for host in ordered {
-                    let gate = match gate(&cluster, &host.name) {
-                        Gate::Go(margin) => margin.to_string(),
-                        Gate::Wait(reason) => format!("would wait: {reason}"),
-                        Gate::Refuse(reason) => format!("would be refused: {reason}"),
-                    };
-                    run.plan.rolling.push(Rolling { host: host.name.clone(), gate });
-                    run.take(self.host(steps, host, tasks, Mode::Rolling).await);
-                }
-                return;
-            }
-            let Some(next) = ordered.next() else { return };
-            match steps.pass_gate(next).await {
-                Ok(_) => run.take(self.host(steps, next, tasks, Mode::Rolling).await),
-                Err(source) => run.failures.push(steps.failed(&next.name, "gate", source)),
-            }
-            if !run.failures.is_empty() || steps.stopped() {
-                return;
-            }
-            waiting = ordered.collect();
-        }
-    }
-
-    /// Whether any task would change the host.
-    async fn is_due(&self, steps: &Steps<'_>, host: &Host, tasks: &[Titled<HostTaskKind>]) -> Result<bool, TaskError> {
-        for Titled { task, .. } in tasks {
-            if !steps.would_change(host, task, Mode::Rolling).await?.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
 /// What came of a host's tasks in a play.
 #[derive(Default)]
-struct Done {
+pub(super) struct Done {
     changes: usize,
     failure: Option<Failure>,
 }
 
 impl Run {
-    fn take(&mut self, done: Done) {
+    pub(super) fn take(&mut self, done: Done) {
         self.changes += done.changes;
         self.failures.extend(done.failure);
     }
 
     /// Notes how a task ended; true if it failed.
-    fn note(&mut self, host: &str, task: &str, result: Result<Vec<crate::tasks::Change>, TaskError>) -> bool {
+    fn note(&mut self, host: &str, task: &str, result: Result<Vec<Change>, TaskError>) -> bool {
         match result {
             Ok(changes) => self.changes += changes.len(),
             Err(source) => {

@@ -5,9 +5,14 @@
 mod engine;
 mod failure;
 mod pending;
+mod record;
 mod rolling;
 mod step;
+mod turn;
+mod wait;
+mod world;
 
 pub use engine::{Engine, Run};
 pub use failure::{Failure, PlanError};
 pub use pending::{Pending, Plan, Rolling};
+pub use world::World;

@@ -3,13 +3,14 @@
 //! On a member that serves this happens only in its turn of a rolling play, since a crash-restart or
 //! a reboot would pick it up.
 
-use super::{Change, Decision, Hands, HostTask, Mode, Needs, TaskError, TextDiff, View, Wanted};
+use super::{Change, Decision, Hands, HostTask, Mode, Needs, TaskError, TextDiff, View, Wanted, way_back};
 use crate::etcd::config::UNIT;
 use crate::host::Script;
 use crate::ssh::quote;
 use crate::tasks::fleet::places;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// Put what is staged in the place of what is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -88,13 +89,21 @@ impl HostTask for Activate {
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
         let wanted = view.wanted()?;
-        let text = script(view, wanted, &Differences::between(view, wanted));
+        let patience = (view.mode == Mode::Rolling && view.seen.unit.ready()).then_some(hands.fleet.options.health_timeout);
+        let text = script(view, wanted, &Differences::between(view, wanted), patience);
         hands.connection.run(Script::new("put the staged files in force", &text)).await?;
         Ok(())
     }
 }
 
-pub(super) fn script(view: &View<'_>, wanted: &Wanted, differences: &Differences) -> String {
+/// What puts the wanted files in force. Where a member runs, its way back is armed before anything is moved,
+/// with the controller's `patience`.
+pub(super) fn script(
+    view: &View<'_>,
+    wanted: &Wanted,
+    differences: &Differences,
+    patience: Option<Duration>,
+) -> String {
     let (host, places) = (view.host, places(view.host));
     let digest = |text: &str| data_encoding::HEXLOWER.encode(&Sha256::digest(text));
     let mut text = format!(
@@ -122,14 +131,27 @@ pub(super) fn script(view: &View<'_>, wanted: &Wanted, differences: &Differences
     if !sums.is_empty() {
         text += &format!("sha256sum --status -c - <<'END' || {{ echo 'what is staged is not what is wanted' >&2; exit 1; }}\n{sums}END\n");
     }
-    // The way back: what is in force now, links kept as links.
-    text += "umask 022\nrm -rf .previous.new\nmkdir -m 755 .previous.new\n\
+    // What is in force now, links kept as links. What no member ever ran well with is nothing to go back to.
+    text += "umask 022\nif [ ! -e .previous/unconfirmed ]; then\nrm -rf .previous.new\nmkdir -m 755 .previous.new\n\
              for f in etcd.conf ssl; do if [ -e \"$f\" ]; then cp -a \"$f\" .previous.new/; fi; done\n\
              if [ -e \"$unit\" ]; then cp -a \"$unit\" .previous.new/; fi\n\
-             if [ -L \"$bin/etcd\" ]; then cp -a \"$bin/etcd\" .previous.new/binary; fi\n\
-             rm -rf .previous\nmv -T .previous.new .previous\n";
+             if [ -L \"$bin/etcd\" ]; then cp -a \"$bin/etcd\" .previous.new/binary; fi\n";
+    if patience.is_some() {
+        text += &way_back::write(view, wanted);
+    }
+    text += "rm -rf .previous\nmv -T .previous.new .previous\nsync .previous\nfi\n";
+    match patience {
+        Some(patience) => text += &way_back::arm(&host.paths.config, patience),
+        // The member is down: what is done now is its repair.
+        None if view.seen.unconfirmed => text += &way_back::disarm(),
+        None => {}
+    }
     if differences.binaries {
         text += "mkdir -p \"$bin\"\n";
+        // An older release may lack one of the programs.
+        for name in ["etcdctl", "etcdutl"].into_iter().filter(|name| !wanted.binaries.iter().any(|other| other == name)) {
+            text += &format!("rm -f \"$bin\"/{name}\n");
+        }
         for name in &wanted.binaries {
             let name = quote(name);
             text += &format!("ln -sfn \"$release\"/{name} \"$bin\"/.{name}.new\nmv -T \"$bin\"/.{name}.new \"$bin\"/{name}\n");

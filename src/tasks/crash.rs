@@ -9,7 +9,13 @@ pub(crate) fn crashed(view: &View<'_>) -> Result<(), TaskError> {
     if !unit.crashed() {
         return Ok(());
     }
-    Err(TaskError::Crashed { state: unit.describe(), said: last_words(&view.seen.journal), unit: UNIT.to_owned() })
+    Err(unsteady(view))
+}
+
+/// The failure of a member whose process does not stay.
+pub(crate) fn unsteady(view: &View<'_>) -> TaskError {
+    let state = view.seen.unit.describe();
+    TaskError::Crashed { state, said: last_words(&view.seen.journal), unit: UNIT.to_owned() }
 }
 
 /// The line of etcd's journal that says why it ended: the last fatal one, or the last that is an

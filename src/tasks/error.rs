@@ -1,5 +1,6 @@
 //! Why a task failed.
 
+use super::Change;
 use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::client::CallError;
@@ -76,6 +77,31 @@ pub enum TaskError {
         /// Why.
         reason: String,
     },
+    /// The member did not do well with its change, and does well again with what it had before.
+    #[error("the change was taken back, and the member is healthy with what it had before")]
+    TakenBack {
+        /// Why it did not do well.
+        #[source]
+        cause: Box<TaskError>,
+    },
+    /// The member did not do well with its change, and does not with what it had before.
+    #[error("the change was taken back, but the member is not healthy with what it had before either ({after})")]
+    TakenBackInVain {
+        /// Why it did not do well.
+        #[source]
+        cause: Box<TaskError>,
+        /// Why it still does not.
+        after: Box<TaskError>,
+    },
+    /// The host cannot be reached, and is on its own with its change.
+    #[error("the host went out of reach; unless the member comes up, it takes the change back by itself within {} s", within.as_secs())]
+    OutOfReach {
+        /// What failed first.
+        #[source]
+        cause: Box<TaskError>,
+        /// How long that takes at most from the change on.
+        within: Duration,
+    },
     /// A file of the controller cannot be read.
     #[error("cannot read `{path}`")]
     Local {
@@ -106,6 +132,12 @@ pub enum TaskError {
 }
 
 impl TaskError {
+    /// After an apply there were changes left.
+    #[must_use]
+    pub(crate) fn did_not_take(left: Vec<Change>) -> Self {
+        Self::DidNotTake(left.into_iter().map(|change| change.summary).collect())
+    }
+
     /// Nothing can be decided about `host`.
     #[must_use]
     pub(crate) fn blind(host: &Host) -> Self {
@@ -166,6 +198,11 @@ impl Explain for TaskError {
             Self::NoPki { .. } => Some(
                 "`etcd-ha deploy` makes them; on another controller, copy the PKI folder from the one that deployed".to_owned(),
             ),
+            Self::TakenBack { cause } => cause.hint(),
+            Self::TakenBackInVain { after, cause } => after.hint().or_else(|| cause.hint()),
+            Self::OutOfReach { .. } => Some(
+                "see to the host or the way to it, then run the same command again: it finds out how the member is".to_owned(),
+            ),
             Self::Member { .. } | Self::DidNotTake(_) | Self::TimedOut { .. } | Self::Local { .. } | Self::Blind { .. }
             | Self::Interrupted => None,
         }
@@ -178,9 +215,14 @@ impl Explain for TaskError {
             Self::Release(error) => error.exit(),
             Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } => ExitStatus::Refused,
             Self::TimedOut { exit, .. } => *exit,
+            // Nothing was wrong with the change: the others could not spare the member any more.
+            Self::TakenBack { cause } if cause.exit() == ExitStatus::Refused => ExitStatus::Refused,
+            Self::TakenBack { .. } => ExitStatus::RolledBack,
+            Self::TakenBackInVain { .. } => ExitStatus::Unhealthy,
             Self::Diverged(_) => ExitStatus::Unhealthy,
             Self::Interrupted => ExitStatus::Interrupted,
             Self::Member { .. }
+            | Self::OutOfReach { .. }
             | Self::Unfit { .. }
             | Self::Unreachable(_)
             | Self::Crashed { .. }

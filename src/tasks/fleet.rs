@@ -29,8 +29,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// What the command line says about a run.
 #[derive(Debug, Clone)]
@@ -146,6 +147,8 @@ impl Fleet {
         self.changed.store(true, Ordering::Relaxed);
         if let Some(state) = self.state(host) {
             *state.seen.lock().await = None;
+            // Its certificates may have changed, too: the next question shakes hands anew.
+            *state.client.lock().await = None;
         }
         *self.cluster.lock().await = None;
     }

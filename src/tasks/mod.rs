@@ -12,13 +12,15 @@ mod template;
 mod tests;
 mod view;
 mod wanted;
+mod way_back;
 
 pub use error::TaskError;
 pub use fleet::{Fleet, FleetOptions, Writer, probe};
 pub use reach::Reach;
 pub use template::VARIABLES;
-pub use view::{Hands, Mode, Overview, View};
+pub use view::{Disturbed, Hands, Mode, Overview, View};
 pub use wanted::{CertificateFile, Wanted};
+pub use way_back::{GRACE, runs_what_is_in_force, take_back};
 
 use crate::error::ExitStatus;
 use crate::inventory::Inventory;
@@ -253,6 +255,8 @@ tasks! {
         restart::Restart,
         /// Wait until the member is healthy.
         wait_healthy::WaitHealthy,
+        /// Disarm the way back of a member that does well.
+        confirm::Confirm,
         /// Run a command.
         command::Command,
         /// Copy a file of the controller.
@@ -301,6 +305,23 @@ impl HostTaskKind {
                 | Self::StageConfig(_)
                 | Self::Start(_)
         )
+    }
+}
+
+impl HostTaskKind {
+    /// `wait_healthy` without parameters.
+    pub(crate) fn wait_healthy() -> Self {
+        Self::WaitHealthy(wait_healthy::WaitHealthy {})
+    }
+
+    /// Whether it takes the member down: the quorum gate stands before it, whatever the play's mode.
+    pub(crate) fn disturbs(&self) -> bool {
+        matches!(self, Self::Restart(_))
+    }
+
+    /// Whether its failure says that the member does not do well with what is in force.
+    pub(crate) fn brings_up(&self) -> bool {
+        matches!(self, Self::Start(_) | Self::Restart(_) | Self::WaitHealthy(_))
     }
 }
 

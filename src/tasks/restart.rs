@@ -3,13 +3,11 @@
 //! Truth is read off the running process: a restart is needed exactly if its generation is not the
 //! wanted one, whatever this or an interrupted run changed before.
 
-use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use super::{way_back, Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::{self, UNIT};
-use crate::etcd::gate::{Gate, gate};
 use crate::host::Script;
 use crate::tasks::crash::crashed;
 use serde::Deserialize;
-use std::time::Instant;
 
 /// Restart the member if its process is not of the wanted generation.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -67,18 +65,13 @@ impl HostTask for Restart {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
-        // The last look before it goes down: much may have changed since the host's turn began.
-        let cluster = hands.fleet.cluster(Some(Instant::now())).await?;
-        match gate(&cluster, &view.host.name) {
-            Gate::Go(_) => {}
-            Gate::Wait(reason) | Gate::Refuse(reason) => return Err(TaskError::Gate { reason }),
-        }
         // Blocking is the wait for its catching up, too: etcd reports ready once it has applied
         // what it missed. `timeout` bounds only our waiting, systemd's job goes on.
         let limit = hands.fleet.options.health_timeout.as_secs();
         let reload = if view.seen.unit.needs_reload { "systemctl daemon-reload\n" } else { "" };
+        let rearm = if view.seen.unconfirmed { way_back::rearm(&view.host.paths.config, hands.fleet.options.health_timeout) } else { String::new() };
         let text = format!(
-            "{reload}systemctl reset-failed {UNIT} 2>/dev/null || :\n\
+            "{rearm}{reload}systemctl reset-failed {UNIT} 2>/dev/null || :\n\
              code=0; timeout {limit} systemctl restart {UNIT} 2>/dev/null || code=$?\n\
              case $code in 0|1|124) ;; *) echo \"systemctl restart ended with $code\" >&2; exit 1;; esac\n"
         );

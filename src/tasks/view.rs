@@ -14,6 +14,7 @@ use crate::report::{Event, Reporter};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a play goes over its hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -78,6 +79,21 @@ pub struct View<'a> {
     pub mode: Mode,
     /// The exit status of the task's probe.
     pub probe: Option<i64>,
+    /// If the member was disturbed in its turn: how far it is since.
+    pub disturbed: Option<Disturbed>,
+}
+
+/// What a member that was restarted in its turn has to reach, and what was seen of it since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disturbed {
+    /// How far the cluster was when the wait for the member began, as a raft index.
+    pub front: u64,
+    /// The process that was seen first after it was started.
+    pub pid: u32,
+    /// How often systemd had started it again by then.
+    pub restarts: u32,
+    /// How long ago that was.
+    pub seen_for: Duration,
 }
 
 impl View<'_> {

@@ -3,8 +3,13 @@
 use super::{Decision, Hands, HostTask, Needs, SeenIn, TaskError, View};
 use crate::error::ExitStatus;
 use crate::etcd::gate::MAX_LAG;
-use crate::tasks::crash::crashed;
+use crate::tasks::crash::{crashed, unsteady};
 use serde::Deserialize;
+use std::time::Duration;
+
+/// How long a process has to be seen unchanged after a restart: a member that crashes right after it was
+/// ready is not one to go on behind.
+const STEADY: Duration = Duration::from_millis(200);
 
 /// Wait until the member is healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -39,6 +44,17 @@ impl HostTask for WaitHealthy {
         }
         if !view.seen.unit.ready() {
             return not_yet(format!("etcd serves, systemd still says {}", view.seen.unit.describe()), SeenIn::Host);
+        }
+        let Some(disturbed) = view.disturbed else { return Ok(Decision::Nothing) };
+        if let Some(left) = disturbed.front.checked_sub(applied(own)).filter(|left| *left > 0) {
+            return not_yet(format!("catching up: {left} raft entries to go"), SeenIn::Cluster);
+        }
+        let unit = &view.seen.unit;
+        if unit.restarts > disturbed.restarts || (disturbed.pid != 0 && unit.main_pid != disturbed.pid) {
+            return Err(unsteady(view));
+        }
+        if disturbed.seen_for < STEADY {
+            return not_yet("steady for a moment".to_owned(), SeenIn::Host);
         }
         Ok(Decision::Nothing)
     }

@@ -4,6 +4,7 @@ use super::scene::{Scene, crash, run, starting, stop};
 use super::{Case, case, changes, fails, not_yet, nothing, refusal, said, task};
 use crate::error::ExitStatus;
 use crate::etcd::gate::MAX_LAG;
+use crate::etcd::testing::FRONT;
 use crate::etcd::testing::State::*;
 use crate::tasks::{Decision, SeenIn, TaskKind};
 
@@ -158,6 +159,43 @@ pub(super) fn cases() -> Vec<Case> {
             "systemd has not heard of it yet",
             Scene::deployed().seen(|seen| starting(seen, None)),
             not_yet("etcd serves, systemd still says activating (start)"),
+        ),
+        case(
+            "wait_healthy",
+            "it was restarted, and has not reached what the cluster had then",
+            Scene::deployed().disturbed(FRONT + 7, 292, 0, 5000),
+            not_yet("catching up: 7 raft entries to go"),
+        ),
+        case(
+            "wait_healthy",
+            "it was restarted, and is healthy since a moment ago",
+            Scene::deployed().disturbed(FRONT, 292, 0, 100),
+            not_yet("steady for a moment"),
+        ),
+        case(
+            "wait_healthy",
+            "it was restarted, and is steady",
+            Scene::deployed().disturbed(FRONT, 292, 0, 200),
+            nothing(),
+        ),
+        case(
+            "wait_healthy",
+            "it was restarted, and once more by systemd",
+            Scene::deployed().seen(|seen| seen.unit.restarts = 1).disturbed(FRONT, 292, 0, 5000),
+            fails("etcd does not stay up: active (running), restarted once by systemd"),
+        ),
+        case(
+            "wait_healthy",
+            "it was restarted, and once more by somebody",
+            Scene::deployed().disturbed(FRONT, 291, 0, 5000),
+            fails("etcd does not stay up: active (running)"),
+        ),
+        case("confirm", "nothing is unconfirmed", Scene::deployed(), nothing()),
+        case(
+            "confirm",
+            "its last change is not confirmed",
+            Scene::deployed().seen(|seen| seen.unconfirmed = true),
+            changes(["keep the change: disarm the way back"]),
         ),
         case("wait_healthy", "others are ill", Scene::deployed().members(&[Follows, Leads, Down]), nothing()),
     ]

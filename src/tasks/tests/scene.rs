@@ -9,7 +9,7 @@ use crate::inventory::{Host, Inventory, Paths};
 use crate::pki::{KeyAlgorithm, Member, Pki, Settings, Subject};
 use crate::release::{Arch, Archive, Binary};
 use crate::tasks::fleet::places;
-use crate::tasks::{Mode, Overview, Reach, View, Wanted};
+use crate::tasks::{Disturbed, Mode, Overview, Reach, View, Wanted};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -32,6 +32,7 @@ pub(super) struct Scene {
     pub wanted: Option<Wanted>,
     pub mode: Mode,
     pub probe: Option<i64>,
+    pub disturbed: Option<Disturbed>,
     pub membership: Option<Result<Membership, Vec<BootstrapError>>>,
     pub cluster: Option<Arc<ClusterHealth>>,
     pub reach: Option<Arc<Reach>>,
@@ -54,6 +55,7 @@ impl Scene {
             inventory,
             mode: Mode::Parallel,
             probe: None,
+            disturbed: None,
             cluster: None,
             reach: None,
             issue: Vec::new(),
@@ -88,6 +90,13 @@ impl Scene {
     pub fn members(mut self, states: &[State]) -> Self {
         self.cluster = Some(Arc::new(cluster(states)));
         self
+    }
+
+    /// The same after the member was restarted in its turn: how far the cluster was then, the process that was seen
+    /// first, how often systemd had started it again, and for how many milliseconds it was seen.
+    pub fn disturbed(self, front: u64, pid: u32, restarts: u32, seen_for: u64) -> Self {
+        let seen_for = Duration::from_millis(seen_for);
+        Self { disturbed: Some(Disturbed { front, pid, restarts, seen_for }), ..self }
     }
 
     /// The same in a rolling play.
@@ -148,9 +157,9 @@ impl Scene {
     }
 
     pub fn view<'a>(&'a self, overview: &'a Overview<'a>) -> View<'a> {
-        let (mode, probe) = (self.mode, self.probe);
+        let (mode, probe, disturbed) = (self.mode, self.probe, self.disturbed);
         let host = &self.inventory.hosts[0];
-        View { overview, host, seen: &self.seen[&host.name], wanted: self.wanted.as_ref(), mode, probe }
+        View { overview, host, seen: &self.seen[&host.name], wanted: self.wanted.as_ref(), mode, probe, disturbed }
     }
 
     pub fn wanted(&self) -> &Wanted {

@@ -116,7 +116,7 @@ impl Root {
     fn activate(&self, scene: &Scene) -> Ran {
         let overview = scene.overview();
         let view = scene.view(&overview);
-        let script = activate::script(&view, scene.wanted(), &Differences::between(&view, scene.wanted()));
+        let script = activate::script(&view, scene.wanted(), &Differences::between(&view, scene.wanted()), None);
         self.run(&script, b"")
     }
 }

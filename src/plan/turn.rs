@@ -1,0 +1,196 @@
+//! Rolling plays: one member at a time, each behind the quorum gate, with a way back.
+
+use super::engine::{Done, Engine, Run};
+use super::failure::Failure;
+use super::pending::Rolling;
+use super::rolling::order;
+use super::step::Steps;
+use super::wait::Waiting;
+use super::world::World;
+use crate::error::ExitStatus;
+use crate::etcd::gate::{Gate, Margin, Process, Scene};
+use crate::inventory::Host;
+use crate::playbook::Titled;
+use crate::tasks::{Decision, GRACE, HostTaskKind, Mode, SeenIn, TaskError, runs_what_is_in_force};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a unit may look crashed after it was started anew.
+const SETTLES: Duration = Duration::from_secs(10);
+
+impl<W: World> Engine<'_, W> {
+    /// Host after host, each behind the quorum gate; the order is planned anew after every member.
+    pub(super) async fn rolling(
+        &self,
+        steps: &Steps<'_, W>,
+        hosts: &[&Host],
+        tasks: &[Titled<HostTaskKind>],
+        run: &mut Run,
+    ) {
+        let mut waiting: Vec<&Host> = hosts.to_vec();
+        while !waiting.is_empty() {
+            let mut due = Vec::new();
+            for host in std::mem::take(&mut waiting) {
+                if steps.planned_before(host).await {
+                    continue;
+                }
+                match self.is_due(steps, host, tasks).await {
+                    Ok(true) => due.push(host.name.clone()),
+                    // Nothing of weight: its tasks are gone through for the record, and to wait.
+                    Ok(false) => run.take(self.host(steps, host, tasks, Mode::Rolling).await),
+                    Err(source) => run.failures.push(steps.record.failed(&host.name, "gate", source)),
+                }
+            }
+            if due.is_empty() || !run.failures.is_empty() || steps.stopped() {
+                return;
+            }
+            let cluster = match self.world.cluster(None).await {
+                Ok(cluster) => cluster,
+                Err(source) => return run.failures.push(steps.record.failed(&hosts[0].name, "gate", source)),
+            };
+            let order = order(&due, &cluster);
+            let mut ordered = order.iter().filter_map(|name| hosts.iter().find(|host| &host.name == name).copied());
+            if self.dry {
+                let processes = steps.processes().await;
+                for host in ordered {
+                    let gate = match (self.gate)(&Scene { health: &cluster, processes: &processes }, &host.name) {
+                        Gate::Go(margin) => margin.to_string(),
+                        Gate::Wait(reason) => format!("would wait: {reason}"),
+                        Gate::Refuse(reason) => format!("would be refused: {reason}"),
+                    };
+                    run.plan.rolling.push(Rolling { host: host.name.clone(), gate });
+                    run.take(self.host(steps, host, tasks, Mode::Rolling).await);
+                }
+                return;
+            }
+            let Some(next) = ordered.next() else { return };
+            match steps.pass_gate(next).await {
+                Ok(_) => run.take(self.turn(steps, next, tasks).await),
+                Err(source) => run.failures.push(steps.record.failed(&next.name, "gate", source)),
+            }
+            if !run.failures.is_empty() || steps.stopped() {
+                return;
+            }
+            waiting = ordered.collect();
+        }
+    }
+
+    /// Whether any task would change the host.
+    async fn is_due(
+        &self,
+        steps: &Steps<'_, W>,
+        host: &Host,
+        tasks: &[Titled<HostTaskKind>],
+    ) -> Result<bool, TaskError> {
+        for Titled { task, .. } in tasks {
+            if !steps.would_change(host, task, Mode::Rolling).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// All tasks on a member whose turn it is. Once begun, the turn ends well or is taken back: a first
+    /// Ctrl-C waits for its end, so that no member is left between two states.
+    async fn turn(&self, steps: &Steps<'_, W>, host: &Host, tasks: &[Titled<HostTaskKind>]) -> Done {
+        let done = self.host(steps, host, tasks, Mode::Rolling).await;
+        steps.turn.set(None);
+        done
+    }
+}
+
+impl<W: World> Steps<'_, W> {
+    /// What the hosts say of their members' processes, as far as they were looked at.
+    async fn processes(&self) -> BTreeMap<String, Process> {
+        let mut processes = BTreeMap::new();
+        for host in &self.world.inventory().hosts {
+            if let Ok(seen) = self.world.seen(host).await {
+                let process = Process { ready: seen.unit.ready(), unit: seen.unit.describe() };
+                processes.insert(host.name.clone(), process);
+            }
+        }
+        processes
+    }
+
+    /// Waits until the gate lets the host through, and says with what margin.
+    pub async fn pass_gate(&self, host: &Host) -> Result<Margin, TaskError> {
+        let limit = Instant::now() + self.world.health_timeout();
+        loop {
+            let cluster = self.world.cluster(Some(Instant::now())).await?;
+            let processes = self.processes().await;
+            match (self.gate)(&Scene { health: &cluster, processes: &processes }, &host.name) {
+                Gate::Go(margin) => return Ok(margin),
+                Gate::Refuse(reason) => return Err(TaskError::Gate { reason }),
+                Gate::Wait(reason) => {
+                    self.record.progress(&host.name, "gate", &format!("waiting before it is touched: {reason}"));
+                    let waiting = Waiting { reason, seen_in: SeenIn::Cluster, exit: ExitStatus::Refused };
+                    self.pause(limit, &waiting).await?;
+                }
+            }
+            // What is waited for may be a unit's becoming ready, which only its host can tell.
+            for other in self.world.inventory().hosts.iter().filter(|other| other.name != host.name) {
+                if processes.get(&other.name).is_some_and(|process| !process.ready) {
+                    self.world.look_again(other).await;
+                }
+            }
+        }
+    }
+
+    /// After a failure: if the member's last change is not confirmed yet, and the member does not do well
+    /// with it, it is taken back. Gives the failure that the run ends with.
+    pub async fn way_back(&self, host: &Host, failure: Failure) -> Failure {
+        let Failure { host: name, task, source } = failure;
+        let failed = |source| Failure { host: name.clone(), task: task.clone(), source };
+        self.world.forget(host).await;
+        let seen = match self.world.seen(host).await {
+            Ok(seen) => seen,
+            Err(_) if self.turn.get().is_some() => {
+                let within = self.world.health_timeout() + GRACE;
+                return failed(TaskError::OutOfReach { cause: Box::new(source), within });
+            }
+            Err(_) => return failed(source),
+        };
+        if !seen.unconfirmed || (runs_what_is_in_force(&seen) && self.is_well(host).await) {
+            return failed(source);
+        }
+        let begun = self.record.started(&name, "way_back");
+        self.record.progress(&name, "way_back", "taking the change back");
+        let taken = self.world.take_back(host).await;
+        self.world.forget(host).await;
+        let taken = match taken {
+            Ok(()) => self.wait_until_well(host).await,
+            Err(error) => Err(error),
+        };
+        let result = match taken {
+            Ok(()) => Err(TaskError::TakenBack { cause: Box::new(source) }),
+            Err(after) => Err(TaskError::TakenBackInVain { cause: Box::new(source), after: Box::new(after) }),
+        };
+        self.record.finished(&name, "way_back", begun, &result);
+        failed(result.err().unwrap_or(TaskError::Interrupted))
+    }
+
+    /// Whether the member is healthy now, as `wait_healthy` has it.
+    async fn is_well(&self, host: &Host) -> bool {
+        let task = HostTaskKind::wait_healthy();
+        let Ok(looked) = self.look(host, &task, Mode::Rolling, Some(Instant::now())).await else { return false };
+        matches!(task.check(&looked.view(host, Mode::Rolling)), Ok(Decision::Nothing))
+    }
+
+    /// Waits for the member that was started with what it had before.
+    async fn wait_until_well(&self, host: &Host) -> Result<(), TaskError> {
+        // It has its whole time again.
+        self.turn.set(None);
+        let begun = Instant::now();
+        loop {
+            match self.work_on_host(host, &HostTaskKind::wait_healthy(), Mode::Rolling).await {
+                // systemd may still show how the process ended that was taken down.
+                Err(TaskError::Crashed { .. }) if begun.elapsed() < SETTLES => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    self.world.look_again(host).await;
+                }
+                result => return result.map(drop),
+            }
+        }
+    }
+}

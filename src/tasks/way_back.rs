@@ -1,0 +1,179 @@
+//! The way back: a host takes its member's last change back by itself, unless the member comes up with it.
+//!
+//! It is armed on the host before the change goes in force: a script beside what was in force before, and
+//! a transient timer that runs it. The controller disarms it once the member is healthy, and starts it at
+//! once if the member is not; should the controller die or its link break, the timer runs it. Either way
+//! it is the same script, run by systemd on the host, once.
+
+use super::error::TaskError;
+use super::{View, Wanted};
+use crate::etcd::config::{self, GENERATION, UNIT};
+use crate::host::{Connection, Observation, Script};
+use crate::ssh::quote;
+use std::time::Duration;
+
+/// The transient units on the host: `.timer` and `.service`.
+const NAME: &str = "etcd-ha-way-back";
+
+/// How much longer than the controller the host waits before it takes a change back by itself.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// How long the controller waits for the host's script, beyond what the script itself bounds.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Whether the member runs with what is in force on its host.
+#[must_use]
+pub fn runs_what_is_in_force(seen: &Observation) -> bool {
+    let in_force = seen.environment.as_deref().and_then(|text| config::value_of(text, GENERATION));
+    in_force.is_some() && seen.generation() == in_force
+}
+
+/// Writes the script that takes the change back into `.previous.new`, and the sign that the change is not
+/// confirmed yet.
+pub(super) fn write(view: &View<'_>, wanted: &Wanted) -> String {
+    format!(
+        "cat >.previous.new/way-back <<'WAY-BACK'\n{}WAY-BACK\n: >.previous.new/unconfirmed\n",
+        script(view, crosses_minor(view, wanted))
+    )
+}
+
+/// Arms the timer, anew if it was armed before.
+pub(super) fn arm(config: &str, patience: Duration) -> String {
+    format!(
+        "systemctl stop {NAME}.timer 2>/dev/null || :\n\
+         systemctl reset-failed {NAME}.service 2>/dev/null || :\n\
+         systemd-run --quiet --unit={NAME} --description='take the last change of etcd back' \
+         --on-active={seconds} --timer-property=AccuracySec=1s --property=Type=oneshot \
+         --property=TimeoutStartSec=180 /bin/sh {script}\n",
+        seconds = (patience + GRACE).as_secs(),
+        script = quote(&format!("{config}/.previous/way-back")),
+    )
+}
+
+/// Arms the timer anew, if the change went in force in an earlier run and its time is running out.
+pub(super) fn rearm(config: &str, patience: Duration) -> String {
+    format!(
+        "if [ $(($(date +%s) - $(stat -c %Y {sign}))) -gt 5 ]; then\ntouch {sign}\n{arm}fi\n",
+        sign = quote(&format!("{config}/.previous/unconfirmed")),
+        arm = arm(config, patience),
+    )
+}
+
+/// Disarms the timer: what is in force stays.
+pub(super) fn disarm() -> String {
+    format!(
+        "systemctl stop {NAME}.timer 2>/dev/null || :\nrm -f .previous/unconfirmed .previous/way-back .taken-back\n"
+    )
+}
+
+/// Has the host take its last change back now.
+///
+/// # Errors
+/// The host cannot do it, or cannot be reached.
+pub async fn take_back(connection: &Connection, config: &str) -> Result<(), TaskError> {
+    // By systemd, so that it runs to its end whatever becomes of this connection.
+    let text = format!(
+        "cd {config}\n: >.previous/now\nsystemctl stop {NAME}.timer 2>/dev/null || :\n\
+         systemctl reset-failed {NAME}-now.service 2>/dev/null || :\n\
+         systemd-run --quiet --wait --unit={NAME}-now --property=Type=oneshot \
+         /bin/sh {script}\n",
+        config = quote(config),
+        script = quote(&format!("{config}/.previous/way-back")),
+    );
+    connection.run(Script::new("take the last change back", &text).silent_for(LIMIT)).await?;
+    Ok(())
+}
+
+/// Whether the change brings another minor version: going back may be refused by etcd then.
+fn crosses_minor(view: &View<'_>, wanted: &Wanted) -> bool {
+    let minor = |link: &str| {
+        let version: semver::Version = link.rsplit('/').nth(1)?.parse().ok()?;
+        Some((version.major, version.minor))
+    };
+    let now = view.seen.link(&format!("{}/etcd", view.host.paths.bin)).and_then(minor);
+    now.is_some_and(|now| now != (wanted.archive.version.major, wanted.archive.version.minor))
+}
+
+/// The script. Plain POSIX shell: it runs when nobody else is there to help.
+fn script(view: &View<'_>, crosses_minor: bool) -> String {
+    let host = view.host;
+    let mut text = format!(
+        r#"# etcd-ha: takes the last change of etcd on this host back, unless the member came up with it.
+set -u
+config={config} unit={unit} bin={bin} endpoint={endpoint}
+cd "$config" || exit 1
+[ -e .previous/unconfirmed ] || exit 0
+of() {{ # the generation in the lines on stdin
+  while IFS= read -r line; do case $line in {GENERATION}=*) echo "${{line#*=}}"; break;; esac; done
+}}
+runs() {{
+  pid=$(systemctl show {UNIT} -p MainPID --value)
+  [ "$pid" -gt 0 ] && tr '\0' '\n' <"/proc/$pid/environ" | of
+}}
+in_force=$(of <etcd.conf) before=$(of <.previous/etcd.conf)
+if [ ! -e .previous/now ] && [ "$(systemctl is-active {UNIT})" = active ] && [ "$(runs)" = "$in_force" ] &&
+  ETCDCTL_API=3 timeout 10 "$bin/etcdctl" --endpoints "$endpoint" --cacert ssl/ca.pem \
+    --cert ssl/server.pem --key ssl/server-key.pem endpoint health >/dev/null 2>&1
+then
+  # It came up, and nobody was there to confirm it.
+  rm -f .previous/unconfirmed .previous/way-back
+  exit 0
+fi
+put() {{ # what lies in folder $1 goes in force
+  cp -a "$1/etcd.conf" .etcd.conf.new && mv -T .etcd.conf.new etcd.conf
+  ln -sfn "$(readlink "$1/ssl")" .ssl.new && mv -T .ssl.new ssl
+  if [ "$(sha256sum <"$1/{UNIT}")" != "$(sha256sum <"$unit")" ]; then
+    cp "$1/{UNIT}" "$unit.new" && mv -T "$unit.new" "$unit"
+    systemctl daemon-reload
+  fi
+  release=$(readlink "$1/binary") && release=${{release%/*}}
+  for name in etcd etcdctl etcdutl; do
+    if [ -e "$release/$name" ]; then
+      ln -sfn "$release/$name" "$bin/.$name.new" && mv -T "$bin/.$name.new" "$bin/$name"
+    else
+      rm -f "$bin/$name"
+    fi
+  done
+  sync . "$bin"
+}}
+start() {{
+  timeout 20 systemctl stop {UNIT} || {{ systemctl kill -s KILL {UNIT}; timeout 20 systemctl stop {UNIT}; }}
+  systemctl reset-failed {UNIT} 2>/dev/null
+  systemctl start --no-block {UNIT}
+}}
+"#,
+        config = quote(&host.paths.config),
+        unit = quote(&format!("/etc/systemd/system/{UNIT}")),
+        bin = quote(&host.paths.bin),
+        endpoint = quote(&config::client_url(host)),
+    );
+    if crosses_minor {
+        text += &format!(
+            r#"rm -rf .failed && mkdir .failed
+cp -a etcd.conf ssl "$unit" .failed/ && cp -a "$bin/etcd" .failed/binary
+put .previous
+if [ "$(runs)" != "$before" ]; then
+  began=$(date +%s)
+  start
+  # Once the cluster's version is raised the old binary refuses to start; the new one has to go on then.
+  count=0
+  while [ "$count" -lt 60 ] && [ "$(systemctl is-active {UNIT})" != active ]; do
+    case $(journalctl -u {UNIT} --since "@$began" -o cat -q --no-pager 2>/dev/null) in
+      *'invalid downgrade'*) put .failed; start; before=$in_force; break;;
+    esac
+    count=$((count + 1))
+    sleep 0.5
+  done
+fi
+rm -rf .failed
+"#
+        );
+    } else {
+        text += "put .previous\nif [ \"$(runs)\" != \"$before\" ]; then start; fi\n";
+    }
+    text += "if [ \"$before\" != \"$in_force\" ]; then echo \"$(date +%s) $in_force\" >.taken-back; fi\n\
+             rm -rf .previous\n\
+             for old in .ssl-*; do [ \"$old\" = \"$(readlink ssl)\" ] || rm -rf \"$old\"; done\n\
+             sync .\n";
+    text
+}
