@@ -24,6 +24,10 @@ const PREFIX: &str = "_etcd-ha/probe/";
 const PERIOD: Duration = Duration::from_millis(20);
 /// How long one try may take, and how long it is waited for a member to try.
 const LIMIT: Duration = Duration::from_millis(500);
+/// How long a write waits for its second try if a member refused the first: twice what etcd's own client
+/// waits. While leadership moves, the old leader refuses (`raft proposal dropped`), and what a follower
+/// forwards to it is lost without a word; that takes some milliseconds.
+const MOMENT: Duration = Duration::from_millis(50);
 /// Between two tries to connect to a member; at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(200));
 /// How long the key outlives a controller that was killed, in seconds.
@@ -173,10 +177,13 @@ impl Client {
             let (key, value) = (key.clone(), value.clone());
             async move { member.put(&key, &value, lease).await }
         };
-        let (first, _) = match self.once(None, put).await {
+        let (first, error) = match self.once(None, put).await {
             Ok((_, term)) => return (Ended { acknowledged: Some(term), retried: false }, false),
             Err(failed) => failed,
         };
+        if error.as_ref().is_some_and(is_an_answer) {
+            sleep(MOMENT).await;
+        }
         match self.once(first, put).await {
             Ok((_, term)) => (Ended { acknowledged: Some(term), retried: true }, false),
             Err((_, error)) => {
@@ -217,7 +224,8 @@ impl Client {
 
 /// Whether the member itself said no, so that another connection to it would help nobody.
 fn is_an_answer(error: &CallError) -> bool {
-    matches!(error, CallError::Refused { message, .. } if message.starts_with("etcdserver: "))
+    let CallError::Refused { message, .. } = error else { return false };
+    message.starts_with("etcdserver: ") || message == "raft proposal dropped"
 }
 
 /// The first open member from `turn` on, round about; never `not`, unless it is the only member there is.
@@ -230,6 +238,21 @@ fn next<T: Clone>(open: &[Option<T>], turn: usize, not: Option<usize>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_answers_is_kept() {
+        let refused = |message: &str| CallError::Refused { call: "put", message: message.to_owned() };
+        for (error, want) in [
+            (refused("etcdserver: mvcc: database space exceeded"), true),
+            (refused("etcdserver: requested lease not found"), true),
+            (refused("raft proposal dropped"), true),
+            (refused("h2 protocol error: http2 error"), false),
+            (CallError::Timeout { call: "put", limit: LIMIT }, false),
+            (CallError::Tcp("refused".to_owned()), false),
+        ] {
+            assert_eq!(is_an_answer(&error), want, "{error}");
+        }
+    }
 
     #[test]
     fn members_take_turns() {
