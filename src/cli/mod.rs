@@ -2,13 +2,17 @@
 //! operations.
 
 mod certs;
+mod deploy;
 mod health;
 mod hops;
 mod init;
 mod interrupt;
+mod members;
 mod operation;
 mod options;
+mod pause;
 mod playbook;
+mod probe;
 mod render;
 mod schema;
 mod upgrade;
@@ -29,6 +33,7 @@ use std::process::ExitCode;
   2    the command line, the inventory or the playbook is wrong
   3    the cluster is not healthy
   4    refused, since it would cost quorum or data
+  6    a change did not come up and was taken back
   10   changes are pending (`plan --detailed-exitcode`)
   130  interrupted")]
 struct Cli {
@@ -41,13 +46,21 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Bring the cluster up, or bring it to what the inventory says, one member at a time.
-    Deploy(operation::Deploy),
+    Deploy(deploy::Deploy),
     /// Say what `deploy` would change, and touch nothing.
-    Plan(operation::PlanArgs),
+    Plan(deploy::Plan),
     /// Bring the members to another version of etcd, and write it into the inventory.
     Upgrade(upgrade::Upgrade),
+    /// Bring every member back to what was in force before its last change, one at a time.
+    Rollback(members::Rollback),
+    /// Restart every member, one at a time.
+    Restart(members::Restart),
+    /// Stop the whole cluster or, with `--limit`, members that the others can spare.
+    Stop(members::Stop),
+    /// Start members that do not run.
+    Start(members::Start),
     /// Run a playbook.
-    Run(operation::RunArgs),
+    Run(deploy::Run),
     /// Ask every member for its health.
     Health(health::Health),
     /// Show the certificates in the PKI folder.
@@ -96,6 +109,10 @@ pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
         Command::Deploy(args) => args.run(context),
         Command::Plan(args) => args.run(context),
         Command::Upgrade(args) => args.run(context),
+        Command::Rollback(args) => args.run(context),
+        Command::Restart(args) => args.run(context),
+        Command::Stop(args) => args.run(context),
+        Command::Start(args) => args.run(context),
         Command::Run(args) => args.run(context),
         Command::Health(args) => args.run(context),
         Command::Certs(args) => args.run(context),

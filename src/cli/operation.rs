@@ -1,15 +1,16 @@
-//! Subcommands that run a playbook.
+//! Running a playbook on an inventory's hosts, and telling of it: what all such subcommands share.
 
 use super::hops::{Hops, Passed, Way};
 use super::options::{Binaries, OutputFormat, Safeguards, Target, Waits};
-
+use super::pause::Pause;
+use super::probe::Probe;
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, nearest, quoted};
 use crate::plan::Run;
 use crate::playbook::{Playbook, embedded};
-use crate::report::{Color, Event, HostRecap, count};
-use crate::tasks::Fleet;
+use crate::report::{Activity, Color, Event, HostRecap, count};
+use crate::tasks::{Fleet, SnapshotPlace};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,101 +22,40 @@ pub(super) struct Operation {
     #[command(flatten)]
     pub target: Target,
     #[command(flatten)]
-    binaries: Binaries,
-    #[command(flatten)]
     waits: Waits,
-    #[command(flatten)]
-    safeguards: Safeguards,
     /// How many hosts are worked on at once.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
+    /// Act upon these hosts only; the others are looked at where that is needed.
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub limit: Vec<String>,
 }
 
-/// `etcd-ha deploy`
-#[derive(Debug, Args)]
-pub(super) struct Deploy {
-    #[command(flatten)]
-    operation: Operation,
-    #[command(flatten)]
-    way: Way,
-    /// Say what would change, and touch nothing; the same as `plan`.
+/// Flags of operations that do something.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(super) struct Acting {
+    /// Write to the cluster all the while, and say in the end what a client noticed.
+    ///
+    /// A key below `_etcd-ha/probe/` is written every 20 ms through all members in turn, and once more
+    /// through another member if that fails. The key is deleted in the end; after a run that was killed
+    /// it goes away within a minute or so.
     #[arg(long)]
-    dry_run: bool,
-    /// With `--dry-run`: exit with 10 if changes are pending.
-    #[arg(long, requires = "dry_run")]
-    detailed_exitcode: bool,
-    /// A playbook in the place of deploy's own.
-    #[arg(long, value_name = "FILE")]
-    playbook: Option<PathBuf>,
-}
-
-/// `etcd-ha plan`
-#[derive(Debug, Args)]
-pub(super) struct PlanArgs {
-    #[command(flatten)]
-    operation: Operation,
-    #[command(flatten)]
-    way: Way,
-    /// Exit with 10 if changes are pending.
+    pub probe: bool,
+    /// Ask on the terminal before the next member of a rolling play is touched.
     #[arg(long)]
-    detailed_exitcode: bool,
-    /// A playbook in the place of deploy's own.
-    #[arg(long, value_name = "FILE")]
-    playbook: Option<PathBuf>,
+    pub pause: bool,
 }
 
-/// `etcd-ha run`
+/// Flags of operations that bring files to the hosts.
 #[derive(Debug, Args)]
-pub(super) struct RunArgs {
-    /// The playbook file.
-    #[arg(value_name = "PLAYBOOK")]
-    playbook: PathBuf,
+pub(super) struct Supplies {
     #[command(flatten)]
-    operation: Operation,
-    /// Say what would change, and touch nothing.
-    #[arg(long)]
-    dry_run: bool,
+    binaries: Binaries,
+    #[command(flatten)]
+    safeguards: Safeguards,
 }
 
-impl Deploy {
-    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
-        let playbook = own_or("deploy", self.playbook)?;
-        let how = How {
-            command: if self.dry_run { "plan" } else { "deploy" },
-            dry: self.dry_run,
-            detailed: self.detailed_exitcode,
-            way: Some(self.way),
-            at_the_end: &nothing_more,
-        };
-        let inventory = self.operation.target.load()?;
-        self.operation.run(&context, &playbook, inventory, how)
-    }
-}
-
-impl PlanArgs {
-    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
-        let playbook = own_or("deploy", self.playbook)?;
-        let how = How {
-            command: "plan",
-            dry: true,
-            detailed: self.detailed_exitcode,
-            way: Some(self.way),
-            at_the_end: &nothing_more,
-        };
-        let inventory = self.operation.target.load()?;
-        self.operation.run(&context, &playbook, inventory, how)
-    }
-}
-
-impl RunArgs {
-    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
-        let playbook = Playbook::load(&self.playbook)?;
-        let how = How { command: "run", dry: self.dry_run, detailed: false, way: None, at_the_end: &nothing_more };
-        let inventory = self.operation.target.load()?;
-        self.operation.run(&context, &playbook, inventory, how)
-    }
-}
-
+/// The playbook in `file`, or else the embedded one of this name.
 pub(super) fn own_or(name: &str, file: Option<PathBuf>) -> Result<Playbook, Error> {
     Ok(match file {
         Some(file) => Playbook::load(&file)?,
@@ -128,15 +68,27 @@ pub(super) struct How<'a> {
     pub command: &'static str,
     pub dry: bool,
     pub detailed: bool,
+    pub acting: Acting,
+    /// What is brought to the hosts, where something is.
+    pub supplies: Option<Supplies>,
     /// How the members go to another version; without it the playbook is run once, whatever they run.
     pub way: Option<Way>,
-    /// What is done once all went well, and the words for it, if it did anything; it is told whether every
-    /// member is healthy and runs the wanted version.
-    pub at_the_end: &'a dyn Fn(bool) -> Result<Option<String>, Error>,
+    /// Whether the members are to be up in the end.
+    pub up: bool,
+    /// What is done once all went well, and the words for it, if it did anything.
+    pub at_the_end: &'a dyn Fn(&Ending) -> Result<Option<String>, Error>,
+}
+
+/// How a run that went well has ended.
+pub(super) struct Ending {
+    /// Whether every member is healthy and runs the wanted version.
+    pub everywhere: bool,
+    /// How many changes were made.
+    pub changes: usize,
 }
 
 /// Nothing is left to be done.
-fn nothing_more(_: bool) -> Result<Option<String>, Error> {
+pub(super) fn nothing_more(_: &Ending) -> Result<Option<String>, Error> {
     Ok(None)
 }
 
@@ -147,7 +99,31 @@ pub(super) struct CannotStart(#[source] pub(super) std::io::Error);
 
 impl Explain for CannotStart {}
 
+/// A host that `--limit` names is not in the inventory.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no host {} in the inventory", quoted(.0))]
+struct NoSuchHost(String, Option<String>);
+
+impl Explain for NoSuchHost {
+    fn hint(&self) -> Option<String> {
+        self.1.as_ref().map(|near| format!("did you mean `{near}`?"))
+    }
+
+    fn exit(&self) -> ExitStatus {
+        ExitStatus::Usage
+    }
+}
+
 impl Operation {
+    /// Whether every host that `--limit` names is there.
+    fn check_limit(&self, inventory: &Inventory) -> Result<(), NoSuchHost> {
+        let names = || inventory.hosts.iter().map(|host| host.name.as_str());
+        match self.limit.iter().find(|name| names().all(|other| other != name.as_str())) {
+            Some(name) => Err(NoSuchHost(name.clone(), nearest(name, names()).map(str::to_owned))),
+            None => Ok(()),
+        }
+    }
+
     /// Runs a playbook on an inventory, and tells of it.
     pub fn run(
         self,
@@ -157,12 +133,20 @@ impl Operation {
         how: How<'_>,
     ) -> Result<ExitStatus, Error> {
         let begun = Instant::now();
+        self.check_limit(&inventory)?;
         if let Some(way) = &how.way {
             way.check(&inventory)?;
         }
-        self.binaries.lay_over(&mut inventory);
+        let pause = if how.acting.pause { Some(Pause::new(context)?) } else { None };
+        let mut snapshots = SnapshotPlace::Unwanted;
+        if let Some(supplies) = &how.supplies {
+            supplies.binaries.lay_over(&mut inventory);
+            snapshots = supplies.safeguards.snapshots(&inventory.cluster);
+        }
         let inventory = Arc::new(inventory);
-        let reporter = context.reporter(how.command, &inventory.cluster);
+        let activity = Activity::default();
+        let remember = how.acting.probe.then(|| activity.clone());
+        let reporter = context.reporter(how.command, &inventory.cluster, remember, pause.is_some());
         reporter.emit(Event::RunStarted {
             command: how.command.to_owned(),
             cluster: inventory.cluster.clone(),
@@ -171,25 +155,30 @@ impl Operation {
         for message in &inventory.warnings {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
-        let options = self.waits.fleet_options(self.safeguards.snapshots(&inventory.cluster));
+        let options = self.waits.fleet_options(snapshots);
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
+            let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));
+            let ask = pause.map(|pause| pause.ask(reporter.clone(), stop.clone()));
             let hops = Hops {
                 playbook,
                 way: how.way.as_ref(),
                 dry: how.dry,
                 forks: self.forks.into(),
-                limit: &[],
-                ask: None,
+                limit: &self.limit,
+                ask: ask.as_deref(),
                 stop,
             };
             let (fleet, run) = hops.run(fleet).await;
             let cluster = match &run {
-                Ok(Passed { run, .. }) if run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {
+                Ok(Passed { run, .. }) if how.up && run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {
                     fleet.cluster(None).await.ok()
                 }
                 _ => None,
             };
+            if let Some(probe) = probe {
+                probe.end(&reporter).await;
+            }
             fleet.close().await;
             (run, cluster, fleet.snapshot())
         });
@@ -231,7 +220,7 @@ impl Operation {
         let mut message = message(&passed, &how, exit, &inventory, healthy);
         if exit == ExitStatus::Done && !how.dry {
             let everywhere = cluster.is_some_and(|cluster| cluster.all_run(&inventory.version));
-            match (how.at_the_end)(everywhere) {
+            match (how.at_the_end)(&Ending { everywhere, changes: run.changes }) {
                 Ok(done) => message.extend(done.map(|done| format!("; {done}"))),
                 Err(error) => {
                     exit = error.exit();

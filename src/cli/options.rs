@@ -7,7 +7,7 @@ use crate::etcd::version;
 use crate::inventory::Inventory;
 use crate::release;
 use crate::report::{
-    Color, Detail, Event, Format, ReportError, Reporter, RunLog, Screen, Sink, cluster_folder, run_log_path,
+    Activity, Color, Detail, Event, Format, ReportError, Reporter, RunLog, Screen, Sink, cluster_folder, run_log_path,
     state_folder,
 };
 use crate::tasks::{FleetOptions, SnapshotPlace};
@@ -124,8 +124,8 @@ impl Waits {
 }
 
 impl Context {
-    /// The display that the user asked for, and the run log.
-    pub(super) fn reporter(&self, command: &str, cluster: &str) -> Reporter {
+    /// The display that the user asked for, the run log and, if it is wanted, what remembers the tasks.
+    pub(super) fn reporter(&self, command: &str, cluster: &str, activity: Option<Activity>, asks: bool) -> Reporter {
         let now = OffsetDateTime::now_utc();
         let path = state_folder(|name| std::env::var_os(name))
             .map(|state| run_log_path(&state, cluster, command, now, std::process::id()));
@@ -138,13 +138,15 @@ impl Context {
         };
         let format = match (self.global.output, self.global.plain) {
             (OutputFormat::Json, _) => Format::Json,
-            (OutputFormat::Text, true) => Format::Plain,
-            (OutputFormat::Text, false) => Format::Auto,
+            // Questions stand between lines, not among bars.
+            (OutputFormat::Text, plain) if plain || asks => Format::Plain,
+            (OutputFormat::Text, _) => Format::Auto,
         };
         let detail = Detail { verbose: self.global.verbose, run_log: log.as_ref().and(path) };
         let screen = Screen::choose(format, &self.around).sink(self.around.terminal_look(Color::Auto), detail);
         // The log first: should it fail, the screen still tells.
-        let reporter = Reporter::new(log.into_iter().chain([screen]).collect());
+        let activity = activity.map(|activity| Box::new(activity) as Box<dyn Sink>);
+        let reporter = Reporter::new(log.into_iter().chain([screen]).chain(activity).collect());
         if let Some(error) = trouble {
             reporter.emit(Event::from(error));
         }

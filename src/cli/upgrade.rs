@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::hops::Way;
-use super::operation::{How, Operation, own_or};
+use super::operation::{Acting, Ending, How, Operation, Supplies, own_or};
 use super::options::release_version;
 use crate::error::{Error, ExitStatus, Explain};
 use crate::etcd::lint::Rules;
@@ -22,9 +22,13 @@ pub(super) struct Upgrade {
     #[command(flatten)]
     operation: Operation,
     #[command(flatten)]
+    supplies: Supplies,
+    #[command(flatten)]
     way: Way,
+    #[command(flatten)]
+    acting: Acting,
     /// Say what would change, and touch nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["probe", "pause"])]
     dry_run: bool,
     /// With `--dry-run`: exit with 10 if changes are pending.
     #[arg(long, requires = "dry_run")]
@@ -86,8 +90,8 @@ impl Upgrade {
             return Err(NotWritten::NoPlace { path, version }.into());
         };
         let inventory = Inventory::parse(&path, &new, &Rules)?;
-        let write = |everywhere: bool| {
-            if !everywhere {
+        let write = |ending: &Ending| {
+            if !ending.everywhere {
                 return Err(NotWritten::NotEverywhere { path: path.clone(), version: version.clone() }.into());
             }
             if new == old {
@@ -100,7 +104,10 @@ impl Upgrade {
             command: if self.dry_run { "plan" } else { "upgrade" },
             dry: self.dry_run,
             detailed: self.detailed_exitcode,
+            acting: self.acting,
+            supplies: Some(self.supplies),
             way: Some(self.way),
+            up: true,
             at_the_end: &write,
         };
         self.operation.run(&context, &playbook, inventory, how)

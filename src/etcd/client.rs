@@ -2,19 +2,25 @@
 
 mod download;
 mod error;
+mod leased;
+mod line;
 mod version;
 
 pub use download::Download;
 pub use error::CallError;
+pub use leased::LeaseId;
 
 use super::config::client_url;
 use super::identity::{ClusterId, MemberId};
 use crate::inventory::Host;
-use crate::ssh::Session;
+use crate::ssh::{Session, SshError};
 use error::{call_error, transport_error};
 use etcd_client::{AlarmAction, AlarmType, Channel, GetOptions};
 use hyper_util::rt::TokioIo;
+use line::Line;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Uri};
 use zeroize::Zeroizing;
 
@@ -111,6 +117,7 @@ pub struct MemberClient {
     /// The same connection, for what is no RPC.
     channel: tonic::transport::Channel,
     limit: Duration,
+    lost: watch::Receiver<bool>,
 }
 
 impl MemberClient {
@@ -120,13 +127,14 @@ impl MemberClient {
     /// How far it got: SSH, TCP or TLS.
     pub async fn through(session: &Session, host: &Host, access: &Access, limit: Duration) -> Result<Self, CallError> {
         let (session, address, port) = (session.clone(), host.address.clone(), host.client_port);
+        let (lost, told) = watch::channel(false);
         let connector = tower::service_fn(move |_: Uri| {
-            let (session, address) = (session.clone(), address.clone());
-            async move { session.tunnel(&address, port).await.map(TokioIo::new) }
+            let (session, address, lost) = (session.clone(), address.clone(), lost.clone());
+            async move { Ok::<_, SshError>(TokioIo::new(Line::new(session.tunnel(&address, port).await?, lost))) }
         });
         let endpoint = endpoint(host, access)?;
         let channel = tokio::time::timeout(limit, endpoint.connect_with_connector(connector));
-        Self::over(channel.await, limit).await
+        Self::over(channel.await, limit, told).await
     }
 
     /// Connects to the host's member straight from this machine.
@@ -134,20 +142,38 @@ impl MemberClient {
     /// # Errors
     /// How far it got: TCP or TLS.
     pub async fn direct(host: &Host, access: &Access, limit: Duration) -> Result<Self, CallError> {
+        let (address, port) = (host.address.clone(), host.client_port);
+        let (lost, told) = watch::channel(false);
+        let connector = tower::service_fn(move |_: Uri| {
+            let (address, lost) = (address.clone(), lost.clone());
+            async move {
+                let stream = TcpStream::connect((address, port)).await?;
+                stream.set_nodelay(true)?;
+                Ok::<_, std::io::Error>(TokioIo::new(Line::new(stream, lost)))
+            }
+        });
         let endpoint = endpoint(host, access)?;
-        Self::over(tokio::time::timeout(limit, endpoint.connect()).await, limit).await
+        let channel = tokio::time::timeout(limit, endpoint.connect_with_connector(connector));
+        Self::over(channel.await, limit, told).await
     }
 
     async fn over(
         channel: Result<Result<tonic::transport::Channel, tonic::transport::Error>, tokio::time::error::Elapsed>,
         limit: Duration,
+        lost: watch::Receiver<bool>,
     ) -> Result<Self, CallError> {
         let channel = channel
             .map_err(|_| CallError::Timeout { call: "connect", limit })?
             .map_err(|error| transport_error(&error))?;
         let client = etcd_client::Client::from_channel(Channel::Tonic(channel.clone()), None);
         let client = client.await.map_err(|error| call_error("connect", &error))?;
-        Ok(Self { client, channel, limit })
+        Ok(Self { client, channel, limit, lost })
+    }
+
+    /// Waits until the connection has ended. The next call makes a new one, but for that it has to wait.
+    pub async fn lost(&self) {
+        // That nobody is left to tell says the same.
+        let _ = self.lost.clone().wait_for(|lost| *lost).await;
     }
 
     async fn call<T>(
@@ -255,6 +281,5 @@ fn endpoint(host: &Host, access: &Access) -> Result<Endpoint, CallError> {
     Endpoint::from_shared(client_url(host))
         .and_then(|endpoint| endpoint.tls_config(tls))
         // No time limits of its own: ours say which call it was that was not answered.
-        .map(|endpoint| endpoint.tcp_nodelay(true))
         .map_err(|error| transport_error(&error))
 }

@@ -1,8 +1,8 @@
 //! The end of a run in words: the recap, a row a host, and the line that says how it ended.
 
-use super::human::human_seconds;
+use super::human::{count, human_seconds};
 use super::text::{cut, one_line, pad, pad_left, width};
-use super::{HostRecap, Look, Style};
+use super::{Event, HostRecap, Look, Style};
 use crate::error::ExitStatus;
 use std::fmt::Display;
 
@@ -54,6 +54,22 @@ pub(super) fn last_line_for_terminal(look: Look, exit: ExitStatus, message: &str
     };
     let span = look.style.dim(format!("({})", human_seconds(seconds)));
     format!("{head} {} {span}", one_line(message))
+}
+
+/// `probe: 412 writes, 0 failed, 1 retried, longest gap 84 ms (node02 restart), 1 leader change`
+pub(super) fn probe_line(event: &Event) -> Option<String> {
+    let Event::Probed { writes, failed, retried, longest_gap, during, leader_changes } = event else { return None };
+    if *writes == 0 {
+        return Some("probe: no member took a write".to_owned());
+    }
+    let gap = match *longest_gap {
+        // The tenth of a second that people read elsewhere is too coarse here.
+        gap if gap < 0.9995 => format!("{:.0} ms", gap * 1000.0),
+        gap => human_seconds(gap),
+    };
+    let during = during.as_ref().map(|during| format!(" ({})", one_line(during))).unwrap_or_default();
+    let (writes, changes) = (count(*writes, "write"), count(*leader_changes, "leader change"));
+    Some(format!("probe: {writes}, {failed} failed, {retried} retried, longest gap {gap}{during}, {changes}"))
 }
 
 /// A row a host: `node01   ok 4  changed 3  failed 0   2.1 s`. Where that is wider than `columns`,
@@ -111,6 +127,35 @@ mod tests {
 
     fn host(host: &str, ok: usize, changed: usize, failed: usize, seconds: f64) -> HostRecap {
         HostRecap { host: host.into(), ok, changed, failed, seconds }
+    }
+
+    #[test]
+    fn what_a_client_saw() {
+        let probed = |writes, failed, retried, longest_gap, during: Option<&str>, leader_changes| {
+            let during = during.map(ToOwned::to_owned);
+            Event::Probed { writes, failed, retried, longest_gap, during, leader_changes }
+        };
+        for (event, want) in [
+            (
+                probed(412, 0, 1, 0.0841, Some("node02 restart"), 1),
+                "probe: 412 writes, 0 failed, 1 retried, longest gap 84 ms (node02 restart), 1 leader change",
+            ),
+            (
+                probed(1, 0, 0, 0.507, None, 0),
+                "probe: 1 write, 0 failed, 0 retried, longest gap 507 ms, 0 leader changes",
+            ),
+            (
+                probed(300, 12, 13, 12.5, Some("stop\non 2 hosts"), 2),
+                "probe: 300 writes, 12 failed, 13 retried, longest gap 13 s (stop / on 2 hosts), 2 leader changes",
+            ),
+            (
+                probed(9, 1, 1, 0.9995, None, 0),
+                "probe: 9 writes, 1 failed, 1 retried, longest gap 1.0 s, 0 leader changes",
+            ),
+            (probed(0, 0, 0, 0.0, None, 0), "probe: no member took a write"),
+        ] {
+            assert_eq!(probe_line(&event).as_deref(), Some(want));
+        }
     }
 
     #[test]

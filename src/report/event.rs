@@ -97,6 +97,13 @@ pub enum Event {
         /// What the quorum gate says now.
         gate: String,
     },
+    /// After a change that did not come up: how each host is left.
+    HostState {
+        /// The host.
+        host: String,
+        /// How its member is and what it runs, a phrase.
+        state: String,
+    },
     /// Something the user should know that stops nothing.
     Warning {
         /// The host it is about, if it is about one.
@@ -104,6 +111,23 @@ pub enum Event {
         host: Option<String>,
         /// What it is, a sentence without a full stop.
         message: String,
+    },
+    /// What the client saw that wrote during the run (`--probe`).
+    Probed {
+        /// Writes that it tried; none if no cluster ever took one.
+        writes: usize,
+        /// Those that failed although they were tried once more through another member.
+        failed: usize,
+        /// Those that were tried once more, whatever came of it.
+        retried: usize,
+        /// The longest time between two acknowledgements, in seconds.
+        #[serde(serialize_with = "to_the_millisecond")]
+        longest_gap: f64,
+        /// The host and task that were at work meanwhile: `node02 restart`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        during: Option<String>,
+        /// How often another leader was elected.
+        leader_changes: usize,
     },
     /// The run is over; always the last event.
     RunFinished {

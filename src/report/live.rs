@@ -85,7 +85,9 @@ impl Live {
             | Event::HopPending { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
-            | Event::Warning { .. } => {}
+            | Event::HostState { .. }
+            | Event::Warning { .. }
+            | Event::Probed { .. } => {}
         }
     }
 

@@ -10,6 +10,7 @@
 //!                                  └──▶ RunLog     the same, in the state folder
 //! ```
 
+mod activity;
 mod closing;
 mod diff;
 mod event;
@@ -29,6 +30,7 @@ mod style;
 mod terminal;
 mod text;
 
+pub use activity::Activity;
 pub use diff::diff;
 pub use event::{Event, HostRecap, Outcome};
 pub use human::{count, human_bytes, human_ratio, human_seconds};

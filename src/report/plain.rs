@@ -1,6 +1,6 @@
 //! A line an event, for CI logs, pipes and those who want no bars.
 
-use super::closing::{last_line, recap_rows};
+use super::closing::{last_line, probe_line, recap_rows};
 use super::human::{count, human_bytes, human_ratio, human_seconds, percent};
 use super::rate::Transfer;
 use super::text::{one_line, visible};
@@ -68,10 +68,12 @@ impl Lines {
             }
             Event::HopStarted { hop, hops, version } => stamped(at, &format!("hop {hop} of {hops}: etcd {version}")),
             Event::HopPending { .. } | Event::ChangePending { .. } | Event::TurnPending { .. } => Vec::new(),
+            Event::HostState { host, state } => stamped(at, &format!("{host} is left: {}", one_line(state))),
             Event::Warning { host, message } => {
                 let host = host.as_ref().map(|host| format!("{host} ")).unwrap_or_default();
                 stamped(at, &format!("{host}warning: {}", one_line(message)))
             }
+            Event::Probed { .. } => probe_line(event).map(|line| stamped(at, &line)).unwrap_or_default(),
             Event::RunFinished { exit, message, recap, seconds, .. } => {
                 self.running.clear();
                 let look = Look { style: Style::new(false), symbols: Symbols::ASCII };
@@ -346,12 +348,20 @@ mod tests {
                 ],
             ),
             (
+                Event::HostState { host: "node01".into(), state: "etcd 3.5.16, healthy, not touched".into() },
+                &["10:14:30Z node01 is left: etcd 3.5.16, healthy, not touched"],
+            ),
+            (
                 Event::Warning { host: Some("node01".into()), message: "the clock is behind".into() },
                 &["10:14:30Z node01 warning: the clock is behind"],
             ),
             (
                 Event::Warning { host: None, message: "an even number of members".into() },
                 &["10:14:30Z warning: an even number of members"],
+            ),
+            (
+                Event::Probed { writes: 0, failed: 0, retried: 0, longest_gap: 0.0, during: None, leader_changes: 0 },
+                &["10:14:30Z probe: no member took a write"],
             ),
         ];
         let mut lines = Lines::new(Detail::default());

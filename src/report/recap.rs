@@ -43,7 +43,9 @@ impl Recap {
             | Event::HopPending { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
+            | Event::HostState { .. }
             | Event::Warning { .. }
+            | Event::Probed { .. }
             | Event::RunFinished { .. } => {}
         }
     }

@@ -11,6 +11,9 @@ use time::OffsetDateTime;
 /// How often sinks may draw what changes with time alone.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long a flush waits at most.
+const FLUSH: Duration = Duration::from_secs(2);
+
 /// With so many events waiting, as behind a stopped terminal, progress is dropped.
 const CROWDED: usize = 1024;
 
@@ -39,6 +42,7 @@ pub trait Sink: Send {
 
 enum Message {
     Event(OffsetDateTime, Box<Event>),
+    Flush(Sender<()>),
     Finish,
 }
 
@@ -85,6 +89,15 @@ impl Reporter {
         let _ = shared.messages.send(message);
     }
 
+    /// Waits until all that was emitted so far is shown, for a moment at most: a stopped terminal holds
+    /// nobody up.
+    pub fn flush(&self) {
+        let (done, flushed) = channel();
+        if self.shared.messages.send(Message::Flush(done)).is_ok() {
+            let _ = flushed.recv_timeout(FLUSH);
+        }
+    }
+
     /// Waits until all that was emitted is shown and the sinks are finished. After it the streams
     /// belong to [`super::Output`] again.
     pub fn finish(&self) {
@@ -117,6 +130,8 @@ fn serve(inbox: &Receiver<Message>, waiting: &AtomicUsize, mut sinks: Sinks) {
                 waiting.fetch_sub(1, Ordering::Relaxed);
                 sinks.event(at, &event);
             }
+            // Whoever waits for it may have left.
+            Ok(Message::Flush(done)) => _ = done.send(()),
             Ok(Message::Finish) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }

@@ -123,7 +123,9 @@ impl Sink for RunLog {
             | Event::HopPending { .. }
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
-            | Event::Warning { .. } => {}
+            | Event::HostState { .. }
+            | Event::Warning { .. }
+            | Event::Probed { .. } => {}
         }
         self.write(at, event)
     }

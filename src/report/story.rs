@@ -1,6 +1,6 @@
 //! The lines that stay on a terminal when the bars are gone.
 
-use super::closing::{last_line_for_terminal, recap_rows};
+use super::closing::{last_line_for_terminal, probe_line, recap_rows};
 use super::human::{count, human_seconds};
 use super::text::{cut, one_line, pad, visible, width, wrap};
 use super::{Detail, Event, Look, Outcome};
@@ -66,11 +66,23 @@ impl Story {
                 }
                 lines
             }
+            Event::HostState { host, state } => {
+                let mut lines = self.end_of_play(at);
+                self.play = None;
+                lines.extend(hanging(&format!("{} is left: {}", one_line(host), visible(state)), "  ", columns));
+                lines
+            }
             Event::Warning { host, message } => {
                 if let Some(play) = &mut self.play {
                     play.told = true;
                 }
                 self.warning(host.as_deref(), message, columns)
+            }
+            Event::Probed { .. } => {
+                let mut lines = self.end_of_play(at);
+                self.play = None;
+                lines.extend(self.probed(event, columns));
+                lines
             }
             Event::RunFinished { exit, message, recap, seconds, .. } => {
                 let mut lines = self.end_of_play(at);
@@ -174,6 +186,15 @@ impl Story {
                 lines
             }
         }
+    }
+
+    fn probed(&self, event: &Event, columns: usize) -> Vec<String> {
+        let Look { style, symbols } = self.look;
+        let head = match event {
+            Event::Probed { writes: 1.., failed: 0, .. } => style.good(symbols.done),
+            _ => style.warn(symbols.attention),
+        };
+        hanging(&format!("{head} {}", probe_line(event).unwrap_or_default()), "  ", columns)
     }
 
     fn warning(&self, host: Option<&str>, message: &str, columns: usize) -> Vec<String> {
@@ -320,6 +341,29 @@ run log: /s/run.jsonl
 ✗ failed: 1 of 3 hosts failed (4.2 s)";
         let detail = Detail { verbose: false, run_log: Some("/s/run.jsonl".into()) };
         assert_eq!(told(80, detail), expected);
+    }
+
+    #[test]
+    fn a_probe_ends_the_last_play() {
+        let mut story = Story::new(BARE, Detail::default());
+        let probed = |failed| Event::Probed {
+            writes: 412,
+            failed,
+            retried: failed,
+            longest_gap: 0.024,
+            during: None,
+            leader_changes: 0,
+        };
+        story.tell(at(0.0), &play("Verify", "parallel", &["controller"]), 80);
+        story.tell(at(0.5), &finished("controller", "health", Outcome::Ok), 80);
+        let good = "\
+✓ controller  ok (1.0 s)
+✓ probe: 412 writes, 0 failed, 0 retried, longest gap 24 ms, 0 leader changes";
+        assert_eq!(story.tell(at(1.0), &probed(0), 80).join("\n"), good);
+        let bad = "\
+! probe: 412 writes, 2 failed, 2 retried,
+  longest gap 24 ms, 0 leader changes";
+        assert_eq!(story.tell(at(1.1), &probed(2), 44).join("\n"), bad);
     }
 
     #[test]

@@ -85,7 +85,9 @@ impl<T: TermLike + Clone + 'static> Sink for Terminal<T> {
             | Event::PlayStarted { .. }
             | Event::TaskStarted { .. }
             | Event::TaskFinished { .. }
-            | Event::Warning { .. } => {
+            | Event::HostState { .. }
+            | Event::Warning { .. }
+            | Event::Probed { .. } => {
                 self.draw(at);
                 self.print(&lines);
             }

@@ -8,6 +8,9 @@ mod members;
 mod versions;
 
 pub(super) use versions::linked_version;
+mod writer;
+
+pub use writer::Writer;
 
 use super::error::TaskError;
 use super::reach::Reach;

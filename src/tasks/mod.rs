@@ -16,7 +16,7 @@ mod wanted;
 mod way_back;
 
 pub use error::TaskError;
-pub use fleet::{Fleet, FleetOptions, SnapshotPlace, probe};
+pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, probe};
 pub use reach::Reach;
 pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};

@@ -240,6 +240,12 @@ fn command_lines_that_are_wrong() {
              For more information, try '--help'.\n",
         ),
         (
+            "deploy -i prod.yaml --dry-run --probe",
+            "error: the argument '--dry-run' cannot be used with '--probe'\n\n\
+             Usage: etcd-ha deploy --inventory <FILE> --dry-run\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
             "-o yaml deploy -i prod.yaml",
             "error: invalid value 'yaml' for '--output <OUTPUT>'\n  [possible values: text, json]\n\n\
              For more information, try '--help'.\n",
@@ -344,10 +350,10 @@ fn every_flag_is_explained() {
     let operation = ["direct", "forks", "health-timeout", "inventory", "no-snapshot", "release"];
     for (command, own) in [
         ("", &[][..]),
-        ("deploy", &["detailed-exitcode", "dry-run", "one-pass", "playbook", "via"]),
+        ("deploy", &["detailed-exitcode", "dry-run", "one-pass", "playbook", "probe", "via"]),
         ("plan", &["detailed-exitcode", "one-pass", "playbook", "via"]),
-        ("upgrade", &["detailed-exitcode", "dry-run", "one-pass", "playbook", "to", "via"]),
-        ("run", &["dry-run"]),
+        ("upgrade", &["detailed-exitcode", "dry-run", "one-pass", "playbook", "probe", "to", "via"]),
+        ("run", &["dry-run", "probe"]),
         ("health", &["direct", "inventory", "timeout"]),
         ("certs", &[]),
         ("certs show", &["inventory"]),

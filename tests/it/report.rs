@@ -159,6 +159,17 @@ fn every_event_has_its_json_line() {
         (warning("even"), r#""event":"warning","message":"even"}"#),
         (warning_on_host, r#""event":"warning","host":"node01","message":"clock \u001b[31m"}"#),
         (
+            Event::Probed {
+                writes: 412,
+                failed: 0,
+                retried: 1,
+                longest_gap: 0.0841,
+                during: Some("node02 restart".into()),
+                leader_changes: 1,
+            },
+            r#""event":"probed","writes":412,"failed":0,"retried":1,"longest_gap":0.084,"during":"node02 restart","leader_changes":1}"#,
+        ),
+        (
             run_finished(ExitStatus::Unhealthy, "m", vec![recap], 4.2),
             r#""event":"run_finished","command":"deploy","cluster":"prod","exit":3,"message":"m","recap":[{"host":"node01","ok":4,"changed":3,"failed":0,"seconds":0.3}],"seconds":4.2}"#,
         ),

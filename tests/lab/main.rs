@@ -21,6 +21,7 @@ mod login;
 mod members;
 mod playbooks;
 mod power;
+mod probe;
 mod refusals;
 mod site;
 mod sizes;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         change::settings_and_versions_change_one_member_at_a_time,
         snapshots::an_upgrade_leaves_a_snapshot_that_can_be_restored,
         power::members_come_back_by_themselves,
+        probe::a_client_that_writes_meanwhile_is_told_of,
         refusals::nothing_is_touched_on_hosts_that_are_not_fit,
         refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,

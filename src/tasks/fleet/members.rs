@@ -45,13 +45,18 @@ impl Fleet {
     /// There are none.
     pub async fn standing_cluster(&self) -> Result<Arc<ClusterHealth>, TaskError> {
         let pki = self.pki().await?;
-        let missing = |change: &pki::Change| {
-            matches!(change, pki::Change::Issue { kind: pki::Kind::Authority | pki::Kind::Admin, .. })
-        };
-        if pki.changes().iter().any(missing) {
+        if !Self::can_ask(&pki) {
             return Err(TaskError::NoPki { dir: self.inventory.pki.dir.clone() });
         }
         self.cluster(None).await
+    }
+
+    /// Whether the PKI folder has what members are asked with.
+    pub(super) fn can_ask(pki: &pki::Pki) -> bool {
+        let missing = |change: &pki::Change| {
+            matches!(change, pki::Change::Issue { kind: pki::Kind::Authority | pki::Kind::Admin, .. })
+        };
+        !pki.changes().iter().any(missing)
     }
 
     /// The members' hashes of all keys at one revision, by host, if something was changed in this run;
@@ -163,7 +168,7 @@ impl Fleet {
     }
 
     /// What the admin shows to members, and trusts.
-    async fn access(&self) -> Result<Access, TaskError> {
+    pub(super) async fn access(&self) -> Result<Access, TaskError> {
         let pki = self.pki().await?;
         Ok(Access {
             ca: pki.ca_pem().to_owned(),

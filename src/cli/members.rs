@@ -1,0 +1,109 @@
+//! `etcd-ha restart`, `stop`, `start` and `rollback`: what is done to members as they are, whatever the
+//! inventory would have them be.
+
+use super::Context;
+use super::operation::{Acting, Ending, How, Operation, nothing_more, own_or};
+use super::pause::confirm;
+use crate::error::{Error, ExitStatus};
+use clap::Args;
+
+/// `etcd-ha restart`
+#[derive(Debug, Args)]
+pub(super) struct Restart {
+    #[command(flatten)]
+    operation: Operation,
+    #[command(flatten)]
+    acting: Acting,
+}
+
+/// `etcd-ha rollback`
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    #[command(flatten)]
+    operation: Operation,
+    #[command(flatten)]
+    acting: Acting,
+}
+
+/// `etcd-ha stop`
+#[derive(Debug, Args)]
+pub(super) struct Stop {
+    #[command(flatten)]
+    operation: Operation,
+    /// Do not ask for the cluster's name.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// `etcd-ha start`
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    #[command(flatten)]
+    operation: Operation,
+}
+
+/// A playbook that comes with the program and brings no files along.
+fn embedded(
+    operation: Operation,
+    context: &Context,
+    command: &'static str,
+    playbook: &str,
+    acting: Acting,
+    at_the_end: &dyn Fn(&Ending) -> Result<Option<String>, Error>,
+) -> Result<ExitStatus, Error> {
+    let how = How {
+        command,
+        dry: false,
+        detailed: false,
+        acting,
+        supplies: None,
+        way: None,
+        up: command != "stop",
+        at_the_end,
+    };
+    let inventory = operation.target.load()?;
+    operation.run(context, &own_or(playbook, None)?, inventory, how)
+}
+
+impl Restart {
+    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
+        embedded(self.operation, &context, "restart", "restart", self.acting, &nothing_more)
+    }
+}
+
+impl Rollback {
+    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
+        let remind = |ending: &Ending| {
+            let words = "the inventory was not asked: if it says otherwise, the next deploy takes that over";
+            Ok((ending.changes > 0).then(|| words.to_owned()))
+        };
+        embedded(self.operation, &context, "rollback", "rollback", self.acting, &remind)
+    }
+}
+
+impl Stop {
+    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
+        let inventory = self.operation.target.load()?;
+        let hosts = inventory.hosts.len();
+        let whole = self.operation.limit.is_empty();
+        if whole && !self.yes {
+            let cluster = &inventory.cluster;
+            let meaning = format!(
+                "All {hosts} members of cluster {cluster} are stopped: nobody can read or write until `etcd-ha start`."
+            );
+            if !confirm(&context, &meaning, cluster)? {
+                context.output.err("Not the cluster's name; nothing was touched.\n");
+                return Ok(ExitStatus::Interrupted);
+            }
+        }
+        let remind = |_: &Ending| Ok(Some("`etcd-ha start` starts what is stopped, and so does a reboot".to_owned()));
+        let playbook = if whole { "stop" } else { "stop-some" };
+        embedded(self.operation, &context, "stop", playbook, Acting::default(), &remind)
+    }
+}
+
+impl Start {
+    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
+        embedded(self.operation, &context, "start", "start", Acting::default(), &nothing_more)
+    }
+}
