@@ -195,7 +195,7 @@ fn parameters_that_mean_nothing_are_refused() {
         (r#"{"command": {}}"#, "missing field `argv`"),
         (
             r#"{"command": {"argv": ["true"], "create": "/x"}}"#,
-            "unknown field `create`, expected one of `argv`, `creates`, `unless`",
+            "unknown field `create`, expected one of `argv`, `on`, `creates`, `unless`",
         ),
         (r#"{"wait_for": {}}"#, "there is nothing to wait for; give `port`, `path` or both"),
         (r#""wait_for""#, "there is nothing to wait for; give `port`, `path` or both"),
