@@ -1,6 +1,6 @@
 //! `preflight`: can this host run a member, and does it hold nothing that is not ours?
 
-use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use super::{Decision, Hands, HostTask, Needs, TaskError, View, way_back};
 use crate::etcd::{config, version};
 use crate::host::{FileKind, Observation};
 use crate::release::Arch;
@@ -60,6 +60,7 @@ impl HostTask for Preflight {
             let (off, way) = off(skew);
             warnings.push(format!("its clock is {off:.1} s {way} the controller's"));
         }
+        warnings.extend(seen.taken_back.as_deref().and_then(way_back::taken_back));
         if seen.data.is_none()
             && let Some(space) = seen.space.get(&view.host.paths.data)
             && space.free < 4 * DATA_SPACE
