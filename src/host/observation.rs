@@ -46,7 +46,8 @@ pub struct Observation {
     pub previous: Option<String>,
     /// Whether what is kept there is newer than what is in force: the host was taken back to it.
     pub previous_is_newer: bool,
-    /// When the host took a change back, and the generation of that, if nothing was changed since.
+    /// What the host took back by itself, if no change was confirmed since: when that was put in force in seconds since
+    /// the epoch, its generation, and whether the member ever ran with it (`failed` or `untried`).
     pub taken_back: Option<String>,
     /// Whether anything is staged.
     pub staged: bool,

@@ -134,13 +134,13 @@ pub(super) fn script(
     // What is in force now, links kept as links. What no member ever ran well with is nothing to go back to.
     text += &format!("umask 022\nif [ ! -e .previous/unconfirmed ]; then\n{}", way_back::KEEP);
     if patience.is_some() {
-        text += &way_back::write(view, &wanted.archive.version);
+        text += &way_back::write(host);
     }
     text += "rm -rf .previous\nmv -T .previous.new .previous\nsync .previous\nfi\n";
     match patience {
         Some(patience) => text += &way_back::arm(&host.paths.config, patience),
         // The member is down: what is done now is its repair.
-        None if view.seen.unconfirmed => text += &way_back::disarm(),
+        None if view.seen.unconfirmed && !view.seen.unit.ready() => text += &way_back::disarm(),
         None => {}
     }
     if differences.binaries {

@@ -69,7 +69,7 @@ impl HostTask for ActivatePrevious {
 pub(super) fn script(view: &View<'_>, then: &Version, patience: Option<Duration>) -> String {
     let host = view.host;
     let arm = match patience {
-        Some(patience) => (way_back::write(view, then), way_back::arm(&host.paths.config, patience)),
+        Some(patience) => (way_back::write(host), way_back::arm(&host.paths.config, patience)),
         None => Default::default(),
     };
     // What is to go in force lies below what is kept, so that there is no moment without both.

@@ -17,7 +17,14 @@ impl HostTask for Confirm {
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
-        Ok(if view.seen.unconfirmed { Decision::change("keep the change: disarm the way back") } else { Decision::Nothing })
+        Ok(if view.seen.unconfirmed {
+            Decision::change("keep the change: disarm the way back")
+        } else if view.seen.taken_back.is_some() {
+            // It was told at the run's begin, and the member does well with what it has.
+            Decision::change("forget the change that the host took back by itself")
+        } else {
+            Decision::Nothing
+        })
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {

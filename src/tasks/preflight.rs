@@ -1,6 +1,6 @@
 //! `preflight`: can this host run a member, and does it hold nothing that is not ours?
 
-use super::{Decision, Hands, HostTask, Needs, SeenIn, TaskError, View};
+use super::{Decision, Hands, HostTask, Needs, SeenIn, TaskError, View, way_back};
 use crate::error::ExitStatus;
 use crate::etcd::{config, upgrade};
 use crate::etcd::health::MemberHealth;
@@ -70,6 +70,7 @@ impl HostTask for Preflight {
             let (off, way) = off(skew);
             warnings.push(format!("its clock is {off:.1} s {way} the controller's"));
         }
+        warnings.extend(seen.taken_back.as_deref().and_then(way_back::taken_back));
         if seen.data.is_none()
             && let Some(space) = seen.space.get(&view.host.paths.data)
             && space.free < 4 * DATA_SPACE

@@ -5,7 +5,6 @@
 //! once if the member is not; should the controller die or its link break, the timer runs it. Either way
 //! it is the same script, run by systemd on the host, once.
 
-use super::View;
 use super::error::TaskError;
 use crate::etcd::config::{self, GENERATION, UNIT};
 use crate::host::{Connection, Observation, Script};
@@ -13,6 +12,8 @@ use crate::inventory::Host;
 use crate::ssh::quote;
 use semver::Version;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 /// The transient units on the host: `.timer` and `.service`.
 const NAME: &str = "etcd-ha-way-back";
@@ -32,11 +33,8 @@ pub fn runs_what_is_in_force(seen: &Observation) -> bool {
 
 /// Writes the script that takes the change back into `.previous.new`, and the sign that the change is not
 /// confirmed yet.
-pub(super) fn write(view: &View<'_>, to: &Version) -> String {
-    format!(
-        "cat >.previous.new/way-back <<'WAY-BACK'\n{}WAY-BACK\n: >.previous.new/unconfirmed\n",
-        script(view, crosses_minor(view, to))
-    )
+pub(super) fn write(host: &Host) -> String {
+    format!("cat >.previous.new/way-back <<'WAY-BACK'\n{}WAY-BACK\n: >.previous.new/unconfirmed\n", script(host))
 }
 
 /// The version that was in force before the last change, if it is kept.
@@ -53,12 +51,15 @@ pub(super) fn version_of(link: &str) -> Option<Version> {
 
 /// Arms the timer, anew if it was armed before.
 pub(super) fn arm(config: &str, patience: Duration) -> String {
+    // A host that lost its power while it took a change back still has the order to do so.
     format!(
         "systemctl stop {NAME}.timer 2>/dev/null || :\n\
          systemctl reset-failed {NAME}.service 2>/dev/null || :\n\
+         rm -f {now}\n\
          systemd-run --quiet --unit={NAME} --description='take the last change of etcd back' \
          --on-active={seconds} --timer-property=AccuracySec=1s --property=Type=oneshot \
          --property=TimeoutStartSec=180 /bin/sh {script}\n",
+        now = quote(&format!("{config}/.previous/now")),
         seconds = (patience + GRACE).as_secs(),
         script = quote(&format!("{config}/.previous/way-back")),
     )
@@ -76,7 +77,8 @@ pub(super) fn rearm(config: &str, patience: Duration) -> String {
 /// Disarms the timer: what is in force stays.
 pub(super) fn disarm() -> String {
     format!(
-        "systemctl stop {NAME}.timer 2>/dev/null || :\nrm -f .previous/unconfirmed .previous/way-back .taken-back\n"
+        "systemctl stop {NAME}.timer 2>/dev/null || :\n\
+         rm -f .previous/unconfirmed .previous/way-back .previous/now .taken-back\nrm -rf .failed\n"
     )
 }
 
@@ -87,7 +89,11 @@ pub(super) fn disarm() -> String {
 pub async fn take_back(connection: &Connection, config: &str) -> Result<(), TaskError> {
     // By systemd, so that it runs to its end whatever becomes of this connection.
     let text = format!(
-        "cd {config}\n: >.previous/now\nsystemctl stop {NAME}.timer 2>/dev/null || :\n\
+        "cd {config}\nsystemctl stop {NAME}.timer 2>/dev/null || :\n\
+         # Should its time have run out just now, the host is at it.\n\
+         while [ \"$(systemctl is-active {NAME}.service)\" = activating ]; do sleep 0.2; done\n\
+         [ -e .previous/unconfirmed ] || exit 0\n\
+         : >.previous/now\n\
          systemctl reset-failed {NAME}-now.service 2>/dev/null || :\n\
          systemd-run --quiet --wait --unit={NAME}-now --property=Type=oneshot \
          /bin/sh {script}\n",
@@ -96,12 +102,6 @@ pub async fn take_back(connection: &Connection, config: &str) -> Result<(), Task
     );
     connection.run(Script::new("take the last change back", &text).silent_for(LIMIT)).await?;
     Ok(())
-}
-
-/// Whether the change brings another minor version: going back may be refused by etcd then.
-fn crosses_minor(view: &View<'_>, to: &Version) -> bool {
-    let now = view.seen.link(&format!("{}/etcd", view.host.paths.bin)).and_then(version_of);
-    now.is_some_and(|now| (now.major, now.minor) != (to.major, to.minor))
 }
 
 /// Copies what is in force into `.previous.new`, links as links, in a script that has `unit` and `bin`.
@@ -122,14 +122,14 @@ pub(super) fn put() -> String {
     cp "$1/{UNIT}" "$unit.new" && mv -T "$unit.new" "$unit"
     systemctl daemon-reload
   fi
-  release=$(readlink "$1/binary") && release=${{release%/*}}
-  for name in etcd etcdctl etcdutl; do
-    if [ -e "$release/$name" ]; then
-      ln -sfn "$release/$name" "$bin/.$name.new" && mv -T "$bin/.$name.new" "$bin/$name"
-    else
-      rm -f "$bin/$name"
-    fi
-  done
+  release=$(readlink "$1/binary") && release=${{release%/*}} && [ -e "$release/etcd" ] &&
+    for name in etcd etcdctl etcdutl; do
+      if [ -e "$release/$name" ]; then
+        ln -sfn "$release/$name" "$bin/.$name.new" && mv -T "$bin/.$name.new" "$bin/$name"
+      else
+        rm -f "$bin/$name"
+      fi
+    done
   sync . "$bin"
 }}
 "#
@@ -137,9 +137,8 @@ pub(super) fn put() -> String {
 }
 
 /// The script. Plain POSIX shell: it runs when nobody else is there to help.
-fn script(view: &View<'_>, crosses_minor: bool) -> String {
-    let host = view.host;
-    let mut text = format!(
+fn script(host: &Host) -> String {
+    format!(
         r#"# etcd-ha: takes the last change of etcd on this host back, unless the member came up with it.
 set -u
 config={config} unit={unit} bin={bin} endpoint={endpoint}
@@ -152,13 +151,17 @@ runs() {{
   pid=$(systemctl show {UNIT} -p MainPID --value)
   [ "$pid" -gt 0 ] && tr '\0' '\n' <"/proc/$pid/environ" | of
 }}
+minor() {{ # of the release that link $1 leads into
+  version=$(readlink "$1") && version=${{version%/*}} && version=${{version##*/}} && rest=${{version#*.}} &&
+    echo "${{version%%.*}}.${{rest%%.*}}"
+}}
 in_force=$(of <etcd.conf) before=$(of <.previous/etcd.conf)
 if [ ! -e .previous/now ] && [ "$(systemctl is-active {UNIT})" = active ] && [ "$(runs)" = "$in_force" ] &&
   ETCDCTL_API=3 timeout 10 "$bin/etcdctl" --endpoints "$endpoint" --cacert ssl/ca.pem \
     --cert ssl/server.pem --key ssl/server-key.pem endpoint health >/dev/null 2>&1
 then
   # It came up, and nobody was there to confirm it.
-  rm -f .previous/unconfirmed .previous/way-back
+  rm -f .previous/unconfirmed .previous/way-back .taken-back
   exit 0
 fi
 {put}start() {{
@@ -166,40 +169,56 @@ fi
   systemctl reset-failed {UNIT} 2>/dev/null
   systemctl start --no-block {UNIT}
 }}
+changed=$(stat -c %Y .previous/unconfirmed) tried=failed
+if [ "$(runs)" = "$before" ]; then tried=untried; fi
+if [ "$(minor "$bin/etcd")" = "$(minor .previous/binary)" ]; then
+  put .previous
+  if [ "$(runs)" != "$before" ]; then start; fi
+else
+  rm -rf .failed && mkdir .failed
+  cp -a etcd.conf ssl "$unit" .failed/ && cp -a "$bin/etcd" .failed/binary
+  put .previous
+  if [ "$(runs)" != "$before" ]; then
+    began=$(date +%s)
+    start
+    # Once the cluster's version is raised the old binary refuses to start; the new one has to go on then.
+    count=0
+    while [ "$count" -lt 60 ] && [ "$(systemctl is-active {UNIT})" != active ]; do
+      case $(journalctl -u {UNIT} --since "@$began" -o cat -q --no-pager 2>/dev/null) in
+        *'invalid downgrade'*) put .failed; start; before=$in_force; break;;
+      esac
+      count=$((count + 1))
+      sleep 0.5
+    done
+  fi
+  rm -rf .failed
+fi
+# Whoever gave the order knows; the next run tells of what was done without one.
+if [ -e .previous/now ]; then rm -f .taken-back
+elif [ "$before" != "$in_force" ]; then echo "$changed $in_force $tried" >.taken-back
+fi
+rm -rf .previous
+for old in .ssl-*; do [ "$old" = "$(readlink ssl)" ] || rm -rf "$old"; done
+sync .
 "#,
         config = quote(&host.paths.config),
         unit = quote(&format!("/etc/systemd/system/{UNIT}")),
         bin = quote(&host.paths.bin),
         endpoint = quote(&config::client_url(host)),
         put = put(),
-    );
-    if crosses_minor {
-        text += &format!(
-            r#"rm -rf .failed && mkdir .failed
-cp -a etcd.conf ssl "$unit" .failed/ && cp -a "$bin/etcd" .failed/binary
-put .previous
-if [ "$(runs)" != "$before" ]; then
-  began=$(date +%s)
-  start
-  # Once the cluster's version is raised the old binary refuses to start; the new one has to go on then.
-  count=0
-  while [ "$count" -lt 60 ] && [ "$(systemctl is-active {UNIT})" != active ]; do
-    case $(journalctl -u {UNIT} --since "@$began" -o cat -q --no-pager 2>/dev/null) in
-      *'invalid downgrade'*) put .failed; start; before=$in_force; break;;
-    esac
-    count=$((count + 1))
-    sleep 0.5
-  done
-fi
-rm -rf .failed
-"#
-        );
-    } else {
-        text += "put .previous\nif [ \"$(runs)\" != \"$before\" ]; then start; fi\n";
-    }
-    text += "if [ \"$before\" != \"$in_force\" ]; then echo \"$(date +%s) $in_force\" >.taken-back; fi\n\
-             rm -rf .previous\n\
-             for old in .ssl-*; do [ \"$old\" = \"$(readlink ssl)\" ] || rm -rf \"$old\"; done\n\
-             sync .\n";
-    text
+    )
+}
+
+/// What the host took back by itself, from what its script noted: `1763953537 0123abcd failed`.
+pub(super) fn taken_back(noted: &str) -> Option<String> {
+    let mut words = noted.split(' ');
+    let changed = OffsetDateTime::from_unix_timestamp(words.next()?.parse().ok()?).ok()?;
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    let changed = changed.format(format).ok()?;
+    Some(match words.nth(1)? {
+        "untried" => format!(
+            "it took the change of {changed} back by itself: the run that made it ended before the member was restarted"
+        ),
+        _ => format!("its member did not come up with the change of {changed}, and took it back by itself"),
+    })
 }

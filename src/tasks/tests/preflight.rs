@@ -359,6 +359,20 @@ fn warnings() {
             vec!["only 2047 MiB are free on /srv for etcd's data, whose quota is 2 GiB by default"],
         ),
         ("a small disk that holds data already", Scene::deployed().seen(small), vec![]),
+        (
+            "a change that was tried and taken back",
+            Scene::deployed().seen(|seen| seen.taken_back = Some("1763953537 0123abcd failed".into())),
+            vec!["its member did not come up with the change of 2025-11-24 03:05:37 UTC, and took it back by itself"],
+        ),
+        (
+            "a change that was not even tried",
+            Scene::deployed().seen(|seen| seen.taken_back = Some("1763953537 0123abcd untried".into())),
+            vec![
+                "it took the change of 2025-11-24 03:05:37 UTC back by itself: the run that made it ended before the member \
+                 was restarted",
+            ],
+        ),
+        ("a note that somebody cut", Scene::deployed().seen(|seen| seen.taken_back = Some(String::new())), vec![]),
     ] {
         let overview = scene.overview();
         let said = crate::tasks::preflight::Preflight {}.warnings(&scene.view(&overview));

@@ -278,6 +278,12 @@ pub(super) fn cases() -> Vec<Case> {
             Scene::deployed().seen(|seen| seen.unconfirmed = true),
             changes(["keep the change: disarm the way back"]),
         ),
+        case(
+            "confirm",
+            "the host took its last change back, and the member does well with what it has",
+            Scene::deployed().seen(|seen| seen.taken_back = Some("1763953537 0123abcd failed".into())),
+            changes(["forget the change that the host took back by itself"]),
+        ),
         case("wait_healthy", "others are ill", Scene::deployed().members(&[Follows, Leads, Down]), nothing()),
     ]
 }
