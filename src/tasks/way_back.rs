@@ -85,7 +85,8 @@ pub async fn take_back(connection: &Connection, config: &str) -> Result<(), Task
 }
 
 /// Whether the change brings another minor version: going back may be refused by etcd then.
-fn crosses_minor(view: &View<'_>, wanted: &Wanted) -> bool {
+#[must_use]
+pub fn crosses_minor(view: &View<'_>, wanted: &Wanted) -> bool {
     let minor = |link: &str| {
         let version: semver::Version = link.rsplit('/').nth(1)?.parse().ok()?;
         Some((version.major, version.minor))
