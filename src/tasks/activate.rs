@@ -18,16 +18,24 @@ use std::time::Duration;
 pub struct Activate {}
 
 /// What differs between what is in force and what is wanted.
-pub(super) struct Differences {
-    environment: bool,
-    unit: bool,
-    certificates: bool,
-    binaries: bool,
-    leftovers: bool,
+#[derive(Debug, Clone, Copy)]
+pub struct Differences {
+    /// The environment file.
+    pub environment: bool,
+    /// The unit.
+    pub unit: bool,
+    /// The certificates.
+    pub certificates: bool,
+    /// Where the binaries' links point.
+    pub binaries: bool,
+    /// Whether something is staged at all.
+    pub leftovers: bool,
 }
 
 impl Differences {
-    pub(super) fn between(view: &View<'_>, wanted: &Wanted) -> Self {
+    /// Compares what was seen on the host with what it should have.
+    #[must_use]
+    pub fn between(view: &View<'_>, wanted: &Wanted) -> Self {
         let (seen, host) = (view.seen, view.host);
         let places = places(host);
         Self {

@@ -9,7 +9,6 @@ use super::{Decision, Hands, HostTask, Mode, Needs, TaskError, View};
 use crate::host::Script;
 use crate::ssh::quote;
 use crate::tasks::fleet::places;
-use semver::Version;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -57,16 +56,15 @@ impl HostTask for ActivatePrevious {
         if view.seen.unconfirmed {
             return way_back::take_back(hands.connection, &view.host.paths.config).await;
         }
-        let then = previous_version(view.host, view.seen).ok_or_else(|| TaskError::blind(view.host))?;
         let patience = (view.mode == Mode::Rolling && view.seen.unit.ready()).then_some(hands.fleet.options.health_timeout);
-        let text = script(view, &then, patience);
+        let text = script(view, patience);
         hands.connection.run(Script::new("put what was in force before in force again", &text)).await?;
         Ok(())
     }
 }
 
-/// What puts the kept files, of version `then`, in force. Where a member runs, its way back is armed first.
-pub(super) fn script(view: &View<'_>, then: &Version, patience: Option<Duration>) -> String {
+/// What puts the kept files in force. Where a member runs, its way back is armed first.
+pub(super) fn script(view: &View<'_>, patience: Option<Duration>) -> String {
     let host = view.host;
     let arm = match patience {
         Some(patience) => (way_back::write(host), way_back::arm(&host.paths.config, patience)),

@@ -20,7 +20,8 @@ pub struct HandOverLeadership {
 }
 
 /// The healthy voter that has applied most, other than `host`; the first in order of ids among equals.
-fn successor(cluster: &ClusterHealth, host: &str) -> Option<(String, MemberId)> {
+#[must_use]
+pub fn successor(cluster: &ClusterHealth, host: &str) -> Option<(String, MemberId)> {
     let others = cluster.members.iter().filter(|member| member.look.host != host && member.ailment.is_none());
     let reports = others.filter_map(|member| Some((&member.look.host, &member.look.report.as_ref().ok()?.status)));
     let best = reports.max_by_key(|(_, status)| (status.applied_index, std::cmp::Reverse(status.member)));

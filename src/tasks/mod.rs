@@ -15,13 +15,15 @@ mod view;
 mod wanted;
 mod way_back;
 
+pub use activate::Differences;
 pub use error::TaskError;
-pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, probe};
+pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, places, probe};
+pub use hand_over_leadership::successor;
 pub use reach::Reach;
 pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};
 pub use wanted::{CertificateFile, Wanted};
-pub use way_back::{GRACE, previous_version, runs_what_is_in_force, take_back};
+pub use way_back::{GRACE, previous_version, runs_what_is_in_force, take_back, version_of};
 
 use crate::error::ExitStatus;
 use crate::inventory::Inventory;

@@ -45,7 +45,7 @@ pub fn previous_version(host: &Host, seen: &Observation) -> Option<Version> {
 
 /// The version of the release that a link into it leads to: `/opt/etcd/releases/3.5.16/etcd`.
 #[must_use]
-pub(super) fn version_of(link: &str) -> Option<Version> {
+pub fn version_of(link: &str) -> Option<Version> {
     link.rsplit('/').nth(1)?.parse().ok()
 }
 
