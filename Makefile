@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # rustup puts cargo where not every shell looks.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help demo demo-down test build lint clean
+.PHONY: help demo demo-down test soak build lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,11 @@ test: ## all tests: unit, hermetic, and on lab hosts with real etcd (root)
 	@tests/lab/lab rootfs >/dev/null
 	@tests/lab/lab releases >/dev/null
 	ETCD_HA_LAB=1 cargo test --locked
+
+soak: ## the long sweeps: 100,000 simulated histories, and controllers killed at 40 moments (root)
+	@tests/lab/install-needs lab build test
+	ETCD_HA_SIM_HISTORIES=100000 cargo test --locked --test sim no_history -- --nocapture
+	ETCD_HA_LAB=1 ETCD_HA_LAB_KILLS=40 cargo test --locked --test lab broken:: -- --nocapture
 
 build: ## the release binary, target/release/etcd-ha
 	@tests/lab/install-needs build

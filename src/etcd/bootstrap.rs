@@ -57,7 +57,11 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
                 Some(BootstrapError::Gone { host: host.host.clone(), data_dir: host.data_dir.clone(), cluster })
             }));
         }
-        return if problems.is_empty() { Ok(fresh) } else { Err(problems) };
+        // A bootstrap that never got as far as data goes on with its token: etcd may be starting with it
+        // again and again, and could write data under the old token while a new one is put in its place.
+        let begun = found.iter().filter_map(|host| recorded(host, &fresh)).find(|own| own.peers == fresh.peers);
+        let token = begun.map_or(fresh.token, |own| own.token);
+        return if problems.is_empty() { Ok(Membership { token, ..fresh }) } else { Err(problems) };
     };
     for (index, (host, wal)) in members.iter().enumerate() {
         if wal.cluster != head.cluster {

@@ -103,9 +103,9 @@ impl<W: World> Engine<'_, W> {
     /// Ctrl-C waits for its end, so that no member is left between two states.
     async fn turn(&self, steps: &Steps<'_, W>, host: &Host, tasks: &[Titled<HostTaskKind>], hooks: &Hooks) -> Done {
         let mut done = self.host(steps, host, &hooks.before, Mode::Rolling).await;
-        if let Some(Failure { host, task, source }) = done.failure.take() {
-            let source = TaskError::Untouched { cause: Box::new(source) };
-            done.failure = Some(Failure { host, task, source });
+        if let Some(Failure { source, .. }) = done.failure.take() {
+            let untouched = TaskError::Untouched { cause: Box::new(source) };
+            done.failure = Some(steps.record.failed(&host.name, "before", untouched));
             return done;
         }
         let own = self.host(steps, host, tasks, Mode::Rolling).await;

@@ -155,6 +155,10 @@ Commands:
   deploy    Bring the cluster up, or bring it to what the inventory says, one member at a time
   plan      Say what `deploy` would change, and touch nothing
   upgrade   Bring the members to another version of etcd, and write it into the inventory
+  rollback  Bring every member back to what was in force before its last change, one at a time
+  restart   Restart every member, one at a time
+  stop      Stop the whole cluster or, with `--limit`, members that the others can spare
+  start     Start members that do not run
   run       Run a playbook
   health    Ask every member for its health
   certs     Show the certificates in the PKI folder
@@ -177,6 +181,7 @@ Exit codes:
   2    the command line, the inventory or the playbook is wrong
   3    the cluster is not healthy
   4    refused, since it would cost quorum or data
+  6    a change did not come up and was taken back
   10   changes are pending (`plan --detailed-exitcode`)
   130  interrupted
 "
@@ -299,7 +304,10 @@ fn command_lines_that_are_wrong() {
   | ^
 ",
         ),
-        ("playbook nope", "error: there is no playbook `nope`; there are: deploy\n"),
+        (
+            "playbook nope",
+            "error: there is no playbook `nope`; there are: deploy, restart, rollback, start, stop, stop-some\n",
+        ),
     ] {
         assert_eq!(desk.run(line), said(2, "", want), "{line}");
     }
@@ -347,13 +355,18 @@ fn flags(help: &str) -> Vec<String> {
 fn every_flag_is_explained() {
     let desk = Desk::new();
     let everywhere = ["help", "output", "plain", "verbose", "version"];
-    let operation = ["direct", "forks", "health-timeout", "inventory", "no-snapshot", "release"];
+    let operation = ["direct", "forks", "health-timeout", "inventory", "limit"];
+    let supplies = ["no-snapshot", "release"];
     for (command, own) in [
         ("", &[][..]),
-        ("deploy", &["detailed-exitcode", "dry-run", "one-pass", "playbook", "probe", "via"]),
+        ("deploy", &["detailed-exitcode", "dry-run", "one-pass", "pause", "playbook", "probe", "via"]),
         ("plan", &["detailed-exitcode", "one-pass", "playbook", "via"]),
-        ("upgrade", &["detailed-exitcode", "dry-run", "one-pass", "playbook", "probe", "to", "via"]),
-        ("run", &["dry-run", "probe"]),
+        ("upgrade", &["detailed-exitcode", "dry-run", "one-pass", "pause", "playbook", "probe", "to", "via"]),
+        ("rollback", &["pause", "probe"]),
+        ("restart", &["pause", "probe"]),
+        ("stop", &["yes"]),
+        ("start", &[]),
+        ("run", &["dry-run", "pause", "probe"]),
         ("health", &["direct", "inventory", "timeout"]),
         ("certs", &[]),
         ("certs show", &["inventory"]),
@@ -363,6 +376,9 @@ fn every_flag_is_explained() {
     ] {
         let mut want: Vec<&str> = [&everywhere[..], own].concat();
         if ["deploy", "plan", "run", "upgrade"].contains(&command) {
+            want.extend(supplies);
+        }
+        if ["deploy", "plan", "run", "upgrade", "rollback", "restart", "stop", "start"].contains(&command) {
             want.extend(operation);
         }
         want.sort_unstable();

@@ -45,6 +45,11 @@ impl Player {
         Self { store, reporter, deployed, gate, books: crate::draw::book }
     }
 
+    /// The same with another gate than the real one.
+    pub fn behind(gate: Gating) -> Self {
+        Self { gate, ..Self::new() }
+    }
+
     /// Plays the history of `seed`; gives what was broken, and the story if it is wanted.
     pub fn play(&self, seed: u64, tell: bool) -> (Option<Broken>, String) {
         let mut chance = Chance::new(seed);

@@ -16,6 +16,7 @@ mod raft;
 mod site;
 mod world;
 
+use etcd_ha::etcd::gate::{Gate, Margin, Scene, gate};
 use history::Player;
 use judge::Broken;
 use std::panic::AssertUnwindSafe;
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// How many histories are played if nobody says how many.
-const HISTORIES: u64 = 1000;
+const HISTORIES: u64 = 10_000;
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
@@ -71,4 +72,34 @@ fn no_history_breaks_an_invariant() {
         );
     }
     eprintln!("{histories} histories from seed {from} in {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+/// How many histories a broken gate may survive.
+const BITES_WITHIN: u64 = 3000;
+
+/// Lets everybody go.
+fn open(scene: &Scene<'_>, _host: &str) -> Gate {
+    Gate::Go(Margin { voters: scene.health.voters(), healthy: scene.health.healthy() })
+}
+
+/// Opens as soon as it would only have waited.
+fn impatient(scene: &Scene<'_>, host: &str) -> Gate {
+    match gate(scene, host) {
+        Gate::Wait(_) => open(scene, host),
+        answer => answer,
+    }
+}
+
+#[test]
+fn a_gate_that_is_always_open_is_caught() {
+    let broken = search(1, BITES_WITHIN, || Player::behind(open));
+    let (seed, broken) = broken.expect("no history of thousands showed that the gate is open");
+    assert_eq!(broken.invariant, 1, "seed {seed}: {}", broken.what);
+}
+
+#[test]
+fn a_gate_that_does_not_wait_is_caught() {
+    let broken = search(1, BITES_WITHIN, || Player::behind(impatient));
+    let (seed, broken) = broken.expect("no history of thousands showed that the gate does not wait");
+    assert!([1, 2].contains(&broken.invariant), "seed {seed}: {}", broken.what);
 }

@@ -108,9 +108,15 @@ fn a_cluster_whose_disks_are_all_missing_is_not_made_anew() {
     let problems = membership(&[unmounted(1), unmounted(2), unmounted(3)], fresh()).unwrap_err();
     assert_eq!(problems.len(), 3);
     assert!(matches!(problems[0], BootstrapError::Gone { .. }), "{problems:?}");
-    // One that never stood binds nobody.
+    // One that never stood goes on with its token, whoever of it was begun; other members begin anew.
     let begun = |n| Found { data: false, wal: None, ..member(n, "t1", false, false) };
-    assert_eq!(membership(&[begun(1), begun(2), begun(3)], fresh()), Ok(fresh()));
+    let untouched = |n| Found { environment: None, ..begun(n) };
+    let want = Membership { token: "t1".into(), ..fresh() };
+    assert_eq!(membership(&[begun(1), begun(2), begun(3)], fresh()), Ok(want.clone()));
+    assert_eq!(membership(&[untouched(1), begun(2), untouched(3)], fresh()), Ok(want));
+    let mut others = fresh();
+    others.peers.pop();
+    assert_eq!(membership(&[begun(1), begun(2)], others.clone()), Ok(others));
 }
 
 #[test]
