@@ -162,7 +162,8 @@ pub fn faults(version: &Version) -> Option<String> {
         .map(|fault| format!("{} (until 3.{}.{})", fault.what, fault.minor, fault.mended))
         .collect();
     let newest = newest_patch(version.minor)?;
-    (!faults.is_empty()).then(|| format!("etcd {version} has known faults: {}; {newest} has not", faults.join("; ")))
+    (!faults.is_empty())
+        .then(|| format!("etcd {version} has known faults: {}; {newest} has none of them", faults.join("; ")))
 }
 
 /// The newest known patch release of a series.
@@ -227,15 +228,15 @@ mod tests {
             (
                 "3.5.25",
                 Some(format!(
-                    "etcd 3.5.25 has known faults: {back} (until 3.5.26); {add} (until 3.5.30); 3.5.33 has not"
+                    "etcd 3.5.25 has known faults: {back} (until 3.5.26); {add} (until 3.5.30); 3.5.33 has none of them"
                 )),
             ),
-            ("3.5.29", Some(format!("etcd 3.5.29 has known faults: {add} (until 3.5.30); 3.5.33 has not"))),
+            ("3.5.29", Some(format!("etcd 3.5.29 has known faults: {add} (until 3.5.30); 3.5.33 has none of them"))),
             ("3.5.30", None),
             (
                 "3.6.4",
                 Some(format!(
-                    "etcd 3.6.4 has known faults: {snapshot} (until 3.6.5); {add} (until 3.6.11); 3.6.14 has not"
+                    "etcd 3.6.4 has known faults: {snapshot} (until 3.6.5); {add} (until 3.6.11); 3.6.14 has none of them"
                 )),
             ),
             ("3.7.0", None),

@@ -131,6 +131,14 @@ fn every_event_has_its_json_line() {
             play("Verify", "parallel", &["controller"]),
             r#""event":"play_started","play":"Verify","mode":"parallel","hosts":["controller"]}"#,
         ),
+        (
+            Event::HopStarted { hop: 1, hops: 2, version: "3.5.33".into() },
+            r#""event":"hop_started","hop":1,"hops":2,"version":"3.5.33"}"#,
+        ),
+        (
+            Event::HopPending { hop: 2, hops: 2, version: "3.6.14".into() },
+            r#""event":"hop_pending","hop":2,"hops":2,"version":"3.6.14"}"#,
+        ),
         (started("node01", "start"), r#""event":"task_started","host":"node01","task":"start"}"#),
         (
             progress("node01", "start", "waiting", None),

@@ -164,7 +164,7 @@ pub fn a_jump_over_a_minor_version_goes_by_hops() {
     ]);
     // The mirror has not what would be chosen by itself.
     site.run("deploy").exits(2).ends(
-        "usage: cluster lab: stopped on controller in `Fetch the release and make the certificates` of hop 1 of 2 (etcd 3.5.33); \
+        "failed: cluster lab: stopped on controller in `Fetch the release and make the certificates` of hop 1 of 2 (etcd 3.5.33); \
          `--via VERSION` chooses another release to stop over at",
     );
     assert_same(&before, &site);
