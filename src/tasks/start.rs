@@ -90,7 +90,8 @@ pub(super) fn script(unit: &UnitState) -> String {
     if !unit.ready() {
         if unit.runs() || unit.crashed() {
             // Its process and its failure would be seen for a moment yet, and taken for those of the new start.
-            text += &format!("systemctl stop {UNIT}\n");
+            // One that has become ready meanwhile serves: it is for a rolling play, behind the gate.
+            text += &format!("if [ \"$(systemctl is-active {UNIT})\" != active ]; then systemctl stop {UNIT}; fi\n");
         }
         text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl start --no-block {UNIT}\n");
     }

@@ -147,7 +147,7 @@ impl Site {
                 }
             }
             Step::Keep(way_back) => {
-                if !disk.previous.as_ref().is_some_and(|previous| previous.unconfirmed.is_some()) {
+                if disk.previous.as_ref().is_none_or(|previous| previous.unconfirmed.is_none()) {
                     let unconfirmed = way_back.map(|_| now);
                     let files = disk.in_force.clone();
                     disk.previous = Some(Previous { files, unconfirmed, way_back: *way_back });
@@ -184,10 +184,13 @@ impl Site {
             Step::Reload => machine.reload(),
             Step::ClearNext => disk.next = None,
             Step::WriteEnvironment(goods) => disk.in_force.environment = Some(goods.environment.clone()),
+            // One that has become ready meanwhile is left alone.
+            Step::StopForStart if machine.stage() == Some(Stage::Ready) => {}
             Step::StopForStart => {
                 self.takes_down(place, true);
                 self.stop(place);
             }
+            Step::Start if machine.stage() == Some(Stage::Ready) => {}
             Step::Start => self.begin(place),
             Step::Restart => {
                 self.takes_down(place, true);

@@ -335,7 +335,7 @@ fn old_releases_and_killed_uploads_are_cleared_away() {
 fn starting_is_asked_for_without_waiting() {
     let reset = "systemctl reset-failed etcd.service 2>/dev/null || :\n";
     let enable = "systemctl enable --quiet etcd.service\n";
-    let end_it = "systemctl stop etcd.service\n";
+    let end_it = "if [ \"$(systemctl is-active etcd.service)\" != active ]; then systemctl stop etcd.service; fi\n";
     let start_it = "systemctl start --no-block etcd.service\n";
     for (what, scene, want) in [
         ("fresh", Scene::fresh(), format!("{enable}{reset}{start_it}")),
