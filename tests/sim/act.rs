@@ -124,6 +124,7 @@ impl Site {
         self.change(place);
         let now = self.now;
         let machine = &mut self.machines[place];
+        let ready = machine.stage() == Some(Stage::Ready);
         let disk = &mut machine.disk;
         match step {
             Step::Prepare => disk.prepared = true,
@@ -185,12 +186,12 @@ impl Site {
             Step::ClearNext => disk.next = None,
             Step::WriteEnvironment(goods) => disk.in_force.environment = Some(goods.environment.clone()),
             // One that has become ready meanwhile is left alone.
-            Step::StopForStart if machine.stage() == Some(Stage::Ready) => {}
+            Step::StopForStart if ready => {}
             Step::StopForStart => {
                 self.takes_down(place, true);
                 self.stop(place);
             }
-            Step::Start if machine.stage() == Some(Stage::Ready) => {}
+            Step::Start if ready => {}
             Step::Start => self.begin(place),
             Step::Restart => {
                 self.takes_down(place, true);
