@@ -357,7 +357,10 @@ fn parameters_of_the_general_tasks() {
         ("wait_for: { port: 2379 }", "WaitFor(WaitFor { port: Some(2379), path: None })"),
         ("wait_for: { path: /x }", r#"WaitFor(WaitFor { port: None, path: Some(Template("/x")) })"#),
         ("restart: { always: true }", "Restart(Restart { always: true, in_force: false })"),
-        ("hand_over_leadership: { always: true }", "HandOverLeadership(HandOverLeadership { always: true })"),
+        (
+            "hand_over_leadership: { always: true }",
+            "HandOverLeadership(HandOverLeadership { always: true, in_force: false })",
+        ),
     ] {
         assert_eq!(first(&entry(written)).1, want, "{written}");
     }
