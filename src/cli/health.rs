@@ -40,6 +40,7 @@ impl Health {
             call_limit: limit,
             health_timeout: limit,
             snapshots: SnapshotPlace::Unwanted,
+            downgrade: false,
         };
         let fleet = Fleet::new(inventory, Reporter::new(Vec::new()), options);
         let ended = interrupt::run(None, |_| async {

@@ -24,6 +24,9 @@ pub(super) struct Way {
     /// Refuse to go to a version that takes a stopover.
     #[arg(long)]
     one_pass: bool,
+    /// Let the members go down a minor version, by etcd's own downgrade; from 3.6 on.
+    #[arg(long)]
+    pub allow_downgrade: bool,
 }
 
 /// The stopovers of the command line do not fit the wanted version.
@@ -70,7 +73,7 @@ impl Way {
     async fn route(&self, fleet: &Fleet) -> Result<upgrade::Route, Finding> {
         let fixed = fleet.inventory.release.fixed_by().map(upgrade::OnePass::FixedRelease);
         let one_pass = if self.one_pass { Some(upgrade::OnePass::Asked) } else { fixed };
-        let choice = upgrade::Choice { via: self.via.clone(), one_pass };
+        let choice = upgrade::Choice { via: self.via.clone(), one_pass, downgrade: self.allow_downgrade };
         fleet.look_around().await;
         upgrade::route(&fleet.versions().await, &fleet.inventory.version, &choice)
     }

@@ -155,7 +155,8 @@ impl Operation {
         for message in &inventory.warnings {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
-        let options = self.waits.fleet_options(snapshots);
+        let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
+        let options = self.waits.fleet_options(snapshots, downgrade);
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
             let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));

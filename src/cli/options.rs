@@ -112,13 +112,14 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    pub(super) fn fleet_options(&self, snapshots: SnapshotPlace) -> FleetOptions {
+    pub(super) fn fleet_options(&self, snapshots: SnapshotPlace, downgrade: bool) -> FleetOptions {
         FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(|| std::env::temp_dir().join("etcd-ha-cache")),
             direct: self.direct,
             call_limit: Duration::from_secs(5),
             health_timeout: Duration::from_secs(self.health_timeout),
             snapshots,
+            downgrade,
         }
     }
 }

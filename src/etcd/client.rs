@@ -1,5 +1,6 @@
 //! One member's client port, reached through an SSH tunnel or directly, always with TLS verified.
 
+mod downgrade;
 mod download;
 mod error;
 mod leased;
@@ -18,6 +19,7 @@ use error::{call_error, transport_error};
 use etcd_client::{AlarmAction, AlarmType, Channel, GetOptions};
 use hyper_util::rt::TokioIo;
 use line::Line;
+use semver::Version;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -43,6 +45,10 @@ pub struct Status {
     pub cluster: ClusterId,
     /// The version that it runs.
     pub version: String,
+    /// The version whose format its data has, if it tells; etcd does so from 3.6 on.
+    pub storage: Option<Version>,
+    /// The version that the cluster has agreed to go down to, if it tells that it has.
+    pub downgrade: Option<Version>,
     /// Whom it follows, if anyone.
     pub leader: Option<MemberId>,
     /// The raft term.
@@ -213,6 +219,11 @@ impl MemberClient {
                 member,
                 cluster,
                 version: status.version().to_owned(),
+                storage: status.storage_version().parse().ok(),
+                downgrade: status
+                    .downgrade_info()
+                    .filter(|info| info.enabled())
+                    .and_then(|info| info.target_version().parse().ok()),
                 leader: Some(status.leader()).filter(|leader| *leader != 0).map(MemberId),
                 term: status.raft_term(),
                 raft_index: status.raft_index(),

@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod client;
 pub mod compare;
 pub mod config;
+pub mod downgrade;
 pub mod gate;
 pub mod health;
 pub mod identity;

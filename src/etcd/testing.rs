@@ -75,6 +75,8 @@ pub(crate) fn looks(states: &[State]) -> Vec<Look> {
             member: own,
             cluster: ClusterId(if *state == State::Elsewhere { 0xbad } else { 0xc1 }),
             version: "3.5.16".into(),
+            storage: None,
+            downgrade: None,
             leader: match state {
                 State::NoLeader => None,
                 State::Elsewhere => Some(own),

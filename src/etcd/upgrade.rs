@@ -3,12 +3,12 @@
 //!
 //! etcd supports members of two minor versions side by side only while the cluster passes from the one
 //! to the next (<https://etcd.io/docs/v3.5/upgrades/upgrading-etcd/>). Down it refuses to start once the
-//! cluster's version was raised, which happens when the last member runs the new one.
+//! cluster's version was raised, which happens when the last member runs the new one; from 3.6 on the
+//! cluster can agree on a downgrade first ([`super::downgrade`]).
 
 use super::version::newest_patch;
 use crate::inventory::Finding;
 use semver::Version;
-use std::cmp::Ordering;
 
 /// What the members of a minor version have to run before any of them goes on to the next.
 struct Before {
@@ -18,6 +18,10 @@ struct Before {
     /// Below this patch a stopover is made, unless it is refused to.
     advised: u64,
 }
+
+/// The first minor version whose clusters can agree on a downgrade
+/// (<https://etcd.io/docs/v3.6/downgrades/downgrade_3_6/>).
+const DOWNGRADES_FROM: u64 = 6;
 
 const BEFORE: &[Before] = &[
     // 3.5.26 writes the members into the store that 3.6 reads them from (etcd's announcement on zombie
@@ -47,6 +51,8 @@ pub struct Choice {
     pub via: Vec<Version>,
     /// Why there can be no stopover, and what to do instead of it, if there cannot.
     pub one_pass: Option<OnePass>,
+    /// Whether the members may go down a minor version by etcd's own downgrade.
+    pub downgrade: bool,
 }
 
 /// Why a change has to do with one pass.
@@ -85,7 +91,7 @@ pub fn route(members: &[Runs], wanted: &Version, choice: &Choice) -> Result<Rout
         let message = format!("the members run etcd {lowest} and {highest}, which do not form one cluster");
         return Err(Finding::new(message).help("bring them to one version by hand first"));
     }
-    if let Some(finding) = down(highest, wanted, &answering, "the members run") {
+    if let Some(finding) = down(highest, wanted, &answering, choice.downgrade, "the members run") {
         return Err(finding);
     }
     let under_way = lowest.minor < highest.minor;
@@ -178,10 +184,11 @@ pub fn check_stopovers(via: &[Version], wanted: &Version) -> Result<(), Finding>
 }
 
 /// Why a member that runs `from` must not be restarted with `to`; `answering` is what all members that
-/// answer run. The last safeguard before a pass, whoever planned it.
+/// answer run, `downgrade` whether etcd's own downgrade may be used. The last safeguard before a pass,
+/// whoever planned it.
 #[must_use]
-pub fn unreachable(from: &Version, to: &Version, answering: &[Version]) -> Option<Finding> {
-    if let Some(finding) = down(from, to, answering, "its member runs") {
+pub fn unreachable(from: &Version, to: &Version, answering: &[Version], downgrade: bool) -> Option<Finding> {
+    if let Some(finding) = down(from, to, answering, downgrade, "its member runs") {
         return Some(finding);
     }
     let too_far = minors_up(from, to).is_some_and(|minors| minors > 1);
@@ -208,24 +215,36 @@ fn minors_up(from: &Version, to: &Version) -> Option<u64> {
 ///
 /// While one member runs the lower minor version, the cluster's version is no higher, and every member
 /// can go back: that is how an upgrade that was broken off is taken back.
-fn down(from: &Version, to: &Version, answering: &[Version], who: &str) -> Option<Finding> {
-    match (to.major, to.minor).cmp(&(from.major, from.minor)) {
-        Ordering::Equal | Ordering::Greater => return None,
-        Ordering::Less => {}
-    }
-    let begun = to.minor + 1 == from.minor && answering.iter().any(|version| version.minor == to.minor);
-    if begun && to.major == from.major {
+fn down(from: &Version, to: &Version, answering: &[Version], downgrade: bool, who: &str) -> Option<Finding> {
+    if (to.major, to.minor) >= (from.major, from.minor) {
         return None;
     }
-    let message = format!("{who} etcd {from}; going down to {to} is not possible by exchanging the binary");
+    let by_one = to.major == from.major && to.minor + 1 == from.minor;
+    let begun = answering.iter().any(|version| version.minor == to.minor);
+    let offered = from.minor >= DOWNGRADES_FROM;
+    if by_one && (begun || (offered && downgrade)) {
+        return None;
+    }
     let stay = format!("set `etcd.version` to {from} or a later patch of it");
-    let back = if from.minor >= 6 {
-        format!(
-            "etcd has a procedure of its own (`etcdctl downgrade enable 3.{}`), which etcd-ha does not do yet",
-            from.minor - 1
+    let (message, back) = if offered && by_one {
+        (
+            format!("{who} etcd {from}; going down to {to} takes a downgrade of the whole cluster"),
+            "`--allow-downgrade` has the cluster agree on it first, and what only the later version can do is lost"
+                .to_owned(),
+        )
+    } else if offered {
+        let next = from.minor - 1;
+        let stop = newest_patch(next).unwrap_or_else(|| Version::new(from.major, next, 0));
+        (
+            format!("{who} etcd {from}; {to} is more than one minor version down"),
+            format!("deploy {stop} first, with `--allow-downgrade`: etcd goes down one minor version at a time"),
         )
     } else {
-        "etcd does not start below its cluster's version, so the way back is a new cluster from a snapshot".to_owned()
+        (
+            format!("{who} etcd {from}; going down to {to} is not possible by exchanging the binary"),
+            "etcd does not start below its cluster's version, so the way back is a new cluster from a snapshot"
+                .to_owned(),
+        )
     };
     Some(Finding::new(message).help(format!("{stay}; {back}")))
 }

@@ -229,10 +229,14 @@ impl<W: World> Steps<'_, W> {
             }
             Decision::Changes(changes) => {
                 self.world.apply_on_controller(task, &overview).await?;
-                let overview = self.world.overview(&needs, None).await?;
+                let overview = self.world.overview(&needs, Some(Instant::now())).await?;
                 match task.verify(&overview)? {
                     Decision::Changes(left) => Err(TaskError::did_not_take(left)),
-                    Decision::Nothing | Decision::NotYet { .. } => Ok(changes),
+                    Decision::Nothing => Ok(changes),
+                    Decision::NotYet { reason, seen_in, exit } => {
+                        self.wait_on_controller(task, &needs, Waiting { reason, seen_in, exit }).await?;
+                        Ok(changes)
+                    }
                 }
             }
             Decision::NotYet { .. } if self.dry => Ok(Vec::new()),

@@ -51,6 +51,8 @@ pub struct FleetOptions {
     pub health_timeout: Duration,
     /// Where snapshots are kept on the controller.
     pub snapshots: SnapshotPlace,
+    /// Whether members may go down a minor version by etcd's own downgrade.
+    pub downgrade: bool,
 }
 
 /// Where snapshots belong.
@@ -274,6 +276,7 @@ impl Fleet {
             comparison: None,
             cluster_version: None,
             snapshots: &self.options.snapshots,
+            downgrade: self.options.downgrade,
             snapshot: self.snapshot(),
             begun: self.begun,
             missing_releases: Vec::new(),
@@ -308,7 +311,7 @@ impl Fleet {
         if needs.comparison && version_change::pending(&overview).is_some() {
             overview.comparison = Some(self.compare().await);
         }
-        if needs.cluster_version {
+        if needs.cluster_version || (needs.agreed_if_later && version_change::down(&overview)) {
             overview.cluster_version = self.cluster_version().await;
         }
         if needs.hashes {

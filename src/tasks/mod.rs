@@ -113,6 +113,8 @@ pub struct Needs {
     pub comparison: bool,
     /// The version that the cluster has agreed upon.
     pub cluster_version: bool,
+    /// The same, if a member runs a later version than the inventory's.
+    pub agreed_if_later: bool,
     /// Whether every host reaches every other's peer port.
     pub reach: bool,
     /// Whether all members hold the same data, in a run that changed something.
@@ -295,6 +297,8 @@ tasks! {
         compare_members::CompareMembers,
         /// If the version is about to change, take a snapshot of the data.
         snapshot::Snapshot,
+        /// If members are to run an earlier minor version, have the cluster agree on that first.
+        downgrade::Downgrade,
         /// Ask every member for its health.
         health::Health,
     }

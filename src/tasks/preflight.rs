@@ -92,7 +92,8 @@ fn version_change(view: &View<'_>) -> Option<TaskError> {
     let own = cluster.members.iter().find(|member| member.look.host == view.host.name)?;
     let version = |member: &MemberHealth| member.look.report.as_ref().ok()?.status.version.parse().ok();
     let answering: Vec<Version> = cluster.members.iter().filter_map(version).collect();
-    let why = upgrade::unreachable(&version(own)?, &view.overview.inventory.version, &answering)?;
+    let wanted = &view.overview.inventory.version;
+    let why = upgrade::unreachable(&version(own)?, wanted, &answering, view.overview.downgrade)?;
     Some(TaskError::Unfit { problems: vec![why.message], hint: why.help, refused: true })
 }
 

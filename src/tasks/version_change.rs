@@ -19,11 +19,20 @@ impl fmt::Display for VersionChange {
     }
 }
 
+/// Whether a member that answers runs a later version than the inventory's.
+pub(crate) fn down(overview: &Overview<'_>) -> bool {
+    running(overview).any(|version| version > overview.inventory.version)
+}
+
 /// The change of version that is pending: a member that answers runs another one than the inventory's.
 pub(crate) fn pending(overview: &Overview<'_>) -> Option<VersionChange> {
     let to = &overview.inventory.version;
-    let reports = overview.cluster.iter().flat_map(|cluster| &cluster.members);
-    let running = reports.filter_map(|member| member.look.report.as_ref().ok()?.status.version.parse().ok());
-    let from = running.filter(|version: &Version| version != to).min()?;
+    let from = running(overview).filter(|version| version != to).min()?;
     Some(VersionChange { from, to: to.clone() })
+}
+
+/// What the members that answer run.
+fn running(overview: &Overview<'_>) -> impl Iterator<Item = Version> {
+    let reports = overview.cluster.iter().flat_map(|cluster| &cluster.members);
+    reports.filter_map(|member| member.look.report.as_ref().ok()?.status.version.parse().ok())
 }

@@ -71,6 +71,8 @@ pub struct Overview<'a> {
     pub cluster_version: Option<Version>,
     /// Where snapshots belong.
     pub snapshots: &'a SnapshotPlace,
+    /// Whether members may go down a minor version by etcd's own downgrade.
+    pub downgrade: bool,
     /// The snapshot that was taken in this run.
     pub snapshot: Option<PathBuf>,
     /// When the run began.

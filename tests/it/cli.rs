@@ -357,11 +357,12 @@ fn every_flag_is_explained() {
     let everywhere = ["help", "output", "plain", "verbose", "version"];
     let operation = ["direct", "forks", "health-timeout", "inventory", "limit"];
     let supplies = ["no-snapshot", "release"];
+    let way = ["allow-downgrade", "one-pass", "via"];
     for (command, own) in [
         ("", &[][..]),
-        ("deploy", &["detailed-exitcode", "dry-run", "one-pass", "pause", "playbook", "probe", "via"]),
-        ("plan", &["detailed-exitcode", "one-pass", "playbook", "via"]),
-        ("upgrade", &["detailed-exitcode", "dry-run", "one-pass", "pause", "playbook", "probe", "to", "via"]),
+        ("deploy", &["detailed-exitcode", "dry-run", "pause", "playbook", "probe"]),
+        ("plan", &["detailed-exitcode", "playbook"]),
+        ("upgrade", &["detailed-exitcode", "dry-run", "pause", "playbook", "probe", "to"]),
         ("rollback", &["pause", "probe"]),
         ("restart", &["pause", "probe"]),
         ("stop", &["yes"]),
@@ -377,6 +378,9 @@ fn every_flag_is_explained() {
         let mut want: Vec<&str> = [&everywhere[..], own].concat();
         if ["deploy", "plan", "run", "upgrade"].contains(&command) {
             want.extend(supplies);
+        }
+        if ["deploy", "plan", "upgrade"].contains(&command) {
+            want.extend(way);
         }
         if ["deploy", "plan", "run", "upgrade", "rollback", "restart", "stop", "start"].contains(&command) {
             want.extend(operation);

@@ -280,6 +280,7 @@ fn the_procedure_of_a_deploy() {
             "sequence: start",
             "parallel: wait_healthy",
             "parallel: record_cluster",
+            "controller: downgrade",
             "rolling: hand_over_leadership activate restart wait_healthy confirm",
             "controller: health",
         ]

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
         upgrades::a_jump_over_a_minor_version_goes_by_hops,
         upgrades::upgrade_writes_the_version_once_all_members_run_it,
+        upgrades::a_cluster_agrees_on_a_downgrade_only_with_the_user_s_consent,
         inventories::prod_yaml_deploys_as_it_stands,
         change::settings_and_versions_change_one_member_at_a_time,
         snapshots::an_upgrade_leaves_a_snapshot_that_can_be_restored,

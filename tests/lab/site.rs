@@ -177,10 +177,22 @@ impl Running {
 
     /// Waits until it has said this many lines in all, or has ended.
     pub fn read_lines(&mut self, lines: usize) {
+        self.read_while(|read| read.iter().filter(|&&byte| byte == b'\n').count() < lines);
+    }
+
+    /// Waits until it has said these words.
+    #[track_caller]
+    pub fn read_until(&mut self, words: &str) {
+        let there = |read: &[u8]| read.windows(words.len()).any(|window| window == words.as_bytes());
+        self.read_while(|read| !there(read));
+        assert!(there(&self.read), "it ended without the words {words:?}: {}", String::from_utf8_lossy(&self.read));
+    }
+
+    fn read_while(&mut self, more: impl Fn(&[u8]) -> bool) {
         let stderr = self.child.as_mut().unwrap().stderr.as_mut().unwrap();
         let mut byte = [0];
         // Byte by byte: what is read here must be all that is gone from the pipe.
-        while self.read.iter().filter(|&&byte| byte == b'\n').count() < lines && stderr.read(&mut byte).unwrap() > 0 {
+        while more(&self.read) && stderr.read(&mut byte).unwrap() > 0 {
             self.read.extend(byte);
         }
     }

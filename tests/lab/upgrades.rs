@@ -2,9 +2,10 @@
 
 use crate::fixture::{releases, version_of};
 use crate::members::{Members, node};
-use crate::site::{Site, assert_untouched};
+use crate::site::{Site, assert_untouched, eventually};
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 /// Checks that every member runs the binary of this version.
 #[track_caller]
@@ -196,4 +197,56 @@ pub fn a_jump_over_a_minor_version_goes_by_hops() {
     assert_eq!(members.etcdctl(2, "get before --print-value-only"), "kept");
     members.assert_whole();
     site.run("deploy").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, nothing to do");
+}
+
+/// The made-up version's members are of a 3.5, which knows the calls of a downgrade, but whose members do not
+/// outlive one: what is seen here ends with the cluster's agreement.
+pub fn a_cluster_agrees_on_a_downgrade_only_with_the_user_s_consent() {
+    let site = Site::up(3);
+    let lower = version_of("sid");
+    let (higher, release) = mirror_with_a_made_up_version(&site, &lower);
+    let mut inventory = site.inventory(1..=3);
+    inventory.release = release;
+    inventory.version.clone_from(&higher);
+    site.write(&inventory);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    let minor = |version: &str| version.rsplit_once('.').unwrap().0.to_owned();
+    let agreed = format!("\"etcdcluster\":\"{}.0\"", minor(&higher));
+    eventually("the members have agreed on their version", Duration::from_secs(30), || {
+        members.tls(1, 2379, members.admin(), "GET /version HTTP/1.0\r\n\r\n").contains(&agreed)
+    });
+
+    inventory.version.clone_from(&lower);
+    site.write(&inventory);
+    let before = state(&site);
+    let agree = format!("have the cluster agree on a downgrade from etcd {} to {}", minor(&higher), minor(&lower));
+    site.run("deploy").exits(4).says(&[
+        &format!("the members run etcd {higher}; going down to {lower} takes a downgrade of the whole cluster"),
+        "`--allow-downgrade` has the cluster agree on it first",
+        "nothing was touched",
+    ]);
+    // Nor does a playbook of the user's own go around that.
+    let own = "name: own\nplays:\n  - { name: Look, tasks: [preflight] }\n  - { name: Agree, hosts: controller, tasks: [downgrade] }\n";
+    site.write_file("own.yaml", own);
+    site.run("run own.yaml").exits(4).says(&["takes a downgrade of the whole cluster"]);
+    site.run("plan --allow-downgrade --detailed-exitcode").exits(10).says(&[
+        &agree,
+        "take a snapshot of member `",
+        "nothing was touched",
+    ]);
+    let ready = |host: usize| {
+        let said = "journalctl -u etcd -o cat | grep -c 'The server is ready to downgrade' || true";
+        site.lab.read(&node(host), said)
+    };
+    assert_eq!([1, 2, 3].map(ready), ["0"; 3]);
+    assert_same(&before, &site);
+
+    // Again, since a run may be killed right after: the cluster has agreed, which is no error.
+    for _ in 0..2 {
+        site.run("deploy --allow-downgrade --playbook own.yaml").exits(0).says(&[&agree]);
+        assert_eq!([1, 2, 3].map(ready), ["1"; 3]);
+    }
+    assert_same(&before, &site);
+    members.assert_whole();
 }

@@ -311,6 +311,8 @@ impl Site {
                 member: data.member,
                 cluster: data.cluster,
                 version: process.release.version.clone(),
+                storage: None,
+                downgrade: None,
                 leader,
                 term: cluster.term,
                 raft_index: data.log,

@@ -310,6 +310,7 @@ impl World for Sim<'_> {
             comparison: None,
             cluster_version: None,
             snapshots: &SnapshotPlace::Unwanted,
+            downgrade: false,
             snapshot: None,
             begun: time::OffsetDateTime::UNIX_EPOCH,
         };

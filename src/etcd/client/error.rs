@@ -42,6 +42,13 @@ impl CallError {
         matches!(self, Self::Refused { message, .. } if message.contains("required revision is a future revision"))
     }
 
+    /// Whether the cluster has agreed on a downgrade already.
+    #[must_use]
+    pub fn is_downgrade_in_process(&self) -> bool {
+        // etcd, `api/v3rpc/rpctypes`: ErrGRPCDowngradeInProcess.
+        matches!(self, Self::Refused { message, .. } if message.contains("cluster has a downgrade job in progress"))
+    }
+
     /// Whether the member has dropped the history up to the revision that it was asked about.
     #[must_use]
     pub fn is_compacted_revision(&self) -> bool {

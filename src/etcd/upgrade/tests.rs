@@ -13,8 +13,11 @@ fn members(text: &str) -> Vec<Runs> {
 }
 
 fn said(from: &str, to: &str, via: &str, one_pass: Option<OnePass>) -> String {
-    let choice = Choice { via: via.split_whitespace().map(version).collect(), one_pass };
-    match route(&members(from), &version(to), &choice) {
+    words(from, to, &Choice { via: via.split_whitespace().map(version).collect(), one_pass, downgrade: false })
+}
+
+fn words(from: &str, to: &str, choice: &Choice) -> String {
+    match route(&members(from), &version(to), choice) {
         Ok(Route { hops, warnings }) => {
             let hops: Vec<String> = hops.iter().map(ToString::to_string).collect();
             [vec![hops.join(" ")], warnings].concat().join("; ")
@@ -63,9 +66,9 @@ fn routes() {
             "down",
             "3.6.14 3.6.14",
             "3.5.33",
-            "refused: the members run etcd 3.6.14; going down to 3.5.33 is not possible by exchanging the binary; set \
-             `etcd.version` to 3.6.14 or a later patch of it; etcd has a procedure of its own (`etcdctl downgrade enable \
-             3.5`), which etcd-ha does not do yet"
+            "refused: the members run etcd 3.6.14; going down to 3.5.33 takes a downgrade of the whole cluster; set \
+             `etcd.version` to 3.6.14 or a later patch of it; `--allow-downgrade` has the cluster agree on it first, and \
+             what only the later version can do is lost"
                 .into(),
         ),
         (
@@ -86,6 +89,34 @@ fn routes() {
         ),
     ] {
         assert_eq!(said(from, to, "", None), want, "{what}");
+    }
+}
+
+#[test]
+fn down_with_consent() {
+    let choice = Choice { downgrade: true, ..Choice::default() };
+    for (what, from, to, want) in [
+        ("down", "3.6.14 3.6.14", "3.5.33", "3.5.33"),
+        ("down from 3.7", "3.7.1 3.7.1", "3.6.14", "3.6.14"),
+        ("on its way", "3.6.14 3.5.33", "3.5.33", "3.5.33"),
+        ("nothing goes down", "3.5.33 3.5.33", "3.6.14", "3.6.14"),
+        (
+            "two minors down",
+            "3.7.1 3.7.1",
+            "3.5.33",
+            "refused: the members run etcd 3.7.1; 3.5.33 is more than one minor version down; set `etcd.version` to 3.7.1 \
+             or a later patch of it; deploy 3.6.14 first, with `--allow-downgrade`: etcd goes down one minor version at a time",
+        ),
+        (
+            "3.5 has no downgrade of its own",
+            "3.5.33 3.5.33",
+            "3.4.45",
+            "refused: the members run etcd 3.5.33; going down to 3.4.45 is not possible by exchanging the binary; set \
+             `etcd.version` to 3.5.33 or a later patch of it; etcd does not start below its cluster's version, so the way \
+             back is a new cluster from a snapshot",
+        ),
+    ] {
+        assert_eq!(words(from, to, &choice), want, "{what}");
     }
 }
 
@@ -187,7 +218,7 @@ fn the_last_safeguard() {
         ),
     ] {
         let answering: Vec<Version> = answering.split_whitespace().map(version).collect();
-        let found = unreachable(&version(from), &version(to), &answering);
+        let found = unreachable(&version(from), &version(to), &answering, false);
         let found = found.map(|finding| format!("{}; {}", finding.message, finding.help.unwrap()));
         assert_eq!(found.as_deref(), want, "{from} to {to}");
     }
@@ -222,9 +253,10 @@ proptest! {
         wanted in any_version(),
         via in prop::collection::vec(any_version(), 0..3),
         one_pass in prop::bool::ANY,
+        downgrade in prop::bool::ANY,
     ) {
         prop_assume!(check_stopovers(&via, &wanted).is_ok());
-        let choice = Choice { via, one_pass: one_pass.then_some(OnePass::Asked) };
+        let choice = Choice { via, one_pass: one_pass.then_some(OnePass::Asked), downgrade };
         let Ok(Route { hops, .. }) = route(&members, &wanted, &choice) else { return Ok(()) };
         prop_assert_eq!(hops.last(), Some(&wanted));
         prop_assert!(hops.len() == 1 || !one_pass);
@@ -233,7 +265,7 @@ proptest! {
             let answering: Vec<Version> =
                 now.iter().filter(|member| member.answers).map(|member| member.version.clone()).collect();
             for member in &mut now {
-                let refused = unreachable(&member.version, &hop, &answering);
+                let refused = unreachable(&member.version, &hop, &answering, downgrade);
                 prop_assert!(refused.is_none(), "{} to {hop}: {refused:?}", member.version);
                 *member = Runs { version: hop.clone(), answers: true };
             }

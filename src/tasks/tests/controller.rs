@@ -3,7 +3,7 @@
 use super::scene::Scene;
 use super::{Case, Want, case, changes, fails, not_yet, nothing, refusal};
 use crate::error::ExitStatus;
-use crate::etcd::client::{CallError, KeyHash};
+use crate::etcd::client::{CallError, KeyHash, Status};
 use crate::etcd::compare::{Answer, Comparison};
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::State::*;
@@ -14,6 +14,7 @@ use crate::tasks::check_peers::CheckPeers;
 use crate::tasks::compare_members::CompareMembers;
 use crate::tasks::snapshot::Snapshot;
 use crate::tasks::{ControllerTask as _, Reach, SnapshotPlace};
+use semver::Version;
 use std::sync::Arc;
 
 fn reach(failures: &[&str], unknown: &[&str]) -> Scene {
@@ -31,6 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
     let missing = |archs: &[Arch]| Scene { missing_releases: archs.to_vec(), ..Scene::fresh() };
     let mut cases = compare_members();
     cases.extend(snapshot());
+    cases.extend(downgrade());
     cases.extend([
         case("fetch_release", "it is at hand", Scene::fresh(), nothing()),
         case(
@@ -97,6 +99,52 @@ pub(super) fn cases() -> Vec<Case> {
         ),
     ]);
     cases
+}
+
+/// Three members of 3.6.14, as far on a downgrade to 3.5 as `tell` says, that are to run this version.
+fn running_3_6(version: &str, agreed: &str, tell: impl Fn(&mut Status)) -> Scene {
+    let mut looks = looks(&[Leads, Follows, Follows]);
+    for look in &mut looks {
+        let status = &mut look.report.as_mut().unwrap().status;
+        status.version = "3.6.14".into();
+        tell(status);
+    }
+    let cluster = Some(Arc::new(ClusterHealth::assess(looks)));
+    let scene = Scene::deployed().wanting_version(version);
+    Scene { cluster, downgrade: true, cluster_version: Some(agreed.parse().unwrap()), ..scene }
+}
+
+fn downgrade() -> Vec<Case> {
+    let three_six = |status: &mut Status| status.storage = Some(Version::new(3, 6, 0));
+    let agreed = |status: &mut Status| status.downgrade = Some(Version::new(3, 5, 0));
+    let down = running_3_6("3.5.33", "3.6.0", three_six);
+    vec![
+        case("downgrade", "nobody runs", Scene::fresh().wanting_version("3.5.33"), nothing()),
+        case("downgrade", "up", upgrade("3.6.14"), nothing()),
+        case("downgrade", "down", down, changes(["have the cluster agree on a downgrade from etcd 3.6 to 3.5"])),
+        case(
+            "downgrade",
+            "down without consent",
+            Scene { downgrade: false, ..running_3_6("3.5.33", "3.6.0", three_six) },
+            fails("its member runs etcd 3.6.14; going down to 3.5.33 takes a downgrade of the whole cluster"),
+        ),
+        case(
+            "downgrade",
+            "the data is on its way",
+            running_3_6("3.5.33", "3.5.0", |status| {
+                three_six(status);
+                agreed(status);
+            }),
+            not_yet("member `node01` has its data in the format of 3.6, not of 3.5 yet"),
+        ),
+        case("downgrade", "it was agreed on", running_3_6("3.5.33", "3.5.0", agreed), nothing()),
+        case(
+            "downgrade",
+            "it is not wanted any more",
+            running_3_6("3.6.14", "3.5.0", agreed),
+            changes(["end the downgrade to etcd 3.5 that the cluster has agreed on"]),
+        ),
+    ]
 }
 
 /// Three members of 3.5.16 that are to run this version.

@@ -47,6 +47,7 @@ pub(super) struct Scene {
     pub missing_releases: Vec<Arch>,
     pub comparison: Option<Comparison>,
     pub cluster_version: Option<Version>,
+    pub downgrade: bool,
     pub snapshots: SnapshotPlace,
     pub snapshot: Option<PathBuf>,
 }
@@ -73,6 +74,7 @@ impl Scene {
             missing_releases: Vec::new(),
             comparison: None,
             cluster_version: None,
+            downgrade: false,
             snapshots: SnapshotPlace::Folder("/state/snapshots".into()),
             snapshot: None,
         }
@@ -182,6 +184,7 @@ impl Scene {
             comparison: self.comparison.clone(),
             cluster_version: self.cluster_version.clone(),
             snapshots: &self.snapshots,
+            downgrade: self.downgrade,
             snapshot: self.snapshot.clone(),
             begun: datetime!(2026-11-24 02:15:00 UTC),
         }
