@@ -25,6 +25,8 @@ pub struct Scene<'a> {
 pub struct Process {
     /// Whether it has reported itself ready.
     pub ready: bool,
+    /// Whether there is one, be it ready or still starting.
+    pub runs: bool,
     /// The state of its unit, in words.
     pub unit: String,
 }
@@ -93,6 +95,12 @@ pub fn gate(scene: &Scene<'_>, host: &str) -> Gate {
             Some(_) if !target_healthy && healthy >= quorum(voters) => {}
             Some(ailment @ (Ailment::NoLeader | Ailment::Call(_))) => {
                 return Gate::Wait(format!("member `{name}`: {ailment}"));
+            }
+            // It listens to nobody before it has found the others.
+            Some(ailment @ Ailment::Unreachable(_))
+                if scene.processes.get(name).is_some_and(|process| process.runs && !process.ready) =>
+            {
+                return Gate::Wait(format!("member `{name}` is starting: {ailment}"));
             }
             Some(ailment @ Ailment::Unreachable(_)) => {
                 return Gate::Refuse(format!("member `{name}` is down: {ailment} ({margin})"));
@@ -312,12 +320,26 @@ mod tests {
     #[test]
     fn a_unit_that_is_not_ready_is_waited_for_unless_it_is_the_one_to_be_touched() {
         let health = cluster(&[Leads, Follows, Follows]);
-        let starting = Process { ready: false, unit: "activating (start)".to_owned() };
-        let processes = BTreeMap::from([("node03".to_owned(), starting)]);
+        let starting = Process { ready: false, runs: true, unit: "activating (start)".to_owned() };
+        let processes = BTreeMap::from([("node03".to_owned(), starting.clone())]);
         let scene = Scene { health: &health, processes: &processes };
         let want = "wait: member `node03` answers, but its unit is still activating (start)";
         assert_eq!(words(&gate(&scene, "node02")), want);
         assert_eq!(words(&gate(&scene, "node03")), "go: 3 voters, 3 healthy, 2 needed: 1 to spare");
+
+        let refused = "tcp: `10.19.0.57:2379` refused the connection";
+        let spare = "(3 voters, 2 healthy, 2 needed: 0 to spare)";
+        let ended = Process { ready: false, runs: false, unit: "activating (auto-restart)".to_owned() };
+        let frozen = Process { ready: true, runs: true, unit: "active (running)".to_owned() };
+        let health = cluster(&[Leads, Follows, Down]);
+        for (process, want) in [
+            (starting, format!("wait: member `node03` is starting: {refused}")),
+            (ended, format!("refuse: member `node03` is down: {refused} {spare}")),
+            (frozen, format!("refuse: member `node03` is down: {refused} {spare}")),
+        ] {
+            let processes = BTreeMap::from([("node03".to_owned(), process)]);
+            assert_eq!(words(&gate(&Scene { health: &health, processes: &processes }, "node02")), want);
+        }
     }
 
     #[test]

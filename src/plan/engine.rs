@@ -81,6 +81,7 @@ impl<W: World> Engine<'_, W> {
             record: Record::new(self.world.reporter(), self.dry),
             unverified: RefCell::default(),
             turn: Cell::default(),
+            armed: Cell::default(),
             disturbing: Mutex::default(),
             declined: Cell::default(),
             stop: self.stop.clone(),

@@ -25,6 +25,8 @@ pub(super) struct Steps<'a, W> {
     pub unverified: RefCell<Vec<(String, HostTaskKind, Mode)>>,
     /// The member that has been disturbed in its turn.
     pub turn: Cell<Option<Turn>>,
+    /// Whether the host may have a way back that is armed, since something went in force there in its turn.
+    pub armed: Cell<bool>,
     /// Held while a member is brought down and up again, whatever the mode of the play: never two at once.
     pub disturbing: Mutex<()>,
     /// Whether the user said no to the next member.
@@ -166,11 +168,15 @@ impl<W: World> Steps<'_, W> {
                 // The last look before it goes down: much may have changed since it was decided.
                 self.pass_gate(host).await?;
                 if mode == Mode::Rolling {
+                    self.armed.set(self.armed.get() || view.seen.unconfirmed);
                     self.turn.set(Some(Turn { since: Instant::now(), front: None, process: None }));
                 }
                 self.apply(host, task, mode, &view).await.map(|()| changes)
             }
             Decision::Changes(changes) => {
+                if mode == Mode::Rolling && task.puts_in_force() {
+                    self.armed.set(true);
+                }
                 self.apply(host, task, mode, &view).await?;
                 Ok(changes)
             }

@@ -32,6 +32,7 @@ impl<W: World> Engine<'_, W> {
         run: &mut Run,
     ) {
         let mut waiting: Vec<&Host> = hosts.to_vec();
+        let mut idle: Vec<&Host> = Vec::new();
         let mut last: Option<&Host> = None;
         while !waiting.is_empty() {
             let mut due = Vec::new();
@@ -41,13 +42,15 @@ impl<W: World> Engine<'_, W> {
                 }
                 match self.is_due(steps, host, tasks).await {
                     Ok(true) => due.push(host.name.clone()),
-                    // Nothing of weight: its tasks are gone through for the record, and to wait.
-                    Ok(false) => run.take(self.host(steps, host, tasks, Mode::Rolling).await),
+                    Ok(false) => idle.push(host),
                     Err(source) => run.failures.push(steps.record.failed(&host.name, "gate", source)),
                 }
             }
-            if due.is_empty() || !run.failures.is_empty() || steps.stopped() {
+            if !run.failures.is_empty() || steps.stopped() {
                 return;
+            }
+            if due.is_empty() {
+                break;
             }
             let cluster = match self.world.cluster(None).await {
                 Ok(cluster) => cluster,
@@ -68,9 +71,9 @@ impl<W: World> Engine<'_, W> {
                         run.take(self.host(steps, host, tasks, Mode::Rolling).await);
                     }
                 }
-                return;
+                break;
             }
-            let Some(next) = ordered.next() else { return };
+            let Some(next) = ordered.next() else { break };
             match self.may_begin(steps, last, next).await {
                 Ok(true) => run.take(self.turn(steps, next, tasks, hooks).await),
                 Ok(false) => steps.declined.set(true),
@@ -81,6 +84,11 @@ impl<W: World> Engine<'_, W> {
                 return;
             }
             waiting = ordered.collect();
+        }
+        // Nothing of weight: their tasks are gone through for the record, and to wait. Not before the others' turns,
+        // for which the gate knows at once whether one that is down stands in their way.
+        for host in idle {
+            run.take(self.host(steps, host, tasks, Mode::Rolling).await);
         }
     }
 
@@ -110,6 +118,7 @@ impl<W: World> Engine<'_, W> {
         }
         let own = self.host(steps, host, tasks, Mode::Rolling).await;
         steps.turn.set(None);
+        steps.armed.set(false);
         let well = own.failure.as_ref().is_none_or(|failure| matches!(failure.source, TaskError::TakenBack { .. }));
         done.changes += own.changes;
         done.failure = own.failure;
@@ -141,7 +150,8 @@ impl<W: World> Steps<'_, W> {
         let mut processes = BTreeMap::new();
         for host in &self.world.inventory().hosts {
             if let Ok(seen) = self.world.seen(host).await {
-                let process = Process { ready: seen.unit.ready(), unit: seen.unit.describe() };
+                let unit = &seen.unit;
+                let process = Process { ready: unit.ready(), runs: unit.runs(), unit: unit.describe() };
                 processes.insert(host.name.clone(), process);
             }
         }
@@ -180,9 +190,13 @@ impl<W: World> Steps<'_, W> {
         self.world.forget(host).await;
         let seen = match self.world.seen(host).await {
             Ok(seen) => seen,
-            Err(_) if self.turn.get().is_some() => {
+            Err(_) if self.armed.get() => {
                 let within = self.world.health_timeout() + GRACE;
-                return failed(TaskError::OutOfReach { cause: Box::new(source), within });
+                return self.record.failed(
+                    &name,
+                    "way_back",
+                    TaskError::OutOfReach { cause: Box::new(source), within },
+                );
             }
             Err(_) => return failed(source),
         };
@@ -198,7 +212,7 @@ impl<W: World> Steps<'_, W> {
             // Nor may the host try it by itself.
             let disarmed = self.work_on_host(host, &HostTaskKind::confirm(), Mode::Rolling).await;
             let cause = Box::new(disarmed.err().unwrap_or(source));
-            return failed(TaskError::NoWayBack { cause, version, cluster });
+            return self.record.failed(&name, "way_back", TaskError::NoWayBack { cause, version, cluster });
         }
         let begun = self.record.started(&name, "way_back");
         self.record.progress(&name, "way_back", "taking the change back");

@@ -19,7 +19,7 @@ pub struct ActivatePrevious {}
 
 impl HostTask for ActivatePrevious {
     fn needs(&self, view: &View<'_>) -> Needs {
-        Needs { cluster_version: view.seen.unit.ready(), ..Needs::default() }
+        Needs { cluster_version: view.seen.previous.is_some(), ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {

@@ -346,6 +346,11 @@ impl HostTaskKind {
         matches!(self, Self::Restart(_)) || (mode == Mode::Rolling && matches!(self, Self::Stop(_)))
     }
 
+    /// Whether it puts something in the place of what is in force, and arms the way back first.
+    pub(crate) fn puts_in_force(&self) -> bool {
+        matches!(self, Self::Activate(_) | Self::ActivatePrevious(_))
+    }
+
     /// Whether its failure says that the member does not do well with what is in force.
     pub(crate) fn brings_up(&self) -> bool {
         matches!(self, Self::Start(_) | Self::Restart(_) | Self::WaitHealthy(_))

@@ -3,6 +3,7 @@
 //! Truth is read off the running process: a restart is needed exactly if its generation is not the
 //! wanted one, whatever this or an interrupted run changed before.
 
+use super::start::fit;
 use super::way_back::{self, runs_what_is_in_force};
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::{self, UNIT};
@@ -14,10 +15,10 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
-    /// Restart it once, whatever it runs with and whatever the inventory wants.
+    /// Restart it once, or start it if it is down, whatever it runs with and whatever the inventory wants.
     #[serde(default)]
     pub always: bool,
-    /// Judge its process by what is in force on the host, whatever the inventory says.
+    /// Judge its process by what is in force on the host, whatever the inventory says; one that is down is due.
     #[serde(default)]
     pub in_force: bool,
 }
@@ -27,8 +28,17 @@ pub(super) fn due(view: &View<'_>, in_force: bool) -> Result<Option<String>, Tas
     if !in_force {
         return outdated(view);
     }
-    let behind = view.seen.unit.runs() && !runs_what_is_in_force(view.seen);
+    if is_down(view) {
+        fit(view)?;
+        return Ok(Some("it is down".to_owned()));
+    }
+    let behind = !runs_what_is_in_force(view.seen);
     Ok(behind.then(|| "it runs with other files than those in force".to_owned()))
+}
+
+/// Whether no process of the member serves, or is about to.
+fn is_down(view: &View<'_>) -> bool {
+    !view.seen.unit.runs() || view.seen.unit.crashed()
 }
 
 /// Whether the host's member runs with another generation than the wanted one, and why.
@@ -58,12 +68,17 @@ pub(crate) fn outdated(view: &View<'_>) -> Result<Option<String>, TaskError> {
 
 impl HostTask for Restart {
     fn needs(&self, _view: &View<'_>) -> Needs {
-        Needs { wanted: !(self.in_force || self.always), ..Needs::default() }
+        let in_force = self.in_force || self.always;
+        Needs { wanted: !in_force, membership: in_force, ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         if self.always {
-            return Ok(if view.seen.unit.runs() { Decision::change("restart etcd") } else { Decision::Nothing });
+            if is_down(view) {
+                fit(view)?;
+                return Ok(Decision::change("start etcd, which is down"));
+            }
+            return Ok(Decision::change("restart etcd"));
         }
         Ok(match due(view, self.in_force)? {
             Some(why) => Decision::change(format!("restart etcd: {why}")),

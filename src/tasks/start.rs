@@ -64,8 +64,8 @@ impl HostTask for Start {
     }
 }
 
-/// Fails if what is on the host cannot be started as it stands: nothing is there, or data that do not fit.
-fn fit(view: &View<'_>) -> Result<(), TaskError> {
+/// Fails if what is on the host cannot be started as it stands: nothing is there, or data that does not fit.
+pub(super) fn fit(view: &View<'_>) -> Result<(), TaskError> {
     if let Some(Err(errors)) = &view.overview.membership {
         let own: Vec<_> = errors.iter().filter(|error| error.concerns(&view.host.name)).cloned().collect();
         if !own.is_empty() {

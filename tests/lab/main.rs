@@ -19,6 +19,7 @@ mod health;
 mod inventories;
 mod login;
 mod members;
+mod mishaps;
 mod playbooks;
 mod power;
 mod probe;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let tests = tests![
         broken::a_first_deploy_killed_anywhere_is_finished_by_the_next,
         broken::a_change_killed_anywhere_is_finished_by_the_next,
+        broken::a_change_killed_at_a_task_s_end_is_finished_by_the_next,
         broken::ctrl_c_stops_after_the_task_in_hand,
         broken::members_that_were_never_started_are_started_by_the_next_run,
         broken::a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run,
@@ -66,6 +68,11 @@ fn main() -> ExitCode {
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         change::a_change_that_does_not_come_up_stops_at_the_first_member,
         change::a_host_on_its_own_takes_a_bad_change_back_and_keeps_a_good_one,
+        mishaps::a_host_whose_link_breaks_in_its_turn_helps_itself,
+        mishaps::a_host_that_loses_its_power_in_its_turn_is_seen_to_by_the_next_run,
+        mishaps::a_binary_that_crashes_or_hangs_is_taken_back,
+        mishaps::a_member_that_was_stopped_by_hand_is_repaired_before_others_are_touched,
+        mishaps::a_setting_that_changes_the_unit_is_rolled_out_with_it,
         change::members_are_restarted_stopped_started_and_taken_back,
         change::hooks_run_around_every_member_that_is_touched,
         change::a_host_s_own_setting_restarts_that_host_alone,
