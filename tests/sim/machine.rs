@@ -30,6 +30,8 @@ pub struct Machine {
     pub broken: bool,
     /// Whether a member of ours has ever had data there.
     pub had_data: bool,
+    /// Whether it has ever followed a leader: before that there is nothing that it could lose.
+    pub took_part: bool,
     /// Whether the last start was by an action of ours.
     pub started_by_us: bool,
     /// What it looked like last, until something changes.

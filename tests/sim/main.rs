@@ -12,11 +12,11 @@ mod history;
 mod judge;
 mod look;
 mod machine;
+mod mutants;
 mod raft;
 mod site;
 mod world;
 
-use etcd_ha::etcd::gate::{Gate, Margin, Scene, gate};
 use history::Player;
 use judge::Broken;
 use std::panic::AssertUnwindSafe;
@@ -32,7 +32,7 @@ fn from_environment(name: &str) -> Option<u64> {
 }
 
 /// Plays histories on all cores; gives the first seed whose history broke something, if any did.
-fn search(from: u64, histories: u64, player: fn() -> Player) -> Option<(u64, Broken)> {
+fn search(from: u64, histories: u64, player: impl Fn() -> Player + Sync) -> Option<(u64, Broken)> {
     let next = AtomicU64::new(0);
     let found = Mutex::new(None);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -72,34 +72,4 @@ fn no_history_breaks_an_invariant() {
         );
     }
     eprintln!("{histories} histories from seed {from} in {:.1} s", begun.elapsed().as_secs_f64());
-}
-
-/// How many histories a broken gate may survive.
-const BITES_WITHIN: u64 = 3000;
-
-/// Lets everybody go.
-fn open(scene: &Scene<'_>, _host: &str) -> Gate {
-    Gate::Go(Margin { voters: scene.health.voters(), healthy: scene.health.healthy() })
-}
-
-/// Opens as soon as it would only have waited.
-fn impatient(scene: &Scene<'_>, host: &str) -> Gate {
-    match gate(scene, host) {
-        Gate::Wait(_) => open(scene, host),
-        answer => answer,
-    }
-}
-
-#[test]
-fn a_gate_that_is_always_open_is_caught() {
-    let broken = search(1, BITES_WITHIN, || Player::behind(open));
-    let (seed, broken) = broken.expect("no history of thousands showed that the gate is open");
-    assert_eq!(broken.invariant, 1, "seed {seed}: {}", broken.what);
-}
-
-#[test]
-fn a_gate_that_does_not_wait_is_caught() {
-    let broken = search(1, BITES_WITHIN, || Player::behind(impatient));
-    let (seed, broken) = broken.expect("no history of thousands showed that the gate does not wait");
-    assert!([1, 2].contains(&broken.invariant), "seed {seed}: {}", broken.what);
 }

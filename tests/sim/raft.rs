@@ -96,6 +96,7 @@ impl Site {
             self.clusters[cluster].committed += passed * self.writes;
             let (committed, minors) = (self.clusters[cluster].committed, self.minors(cluster));
             for place in follow {
+                self.machines[place].took_part = true;
                 if let Some(data) = &mut self.machines[place].disk.data {
                     data.log = committed;
                     if !data.had_leader {
@@ -247,7 +248,7 @@ impl Site {
             }
             let others = self.machines.iter().filter_map(|machine| machine.disk.data.as_ref());
             let lives = others.clone().any(|data| data.had_leader && !data.foreign);
-            if !existing && lives && self.machines[place].had_data && self.machines[place].started_by_us {
+            if !existing && lives && self.machines[place].took_part && self.machines[place].started_by_us {
                 self.judge.breaks(3, format!("node{:02} lost its disk, and was started as a new member", place + 1));
             }
             if !self.clusters.iter().any(|cluster| cluster.id == id) {
@@ -348,7 +349,7 @@ fn listed(cluster: &Cluster, inventory: &Inventory) -> Vec<Listed> {
 }
 
 /// The membership in an environment file, its members in the order of their places.
-fn membership_in(environment: &str) -> Membership {
+pub fn membership_in(environment: &str) -> Membership {
     let value = |name| value_of(environment, name).unwrap_or_default();
     let peers = value("ETCD_INITIAL_CLUSTER").split(',').filter_map(|peer| peer.split_once('='));
     let peers = peers.map(|(name, url)| (name.to_owned(), url.to_owned())).collect();
