@@ -21,9 +21,9 @@ test: ## all tests: unit, hermetic, and on lab hosts with real etcd (root)
 	@tests/lab/lab releases >/dev/null
 	ETCD_HA_LAB=1 cargo test --locked
 
-soak: ## the long sweeps: 100,000 simulated histories, and controllers killed at 40 moments (root)
+soak: ## the long sweeps: 1,000,000 simulated histories, and controllers killed at 40 moments (root)
 	@tests/lab/install-needs lab build test
-	ETCD_HA_SIM_HISTORIES=100000 cargo test --locked --test sim no_history -- --nocapture
+	ETCD_HA_SIM_HISTORIES=1000000 cargo test --locked --test sim no_history -- --nocapture
 	ETCD_HA_LAB=1 ETCD_HA_LAB_KILLS=40 cargo test --locked --test lab broken:: -- --nocapture
 
 build: ## the release binary, target/release/etcd-ha

@@ -5,7 +5,6 @@ use super::options::environment_name;
 use crate::inventory::{Host, Inventory};
 use semver::Version;
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -164,14 +163,14 @@ fn quoted(value: &str) -> String {
 }
 
 /// What [`quoted`] was given.
-fn unquoted(value: &str) -> Cow<'_, str> {
-    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return value.into() };
+fn unquoted(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return value.to_owned() };
     let mut text = String::new();
     let mut characters = inner.chars();
     while let Some(c) = characters.next() {
         text.extend(if c == '\\' { characters.next() } else { Some(c) });
     }
-    text.into()
+    text
 }
 
 /// The environment file with the generation that it is part of.
@@ -198,32 +197,19 @@ pub fn effective(environment: &str) -> Vec<&str> {
 /// options, without what etcd ignores once it has data.
 #[must_use]
 pub fn options_in(environment: &str) -> BTreeSet<String> {
-    options(environment).into_iter().map(Cow::into_owned).collect()
+    let options = effective(environment).into_iter().filter(|line| line.starts_with(PREFIX));
+    options.filter_map(|line| line.split_once('=').map(|(name, value)| format!("{name}={}", unquoted(value)))).collect()
 }
 
-fn options(environment: &str) -> BTreeSet<Cow<'_, str>> {
-    let lines = effective(environment).into_iter().filter(|line| line.starts_with(PREFIX));
-    let option = |line| {
-        let (name, value) = str::split_once(line, '=')?;
-        Some(match unquoted(value) {
-            Cow::Borrowed(_) => Cow::Borrowed(line),
-            Cow::Owned(value) => Cow::Owned(format!("{name}={value}")),
-        })
-    };
-    lines.filter_map(option).collect()
-}
-
-/// Whether a process with these variables runs with other options than `environment` gives it: those
-/// that are missing or differ and, unless drop-ins of the unit may `add` some, those beside them.
+/// Whether a process with these variables runs with other options than those that are `wanted`, as [`options_in`] has
+/// them: some are missing or differ or, unless drop-ins of the unit may `add` some, stand beside them.
 #[must_use]
-pub fn runs_with_others(variables: &BTreeSet<String>, environment: &str, add: bool) -> bool {
-    let wanted = options(environment);
-    let beside = |variable: &str| {
-        let name = variable.split_once('=').map_or(variable, |(name, _)| name);
-        !wanted.contains(variable) && !IGNORED_WITH_DATA.contains(&name)
+pub fn runs_with_others(variables: &BTreeSet<String>, wanted: &BTreeSet<String>, add: bool) -> bool {
+    let beside = |variable: &String| {
+        let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+        !IGNORED_WITH_DATA.contains(&name)
     };
-    let has = |option: &Cow<'_, str>| variables.contains(option.as_ref());
-    !wanted.iter().all(has) || (!add && variables.iter().any(|variable| beside(variable)))
+    !wanted.is_subset(variables) || (!add && variables.difference(wanted).any(beside))
 }
 
 /// A digest of all that makes the process what it is: binary, configuration, unit and CA. Leaf

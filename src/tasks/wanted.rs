@@ -6,6 +6,7 @@ use crate::inventory::Host;
 use crate::pki::Pki;
 use crate::release::Archive;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 /// All that a host should have.
@@ -16,6 +17,8 @@ pub struct Wanted {
     pub environment: String,
     /// Its SHA-256, lower-case hex.
     pub environment_sha256: String,
+    /// The options that a process gets of it, as [`config::options_in`] has them.
+    pub options: BTreeSet<String>,
     /// The unit file.
     pub unit: String,
     /// Its SHA-256, lower-case hex.
@@ -70,6 +73,7 @@ impl Wanted {
         let environment = config::with_generation(&environment, &generation);
         Some(Self {
             environment_sha256: sha256(&environment),
+            options: config::options_in(&environment),
             environment,
             unit_sha256: sha256(&unit),
             unit,

@@ -9,6 +9,7 @@ use etcd_ha::etcd::gate::MAX_LAG;
 use etcd_ha::etcd::health::quorum;
 use etcd_ha::etcd::identity::{ClusterId, MemberId};
 use etcd_ha::inventory::Inventory;
+use std::cell::OnceCell;
 use std::time::Duration;
 
 /// A cluster: what all members together know.
@@ -27,6 +28,8 @@ pub struct Cluster {
     voting: bool,
     /// The oldest minor version that all members run at least.
     pub minor: u64,
+    /// The members as they list each other; in all inventories they have the same names and addresses.
+    listed: OnceCell<Vec<Listed>>,
 }
 
 impl Site {
@@ -96,7 +99,6 @@ impl Site {
             self.clusters[cluster].committed += passed * self.writes;
             let (committed, minors) = (self.clusters[cluster].committed, self.minors(cluster));
             for place in follow {
-                self.machines[place].took_part = true;
                 if let Some(data) = &mut self.machines[place].disk.data {
                     data.log = committed;
                     if !data.had_leader {
@@ -248,7 +250,7 @@ impl Site {
             }
             let others = self.machines.iter().filter_map(|machine| machine.disk.data.as_ref());
             let lives = others.clone().any(|data| data.had_leader && !data.foreign);
-            if !existing && lives && self.machines[place].took_part && self.machines[place].started_by_us {
+            if !existing && lives && self.machines[place].served && self.machines[place].started_by_us {
                 self.judge.breaks(3, format!("node{:02} lost its disk, and was started as a new member", place + 1));
             }
             if !self.clusters.iter().any(|cluster| cluster.id == id) {
@@ -256,7 +258,17 @@ impl Site {
                     membership.peers.iter().filter_map(|(name, _)| membership.member_id(name)).collect();
                 let published = vec![false; members.len()];
                 let (leader, voting) = (None, false);
-                self.clusters.push(Cluster { id, members, published, leader, term: 1, committed: 0, voting, minor: 0 });
+                self.clusters.push(Cluster {
+                    id,
+                    members,
+                    published,
+                    leader,
+                    term: 1,
+                    committed: 0,
+                    voting,
+                    minor: 0,
+                    listed: OnceCell::new(),
+                });
             }
             let machine = &mut self.machines[place];
             machine.disk.data =
@@ -289,6 +301,7 @@ impl Site {
             process.stage = Stage::Serves;
             let pid = process.pid;
             self.clusters[cluster].published[place] = true;
+            self.machines[place].served = true;
             self.after(delay, Event::Ready(place, pid));
         }
     }
@@ -320,7 +333,7 @@ impl Site {
                 db_size: 25_000,
                 errors: Vec::new(),
             },
-            members: Ok(listed(cluster, inventory)),
+            members: Ok(cluster.listed.get_or_init(|| listed(cluster, inventory)).clone()),
             alarms: Ok(alarms.map(|other| Alarm { member: cluster.members[other], kind: "NOSPACE".into() }).collect()),
             read: match leader {
                 Some(_) => Ok(()),

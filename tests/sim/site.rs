@@ -167,6 +167,7 @@ impl Site {
                     && self.machines[place].last_pid == pid =>
             {
                 self.machines[place].unit.restarts += 1;
+                self.machines[place].started_by_us = false;
                 self.launch(place);
             }
             Event::TakesBack(place) if self.machines[place].up && self.machines[place].timer == Some(self.now) => {
