@@ -64,7 +64,8 @@ fn no_history_breaks_an_invariant() {
     let histories = from_environment("ETCD_HA_SIM_HISTORIES").unwrap_or(HISTORIES);
     let begun = Instant::now();
     if let Some((seed, broken)) = search(from, histories, Player::new) {
-        let (_, story) = Player::new().play(seed, true);
+        let played = std::panic::catch_unwind(|| Player::new().play(seed, true).1);
+        let story = played.unwrap_or_else(|_| "(playing it panics)".to_owned());
         panic!(
             "seed {seed} breaks invariant {}: {}\n\n{story}\n\
              replay: ETCD_HA_SIM_SEED={seed} ETCD_HA_SIM_HISTORIES=1 cargo test --test sim no_history",

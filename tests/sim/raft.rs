@@ -71,7 +71,7 @@ impl Site {
             && self.follows(place).is_some()
             && self
                 .takes_part(place)
-                .is_some_and(|cluster| self.clusters[cluster].committed - self.log(place) <= MAX_LAG)
+                .is_some_and(|cluster| self.clusters[cluster].committed.saturating_sub(self.log(place)) <= MAX_LAG)
     }
 
     /// Clients write until `to`.
