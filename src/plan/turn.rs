@@ -9,6 +9,7 @@ use super::wait::Waiting;
 use super::world::World;
 use crate::error::ExitStatus;
 use crate::etcd::gate::{Gate, Margin, Process, Scene};
+use crate::etcd::health::MemberHealth;
 use crate::inventory::Host;
 use crate::playbook::{Hooks, Titled};
 use crate::tasks::{
@@ -200,6 +201,9 @@ impl<W: World> Steps<'_, W> {
             let cause = Box::new(disarmed.err().unwrap_or(source));
             return failed(TaskError::NoWayBack { cause, version, cluster });
         }
+        if !self.can_spare(host).await {
+            return failed(source);
+        }
         let begun = self.record.started(&name, "way_back");
         self.record.progress(&name, "way_back", "taking the change back");
         let taken = self.world.take_back(host).await;
@@ -214,6 +218,15 @@ impl<W: World> Steps<'_, W> {
         };
         self.record.finished(&name, "way_back", begun, &result);
         failed(result.err().unwrap_or(TaskError::Interrupted))
+    }
+
+    /// Whether the others keep their quorum while the member is taken down to take its change back. If they do not,
+    /// its host is left to decide by itself when its time is up: one that serves keeps the change.
+    async fn can_spare(&self, host: &Host) -> bool {
+        let Ok(cluster) = self.world.cluster(Some(Instant::now())).await else { return true };
+        let serves = |member: &MemberHealth| member.look.host == host.name && member.ailment.is_none();
+        let scene = Scene { health: &cluster, processes: &BTreeMap::new() };
+        !cluster.members.iter().any(serves) || matches!((self.gate)(&scene, &host.name), Gate::Go(_))
     }
 
     /// Whether the member is healthy now, as `wait_healthy` has it.

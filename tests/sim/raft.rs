@@ -160,12 +160,15 @@ impl Site {
         }
     }
 
-    /// The member that would win a vote.
+    /// The member that would win a vote: nobody votes for one whose log is behind its own.
     fn candidate(&self, cluster: usize) -> Option<usize> {
         let all = self.machines.len();
-        let can =
-            |place: &usize| self.takes_part(*place) == Some(cluster) && self.company(cluster, *place) >= quorum(all);
-        (0..all).filter(can).max_by_key(|place| (self.log(*place), std::cmp::Reverse(*place)))
+        let votes = |place: usize, other: usize| {
+            self.takes_part(other) == Some(cluster) && self.reaches(place, other) && self.log(other) <= self.log(place)
+        };
+        let can = |place: &usize| (0..all).filter(|other| votes(*place, *other)).count() >= quorum(all);
+        let running = (0..all).filter(|place| self.takes_part(*place) == Some(cluster));
+        running.filter(can).max_by_key(|place| (self.log(*place), std::cmp::Reverse(*place)))
     }
 
     fn vote_in(&mut self, cluster: usize, delay: Time) {
