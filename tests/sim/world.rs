@@ -35,6 +35,7 @@ const KEEPALIVE: Time = 1500;
 /// Decides which cluster the members form; [`etcd_ha::etcd::bootstrap::membership`].
 pub type Deciding = fn(&[Found], Membership) -> Decided;
 pub type Decided = Result<Membership, Vec<BootstrapError>>;
+type Looks = Vec<Arc<Observation>>;
 
 /// A run's view of the site.
 pub struct Sim<'a> {
@@ -49,7 +50,7 @@ pub struct Sim<'a> {
     decide: Deciding,
     fresh: Membership,
     /// What was decided last, and what that was decided by.
-    decided: RefCell<Option<(Vec<Arc<Observation>>, Rc<Decided>)>>,
+    decided: RefCell<Option<(Looks, Rc<Decided>)>>,
     hosts: Vec<HostState>,
     cluster: RefCell<Option<(Instant, Arc<ClusterHealth>)>>,
     reach: RefCell<Option<Arc<Reach>>>,
