@@ -34,7 +34,7 @@ fn from_environment(name: &str) -> Option<u64> {
 /// Plays histories on all cores; gives the first seed whose history broke something, if any did.
 fn search(from: u64, histories: u64, player: impl Fn() -> Player + Sync) -> Option<(u64, Broken)> {
     let next = AtomicU64::new(0);
-    let found = Mutex::new(None);
+    let found: Mutex<Option<(u64, Broken)>> = Mutex::new(None);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..cores {
@@ -49,7 +49,11 @@ fn search(from: u64, histories: u64, player: impl Fn() -> Player + Sync) -> Opti
                     let broken = played.unwrap_or_else(|_| Some(Broken { invariant: 0, what: "panicked".to_owned() }));
                     if let Some(broken) = broken {
                         next.store(histories, Ordering::Relaxed);
-                        found.lock().unwrap().get_or_insert((from + number, broken));
+                        // Another thread may still be at an earlier one: the first by its seed, not by the clock.
+                        let mut found = found.lock().unwrap();
+                        if found.as_ref().is_none_or(|(seed, _)| from + number < *seed) {
+                            *found = Some((from + number, broken));
+                        }
                     }
                 }
             });
