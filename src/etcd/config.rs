@@ -201,14 +201,15 @@ pub fn options_in(environment: &str) -> BTreeSet<String> {
     options.filter_map(|line| line.split_once('=').map(|(name, value)| format!("{name}={}", unquoted(value)))).collect()
 }
 
-/// Whether a process with these variables runs with other options than `environment` gives it: those
-/// that are missing or differ and, unless drop-ins of the unit may `add` some, those beside them.
+/// Whether a process with these variables runs with other options than those that are `wanted`, as [`options_in`] has
+/// them: some are missing or differ or, unless drop-ins of the unit may `add` some, stand beside them.
 #[must_use]
-pub fn runs_with_others(variables: &BTreeSet<String>, environment: &str, add: bool) -> bool {
-    let wanted = options_in(environment);
-    let name = |variable: &str| variable.split_once('=').map_or(variable.to_owned(), |(name, _)| name.to_owned());
-    let beside = |variable: &&String| !wanted.contains(*variable) && !IGNORED_WITH_DATA.contains(&&*name(variable));
-    !wanted.is_subset(variables) || (!add && variables.iter().any(|variable| beside(&variable)))
+pub fn runs_with_others(variables: &BTreeSet<String>, wanted: &BTreeSet<String>, add: bool) -> bool {
+    let beside = |variable: &String| {
+        let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+        !IGNORED_WITH_DATA.contains(&name)
+    };
+    !wanted.is_subset(variables) || (!add && variables.difference(wanted).any(beside))
 }
 
 /// A digest of all that makes the process what it is: binary, configuration, unit and CA. Leaf

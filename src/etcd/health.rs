@@ -174,17 +174,14 @@ impl ClusterHealth {
                 Some(_) => {}
             }
         }
-        let mut members: Vec<MemberHealth> = looks
-            .iter()
-            .map(|look| {
-                let own = look.report.as_ref().ok().map(|report| report.status.member);
-                let listed = known.iter().find(|member| member.name == look.host).map(|member| member.id);
-                MemberHealth { id: own.or(listed), look: look.clone(), ailment: look.ailment() }
-            })
-            .collect();
-        for member in members.iter().filter(|member| !known.is_empty() && member.id.is_none()) {
-            problems.push(Problem::NoMember { host: member.look.host.clone() });
+        let listed = |look: &Look| known.iter().find(|member| member.name == look.host).map(|member| member.id);
+        let ids: Vec<Option<MemberId>> = looks.iter().map(|look| own(look).or_else(|| listed(look))).collect();
+        for (look, _) in looks.iter().zip(&ids).filter(|(_, id)| !known.is_empty() && id.is_none()) {
+            problems.push(Problem::NoMember { host: look.host.clone() });
         }
+        let members = ids.into_iter().zip(looks);
+        let mut members: Vec<MemberHealth> =
+            members.map(|(id, look)| MemberHealth { id, ailment: look.ailment(), look }).collect();
         members.sort_by_key(|member| (member.id.is_none(), member.id));
         let mut health = Self { members, problems, verdict: Verdict::Unhealthy };
         health.verdict = if health.healthy() == health.members.len() && health.problems.is_empty() {

@@ -85,7 +85,10 @@ impl<W: World> Steps<'_, W> {
         let overview = self.world.overview(&Needs::default(), None).await?;
         let bare = Looked { overview, seen, wanted: None, probe: None, disturbed: None };
         let needs = task.needs(&bare.view(host, mode));
-        let overview = self.world.overview(&needs, since).await?;
+        // What a host should have and a probe's answer stand beside the overview.
+        let of_all = Needs { wanted: false, probe: None, ..needs.clone() };
+        let overview =
+            if of_all == Needs::default() { bare.overview } else { self.world.overview(&of_all, since).await? };
         let wanted = if needs.wanted { Some(self.world.wanted(host).await?) } else { None };
         let probe = match &needs.probe {
             Some(script) => Some(self.world.probe(host, script).await?),

@@ -9,6 +9,7 @@ use super::wait::Waiting;
 use super::world::World;
 use crate::error::ExitStatus;
 use crate::etcd::gate::{Gate, Margin, Process, Scene};
+use crate::etcd::health::MemberHealth;
 use crate::inventory::Host;
 use crate::playbook::{Hooks, Titled};
 use crate::tasks::{
@@ -214,6 +215,9 @@ impl<W: World> Steps<'_, W> {
             let cause = Box::new(disarmed.err().unwrap_or(source));
             return self.record.failed(&name, "way_back", TaskError::NoWayBack { cause, version, cluster });
         }
+        if let Some(reason) = self.cannot_spare(host).await {
+            return self.record.failed(&name, "way_back", TaskError::NotSpared { cause: Box::new(source), reason });
+        }
         let begun = self.record.started(&name, "way_back");
         self.record.progress(&name, "way_back", "taking the change back");
         let taken = self.world.take_back(host).await;
@@ -228,6 +232,20 @@ impl<W: World> Steps<'_, W> {
         };
         self.record.finished(&name, "way_back", begun, &result);
         failed(result.err().unwrap_or(TaskError::Interrupted))
+    }
+
+    /// Why the member must not be taken down to take its change back, if it serves and the others cannot do without it.
+    /// Its host is left to decide by itself when its time is up: a member that serves then keeps the change.
+    async fn cannot_spare(&self, host: &Host) -> Option<String> {
+        let cluster = self.world.cluster(Some(Instant::now())).await.ok()?;
+        let serves = |member: &MemberHealth| member.look.host == host.name && member.ailment.is_none();
+        if !cluster.members.iter().any(serves) {
+            return None;
+        }
+        match (self.gate)(&Scene { health: &cluster, processes: &BTreeMap::new() }, &host.name) {
+            Gate::Go(_) => None,
+            Gate::Wait(reason) | Gate::Refuse(reason) => Some(reason),
+        }
     }
 
     /// Whether the member is healthy now, as `wait_healthy` has it.

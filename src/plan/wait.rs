@@ -93,6 +93,8 @@ impl<W: World> Steps<'_, W> {
         }
         let mut stop = self.stop.clone();
         tokio::select! {
+            // In an order of their own, so that a simulated history can be played again.
+            biased;
             () = tokio::time::sleep(PAUSE) => Ok(()),
             _ = stop.wait_for(|stop| *stop) => Err(TaskError::Interrupted),
         }

@@ -58,7 +58,8 @@ pub struct Reporter {
 
 #[derive(Debug)]
 struct Shared {
-    messages: Sender<Message>,
+    /// Not there where nobody listens.
+    messages: Option<Sender<Message>>,
     waiting: Arc<AtomicUsize>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -71,14 +72,20 @@ impl Reporter {
         let waiting = Arc::new(AtomicUsize::new(0));
         let left = Arc::clone(&waiting);
         // Where no thread can be had, the run goes on unseen; the exit code still tells.
-        let thread = Builder::new().name("report".to_string()).spawn(move || serve(&inbox, &left, Sinks::new(sinks)));
-        Self { shared: Arc::new(Shared { messages, waiting, thread: Mutex::new(thread.ok()) }) }
+        let thread = if sinks.is_empty() {
+            None
+        } else {
+            Builder::new().name("report".to_string()).spawn(move || serve(&inbox, &left, Sinks::new(sinks))).ok()
+        };
+        let messages = thread.is_some().then_some(messages);
+        Self { shared: Arc::new(Shared { messages, waiting, thread: Mutex::new(thread) }) }
     }
 
     /// Tells the sinks. Never waits and never fails; what comes after
     /// [`Event::RunFinished`] is left out.
     pub fn emit(&self, event: Event) {
         let shared = &self.shared;
+        let Some(messages) = &shared.messages else { return };
         let progress = matches!(event, Event::TaskProgress { .. });
         if progress && shared.waiting.load(Ordering::Relaxed) > CROWDED {
             return;
@@ -86,14 +93,15 @@ impl Reporter {
         shared.waiting.fetch_add(1, Ordering::Relaxed);
         let message = Message::Event(OffsetDateTime::now_utc(), Box::new(event));
         // Only fails after the end, when nobody looks any more.
-        let _ = shared.messages.send(message);
+        let _ = messages.send(message);
     }
 
     /// Waits until all that was emitted so far is shown, for a moment at most: a stopped terminal holds
     /// nobody up.
     pub fn flush(&self) {
+        let Some(messages) = &self.shared.messages else { return };
         let (done, flushed) = channel();
-        if self.shared.messages.send(Message::Flush(done)).is_ok() {
+        if messages.send(Message::Flush(done)).is_ok() {
             let _ = flushed.recv_timeout(FLUSH);
         }
     }
@@ -107,7 +115,8 @@ impl Reporter {
 
 impl Shared {
     fn finish(&self) {
-        let _ = self.messages.send(Message::Finish);
+        let Some(messages) = &self.messages else { return };
+        let _ = messages.send(Message::Finish);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A sink that panicked has said so on stderr.

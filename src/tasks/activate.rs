@@ -39,9 +39,9 @@ impl Differences {
         let (seen, host) = (view.seen, view.host);
         let places = places(host);
         Self {
-            environment: !Wanted::text_at(&places.environment_file(), &wanted.environment, seen)
+            environment: seen.sha256(&places.environment_file()) != Some(&wanted.environment_sha256)
                 && !wanted.differs_harmlessly(seen),
-            unit: !Wanted::text_at(&places.unit_file(), &wanted.unit, seen),
+            unit: seen.sha256(&places.unit_file()) != Some(&wanted.unit_sha256),
             certificates: !wanted.certificates_in(&format!("{}/ssl", host.paths.config), seen),
             binaries: wanted.binaries.iter().any(|name| {
                 seen.link(&format!("{}/{name}", host.paths.bin))

@@ -17,7 +17,7 @@ impl ControllerTask for Certificates {
 
     fn check(&self, overview: &Overview<'_>) -> Result<Decision, TaskError> {
         for host in &overview.inventory.hosts {
-            if let Some(seen) = overview.seen.get(&host.name) {
+            if let Some(seen) = overview.seen.get(host.name.as_str()) {
                 same_ca(host, seen, &overview.ca)?;
             }
         }

@@ -126,6 +126,15 @@ pub enum TaskError {
         /// What the cluster has agreed upon.
         cluster: Version,
     },
+    /// The member did not do well with its change, yet serves, and the others cannot do without it now.
+    #[error("the change was not taken back, since the others cannot spare the member now: {reason}")]
+    NotSpared {
+        /// Why it did not do well.
+        #[source]
+        cause: Box<TaskError>,
+        /// What the gate says.
+        reason: String,
+    },
     /// What was in force before is of a version that the cluster has left behind.
     #[error("the cluster has agreed on {cluster}, with which etcd {version} refuses to start")]
     NoWayDown {
@@ -275,6 +284,11 @@ impl Explain for TaskError {
                 "mend the cause and run the same command again; the other members have their quorum{}",
                 cause.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
             )),
+            Self::NotSpared { .. } => Some(
+                "see to the other members, then run the same command again; unless this one serves when its time is up, \
+                 its host takes the change back by itself"
+                    .to_owned(),
+            ),
             Self::NoWayDown { .. } => Some(
                 "only a snapshot from before the upgrade leads back (deploy took one), and all that was written since is lost \
                  with it; a newer patch of the version that runs is the better way"
@@ -301,7 +315,7 @@ impl Explain for TaskError {
             Self::TakenBack { .. } => ExitStatus::RolledBack,
             Self::Untouched { cause } => cause.exit(),
             Self::TakenBackInVain { .. } => ExitStatus::Unhealthy,
-            Self::NoWayDown { .. } => ExitStatus::Refused,
+            Self::NoWayDown { .. } | Self::NotSpared { .. } => ExitStatus::Refused,
             Self::Diverged(_) | Self::Unsound(_) => ExitStatus::Unhealthy,
             Self::Interrupted => ExitStatus::Interrupted,
             Self::Member { .. }

@@ -324,7 +324,7 @@ impl Fleet {
             if let Ok(slot) = state.seen.try_lock()
                 && let Some(seen) = &*slot
             {
-                overview.seen.insert(host.name.clone(), seen.clone());
+                overview.seen.insert(&host.name, seen.clone());
             }
         }
         Ok(overview)

@@ -159,7 +159,7 @@ fn unfit(view: &View<'_>) -> (Vec<String>, Option<String>) {
         problems.push(format!("its clock is {off:.0} s {way} the controller's; certificates would not be valid there"));
         hint.get_or_insert("set the clocks by NTP".to_owned());
     }
-    let twin = view.overview.seen.iter().find(|(other, there)| **other != host.name && same_machine(seen, there));
+    let twin = view.overview.seen.iter().find(|(other, there)| **other != host.name.as_str() && same_machine(seen, there));
     if let Some((other, _)) = twin {
         problems.push(format!("it is the same machine as `{other}`"));
     }

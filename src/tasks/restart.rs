@@ -52,7 +52,7 @@ pub(crate) fn outdated(view: &View<'_>) -> Result<Option<String>, TaskError> {
         .seen
         .process
         .as_ref()
-        .is_some_and(|process| config::runs_with_others(&process.variables, &wanted.environment, drop_ins));
+        .is_some_and(|process| config::runs_with_others(&process.variables, &wanted.options, drop_ins));
     Ok(match view.seen.generation() {
         // Whoever edits the environment file leaves the generation in it as it is.
         Some(generation) if generation == wanted.generation && altered => {

@@ -13,10 +13,13 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {}
 
-/// The text files: name in the staging folder, place where it is in force, text.
-fn files<'a>(view: &View<'_>, wanted: &'a Wanted) -> [(&'static str, String, &'a str); 2] {
+/// The text files: name in the staging folder, place where it is in force, text, its SHA-256.
+fn files<'a>(view: &View<'_>, wanted: &'a Wanted) -> [(&'static str, String, &'a str, &'a str); 2] {
     let places = places(view.host);
-    [("etcd.conf", places.environment_file(), &wanted.environment), (UNIT, places.unit_file(), &wanted.unit)]
+    [
+        ("etcd.conf", places.environment_file(), &wanted.environment, &wanted.environment_sha256),
+        (UNIT, places.unit_file(), &wanted.unit, &wanted.unit_sha256),
+    ]
 }
 
 impl HostTask for StageConfig {
@@ -27,11 +30,11 @@ impl HostTask for StageConfig {
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         let wanted = view.wanted()?;
         let config = &view.host.paths.config;
-        let there = |path: &str, text: &str| Wanted::text_at(path, text, view.seen);
+        let there = |path: &str, sha256: &str| view.seen.sha256(path) == Some(sha256);
         let missing = files(view, wanted)
             .into_iter()
             .filter(|(name, ..)| *name == UNIT || !wanted.differs_harmlessly(view.seen))
-            .filter(|(name, live, text)| !there(live, text) && !there(&format!("{config}/.next/{name}"), text));
+            .filter(|(name, live, _, sha256)| !there(live, sha256) && !there(&format!("{config}/.next/{name}"), sha256));
         Ok(Decision::changes(missing.map(|(name, ..)| Change::new(format!("stage {name}"))).collect()))
     }
 
@@ -46,7 +49,7 @@ impl HostTask for StageConfig {
 pub(super) fn script(view: &View<'_>, wanted: &Wanted) -> (String, Bytes) {
     let mut text = format!("cd {}\nmkdir -p .next\nchmod 755 .next\n", quote(&view.host.paths.config));
     let mut data = Vec::new();
-    for (name, _, content) in files(view, wanted) {
+    for (name, _, content, _) in files(view, wanted) {
         text += &format!("head -c {} >.next/{name}\nchmod 644 .next/{name}\nsync .next/{name}\n", content.len());
         data.extend_from_slice(content.as_bytes());
     }

@@ -5,10 +5,12 @@
 //! its peers.
 
 use super::{Change, Decision, Hands, HostTask, Needs, TaskError, View};
-use crate::etcd::config::UNIT;
-use crate::host::{UnitState, start_and_wait};
+use crate::etcd::config::{UNIT, client_url};
+use crate::host::{UnitState, listening, start_and_wait};
+use crate::inventory::Host;
+use crate::ssh::quote;
 use crate::tasks::crash::crashed;
-use crate::tasks::way_back::runs_what_is_in_force;
+use crate::tasks::way_back::{healthy, runs_what_is_in_force};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -56,7 +58,7 @@ impl HostTask for Start {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
-        let text = script(&view.seen.unit);
+        let text = script(view.host, &view.seen.unit);
         hands.progress("waiting for its peer port");
         let listens = start_and_wait(hands.connection, &text, UNIT, view.host.peer_port, LISTEN_LIMIT).await?;
         hands.look_now.set(!listens);
@@ -79,8 +81,11 @@ pub(super) fn fit(view: &View<'_>) -> Result<(), TaskError> {
     Ok(())
 }
 
+/// How long a member is asked whether it serves, in seconds; one that does answers in some milliseconds.
+const ASKED_FOR: u32 = 2;
+
 /// What starts the unit, from whatever state it is in, without waiting.
-pub(super) fn script(unit: &UnitState) -> String {
+pub(super) fn script(host: &Host, unit: &UnitState) -> String {
     let mut text = String::new();
     if unit.enabled != "enabled" {
         text += &format!("systemctl enable --quiet {UNIT}\n");
@@ -90,8 +95,17 @@ pub(super) fn script(unit: &UnitState) -> String {
     if !unit.ready() {
         if unit.runs() || unit.crashed() {
             // Its process and its failure would be seen for a moment yet, and taken for those of the new start.
-            // One that has become ready meanwhile serves: it is for a rolling play, behind the gate.
-            text += &format!("if [ \"$(systemctl is-active {UNIT})\" != active ]; then systemctl stop {UNIT}; fi\n");
+            // One that serves by now is for a rolling play, behind the gate, even if systemd does not know of it yet.
+            text += &format!(
+                "config={config} bin={bin} endpoint={endpoint}\n\
+                 serves() {{ ({listening}) && (cd \"$config\" && {healthy}); }}\n\
+                 if [ \"$(systemctl is-active {UNIT})\" != active ] && ! serves; then systemctl stop {UNIT}; fi\n",
+                config = quote(&host.paths.config),
+                bin = quote(&host.paths.bin),
+                endpoint = quote(&client_url(host)),
+                listening = listening(host.client_port),
+                healthy = healthy(ASKED_FOR),
+            );
         }
         text += &format!("systemctl reset-failed {UNIT} 2>/dev/null || :\nsystemctl start --no-block {UNIT}\n");
     }

@@ -50,7 +50,7 @@ pub struct Overview<'a> {
     /// The inventory.
     pub inventory: &'a Inventory,
     /// The observations by host name, of those hosts that were looked at.
-    pub seen: BTreeMap<String, Arc<Observation>>,
+    pub seen: BTreeMap<&'a str, Arc<Observation>>,
     /// Which cluster the data dirs belong to.
     pub membership: Option<Result<Membership, Vec<BootstrapError>>>,
     /// What the members say.

@@ -6,6 +6,7 @@ use crate::inventory::Host;
 use crate::pki::Pki;
 use crate::release::Archive;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 /// All that a host should have.
@@ -14,8 +15,14 @@ pub struct Wanted {
     pub archive: Archive,
     /// The environment file.
     pub environment: String,
+    /// Its SHA-256, lower-case hex.
+    pub environment_sha256: String,
+    /// The options that a process gets of it, as [`config::options_in`] has them.
+    pub options: BTreeSet<String>,
     /// The unit file.
     pub unit: String,
+    /// Its SHA-256, lower-case hex.
+    pub unit_sha256: String,
     /// The generation that the process should be of.
     pub generation: String,
     /// The files of the `ssl` folder.
@@ -46,7 +53,7 @@ impl Wanted {
         let file = |name: &'static str, content: &str, mode| CertificateFile {
             name,
             content: Zeroizing::new(content.to_owned()),
-            sha256: data_encoding::HEXLOWER.encode(&Sha256::digest(content)),
+            sha256: sha256(content),
             mode,
         };
         let certificates = vec![
@@ -63,8 +70,12 @@ impl Wanted {
         let environment = config::environment(host, &archive.version, membership);
         let unit = config::unit(host);
         let generation = config::generation(&archive.sha256, &environment, &unit, pki.ca_pem());
+        let environment = config::with_generation(&environment, &generation);
         Some(Self {
-            environment: config::with_generation(&environment, &generation),
+            environment_sha256: sha256(&environment),
+            options: config::options_in(&environment),
+            environment,
+            unit_sha256: sha256(&unit),
             unit,
             generation,
             certificates_digest: data_encoding::HEXLOWER.encode(&all.finalize()[..8]),
@@ -112,6 +123,10 @@ impl Wanted {
     /// Whether a text file at `path` is `text`.
     #[must_use]
     pub fn text_at(path: &str, text: &str, seen: &Observation) -> bool {
-        seen.sha256(path) == Some(&data_encoding::HEXLOWER.encode(&Sha256::digest(text)))
+        seen.sha256(path) == Some(&sha256(text))
     }
+}
+
+fn sha256(text: &str) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(text))
 }

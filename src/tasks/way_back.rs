@@ -136,6 +136,15 @@ pub(super) fn put() -> String {
     )
 }
 
+/// A shell command that succeeds if the host's member serves a linearizable read within so many seconds, in a script
+/// that has `bin` and `endpoint` and stands in the `config` folder.
+pub(super) fn healthy(seconds: u32) -> String {
+    format!(
+        "ETCDCTL_API=3 timeout {seconds} \"$bin/etcdctl\" --endpoints \"$endpoint\" --cacert ssl/ca.pem \\\n    \
+         --cert ssl/server.pem --key ssl/server-key.pem endpoint health >/dev/null 2>&1"
+    )
+}
+
 /// The script. Plain POSIX shell: it runs when nobody else is there to help.
 fn script(host: &Host) -> String {
     format!(
@@ -157,8 +166,7 @@ minor() {{ # of the release that link $1 leads into
 }}
 in_force=$(of <etcd.conf) before=$(of <.previous/etcd.conf)
 if [ ! -e .previous/now ] && [ "$(systemctl is-active {UNIT})" = active ] && [ "$(runs)" = "$in_force" ] &&
-  ETCDCTL_API=3 timeout 10 "$bin/etcdctl" --endpoints "$endpoint" --cacert ssl/ca.pem \
-    --cert ssl/server.pem --key ssl/server-key.pem endpoint health >/dev/null 2>&1
+  {healthy}
 then
   # It came up, and nobody was there to confirm it.
   rm -f .previous/unconfirmed .previous/way-back .taken-back
@@ -205,6 +213,7 @@ sync .
         unit = quote(&format!("/etc/systemd/system/{UNIT}")),
         bin = quote(&host.paths.bin),
         endpoint = quote(&config::client_url(host)),
+        healthy = healthy(10),
         put = put(),
     )
 }

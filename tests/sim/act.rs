@@ -123,6 +123,7 @@ impl Site {
         self.say(|| format!("node{:02}: {}", place + 1, name(step)));
         self.change(place);
         let now = self.now;
+        let well = self.well(place);
         let machine = &mut self.machines[place];
         let ready = machine.stage() == Some(Stage::Ready);
         let disk = &mut machine.disk;
@@ -185,8 +186,8 @@ impl Site {
             Step::Reload => machine.reload(),
             Step::ClearNext => disk.next = None,
             Step::WriteEnvironment(goods) => disk.in_force.environment = Some(goods.environment.clone()),
-            // One that has become ready meanwhile is left alone.
-            Step::StopForStart if ready => {}
+            // One that serves by now is left alone.
+            Step::StopForStart if ready || well => {}
             Step::StopForStart => {
                 self.takes_down(place, true);
                 self.stop(place);

@@ -70,6 +70,8 @@ impl Site {
                 self.change(place);
                 if self.machines[place].disk.data.as_ref().is_some_and(|data| !data.foreign) {
                     self.machines[place].disk.data = None;
+                    // What follows is systemd's doing.
+                    self.machines[place].started_by_us = false;
                     self.dies(place, "the disk is gone");
                 }
             }

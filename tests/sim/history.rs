@@ -1,14 +1,15 @@
 //! A history: a cluster, what the user wants of it, what goes wrong meanwhile, and how it ends.
 
 use crate::chance::Chance;
-use crate::draw::{Book, Drawn};
+use crate::draw::{Book, Drawn, book};
 use crate::fault::Trigger;
 use crate::goods::{Store, Variant};
 use crate::judge::Broken;
 use crate::machine::Stage;
 use crate::site::{Controller, Site};
-use crate::world::{Clock, Shared, Sim};
+use crate::world::{Clock, Deciding, Shared, Sim};
 use etcd_ha::error::{ExitStatus, Explain, line};
+use etcd_ha::etcd::bootstrap::membership;
 use etcd_ha::etcd::config::{CLUSTER_ID, Membership, value_of};
 use etcd_ha::etcd::gate::{Gating, gate};
 use etcd_ha::plan::{Engine, Run};
@@ -20,6 +21,7 @@ use std::future::Future as _;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 
 /// Longer than any run may take.
 const LONGEST: Duration = Duration::from_secs(1800);
@@ -32,22 +34,27 @@ const FURTHER: usize = 4;
 pub struct Player {
     store: Store,
     reporter: Reporter,
+    /// Its clock stands still while anything can be done.
+    runtime: Runtime,
     /// Clusters that were deployed without any fault, by size.
     deployed: RefCell<HashMap<usize, Site>>,
     pub gate: Gating,
+    pub decide: Deciding,
     /// The playbooks that are used.
     pub books: fn(Book) -> &'static Playbook,
 }
 
 impl Player {
     pub fn new() -> Self {
-        let (store, reporter, deployed) = (Store::default(), Reporter::new(Vec::new()), RefCell::default());
-        Self { store, reporter, deployed, gate, books: crate::draw::book }
-    }
-
-    /// The same with another gate than the real one.
-    pub fn behind(gate: Gating) -> Self {
-        Self { gate, ..Self::new() }
+        Self {
+            store: Store::default(),
+            reporter: Reporter::new(Vec::new()),
+            runtime: Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"),
+            deployed: RefCell::default(),
+            gate,
+            decide: membership,
+            books: book,
+        }
     }
 
     /// Plays the history of `seed`; gives what was broken, and the story if it is wanted.
@@ -58,7 +65,7 @@ impl Player {
         drawn.lay_out(&mut site, &mut chance);
         site.chance = chance;
         site.trace = tell.then(|| format!("{drawn:?}\n"));
-        let site = within(|clock| self.goes(site, &drawn, clock), drawn.now());
+        let site = self.within(|clock| self.goes(site, &drawn, clock), drawn.now());
         (site.judge.broken, site.trace.unwrap_or_default())
     }
 
@@ -68,11 +75,11 @@ impl Player {
             return site.clone();
         }
         let site = Site::new(hosts, Chance::new(hosts as u64));
-        let site = within(
+        let site = self.within(
             |clock| async move {
                 let site = RefCell::new(site);
-                let shared = Shared { reporter: &self.reporter, patience: Duration::from_secs(6), clock };
-                let run = self.run(&site, Variant::Base, 0, &shared, (self.books)(Book::Deploy)).await;
+                let shared = self.shared(Duration::from_secs(6), clock);
+                let run = self.run(&site, Variant::Base, 0, &shared, book(Book::Deploy)).await;
                 assert!(run.is_some_and(|run| run.failures.is_empty()), "a deploy without any fault");
                 site.into_inner()
             },
@@ -83,9 +90,17 @@ impl Player {
         site
     }
 
+    fn shared(&self, patience: Duration, clock: Clock) -> Shared<'_> {
+        Shared { reporter: &self.reporter, decide: self.decide, patience, clock }
+    }
+
+    fn within<T, F: Future<Output = T>>(&self, work: impl FnOnce(Clock) -> F, at: u64) -> T {
+        self.runtime.block_on(async { work(Clock::new(at)).await })
+    }
+
     async fn goes(&self, site: Site, drawn: &Drawn, clock: Clock) -> Site {
         let site = RefCell::new(site);
-        let shared = Shared { reporter: &self.reporter, patience: drawn.patience, clock };
+        let shared = self.shared(drawn.patience, clock);
         site.borrow_mut().advance(clock.now());
         site.borrow_mut().arm_faults();
         for (number, pause) in drawn.runs.iter().enumerate() {
@@ -242,7 +257,10 @@ fn ends_well(site: &mut Site, run: &Run, began: u64, playbook: &Playbook) {
             ExitStatus::Interrupted => interrupted,
             _ => false,
         };
-        if !fits || failure.source.to_string().trim().is_empty() || failure.host.is_empty() {
+        // A sentence that ends before its reason has none.
+        let said = failure.source.to_string();
+        let reason = said.rsplit(": ").next().is_some_and(|reason| !reason.trim().is_empty());
+        if !fits || !reason || failure.host.is_empty() {
             site.judge.breaks(4, format!("a run ended with {:?}: `{}`", failure.exit(), line(failure)));
         }
     }
@@ -256,10 +274,4 @@ fn ends_well(site: &mut Site, run: &Run, began: u64, playbook: &Playbook) {
             }
         }
     }
-}
-
-/// Runs `work` in a runtime of its own whose clock stands still while anything can be done.
-fn within<T, F: Future<Output = T>>(work: impl FnOnce(Clock) -> F, at: u64) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(async { work(Clock::new(at)).await })
 }

@@ -60,6 +60,11 @@ impl Site {
         if !self.well(place) || voters == 1 {
             return;
         }
+        // A member may have caught up without anything else having happened.
+        for other in 0..voters {
+            let well = self.well(other);
+            self.judge.note(other, well, self.now);
+        }
         let looked = self.controller.looked;
         let unseen = |since: Time| by_controller && since >= looked && self.now - looked <= FRESH;
         let others: Vec<usize> = (0..voters).filter(|other| *other != place).collect();

@@ -30,7 +30,10 @@ pub struct Machine {
     pub broken: bool,
     /// Whether a member of ours has ever had data there.
     pub had_data: bool,
-    /// Whether the last start was by an action of ours.
+    /// Whether it has ever served: before that the others do not count on what it holds, and nobody can tell
+    /// that it lost anything.
+    pub served: bool,
+    /// Whether the last start was an action of ours, and not systemd's own.
     pub started_by_us: bool,
     /// What it looked like last, until something changes.
     pub look: Option<Arc<Observation>>,

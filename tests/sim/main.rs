@@ -12,11 +12,11 @@ mod history;
 mod judge;
 mod look;
 mod machine;
+mod mutants;
 mod raft;
 mod site;
 mod world;
 
-use etcd_ha::etcd::gate::{Gate, Margin, Scene, gate};
 use history::Player;
 use judge::Broken;
 use std::panic::AssertUnwindSafe;
@@ -25,16 +25,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// How many histories are played if nobody says how many.
-const HISTORIES: u64 = 2_000;
+const HISTORIES: u64 = 100_000;
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }
 
 /// Plays histories on all cores; gives the first seed whose history broke something, if any did.
-fn search(from: u64, histories: u64, player: fn() -> Player) -> Option<(u64, Broken)> {
+fn search(from: u64, histories: u64, player: impl Fn() -> Player + Sync) -> Option<(u64, Broken)> {
     let next = AtomicU64::new(0);
-    let found = Mutex::new(None);
+    let found: Mutex<Option<(u64, Broken)>> = Mutex::new(None);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..cores {
@@ -49,7 +49,11 @@ fn search(from: u64, histories: u64, player: fn() -> Player) -> Option<(u64, Bro
                     let broken = played.unwrap_or_else(|_| Some(Broken { invariant: 0, what: "panicked".to_owned() }));
                     if let Some(broken) = broken {
                         next.store(histories, Ordering::Relaxed);
-                        found.lock().unwrap().get_or_insert((from + number, broken));
+                        // Another thread may still be at an earlier one: the first by its seed, not by the clock.
+                        let mut found = found.lock().unwrap();
+                        if found.as_ref().is_none_or(|(seed, _)| from + number < *seed) {
+                            *found = Some((from + number, broken));
+                        }
                     }
                 }
             });
@@ -64,7 +68,8 @@ fn no_history_breaks_an_invariant() {
     let histories = from_environment("ETCD_HA_SIM_HISTORIES").unwrap_or(HISTORIES);
     let begun = Instant::now();
     if let Some((seed, broken)) = search(from, histories, Player::new) {
-        let (_, story) = Player::new().play(seed, true);
+        let played = std::panic::catch_unwind(|| Player::new().play(seed, true).1);
+        let story = played.unwrap_or_else(|_| "(playing it panics)".to_owned());
         panic!(
             "seed {seed} breaks invariant {}: {}\n\n{story}\n\
              replay: ETCD_HA_SIM_SEED={seed} ETCD_HA_SIM_HISTORIES=1 cargo test --test sim no_history",
@@ -72,34 +77,4 @@ fn no_history_breaks_an_invariant() {
         );
     }
     eprintln!("{histories} histories from seed {from} in {:.1} s", begun.elapsed().as_secs_f64());
-}
-
-/// How many histories a broken gate may survive.
-const BITES_WITHIN: u64 = 3000;
-
-/// Lets everybody go.
-fn open(scene: &Scene<'_>, _host: &str) -> Gate {
-    Gate::Go(Margin { voters: scene.health.voters(), healthy: scene.health.healthy() })
-}
-
-/// Opens as soon as it would only have waited.
-fn impatient(scene: &Scene<'_>, host: &str) -> Gate {
-    match gate(scene, host) {
-        Gate::Wait(_) => open(scene, host),
-        answer => answer,
-    }
-}
-
-#[test]
-fn a_gate_that_is_always_open_is_caught() {
-    let broken = search(1, BITES_WITHIN, || Player::behind(open));
-    let (seed, broken) = broken.expect("no history of thousands showed that the gate is open");
-    assert_eq!(broken.invariant, 1, "seed {seed}: {}", broken.what);
-}
-
-#[test]
-fn a_gate_that_does_not_wait_is_caught() {
-    let broken = search(1, BITES_WITHIN, || Player::behind(impatient));
-    let (seed, broken) = broken.expect("no history of thousands showed that the gate does not wait");
-    assert!([1, 2].contains(&broken.invariant), "seed {seed}: {}", broken.what);
 }

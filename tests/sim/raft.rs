@@ -9,6 +9,7 @@ use etcd_ha::etcd::gate::MAX_LAG;
 use etcd_ha::etcd::health::quorum;
 use etcd_ha::etcd::identity::{ClusterId, MemberId};
 use etcd_ha::inventory::Inventory;
+use std::cell::OnceCell;
 use std::time::Duration;
 
 /// A cluster: what all members together know.
@@ -27,6 +28,8 @@ pub struct Cluster {
     voting: bool,
     /// The oldest minor version that all members run at least.
     pub minor: u64,
+    /// The members as they list each other; in all inventories they have the same names and addresses.
+    listed: OnceCell<Vec<Listed>>,
 }
 
 impl Site {
@@ -68,7 +71,7 @@ impl Site {
             && self.follows(place).is_some()
             && self
                 .takes_part(place)
-                .is_some_and(|cluster| self.clusters[cluster].committed - self.log(place) <= MAX_LAG)
+                .is_some_and(|cluster| self.clusters[cluster].committed.saturating_sub(self.log(place)) <= MAX_LAG)
     }
 
     /// Clients write until `to`.
@@ -157,12 +160,15 @@ impl Site {
         }
     }
 
-    /// The member that would win a vote.
+    /// The member that would win a vote: nobody votes for one whose log is behind its own.
     fn candidate(&self, cluster: usize) -> Option<usize> {
         let all = self.machines.len();
-        let can =
-            |place: &usize| self.takes_part(*place) == Some(cluster) && self.company(cluster, *place) >= quorum(all);
-        (0..all).filter(can).max_by_key(|place| (self.log(*place), std::cmp::Reverse(*place)))
+        let votes = |place: usize, other: usize| {
+            self.takes_part(other) == Some(cluster) && self.reaches(place, other) && self.log(other) <= self.log(place)
+        };
+        let can = |place: &usize| (0..all).filter(|other| votes(*place, *other)).count() >= quorum(all);
+        let running = (0..all).filter(|place| self.takes_part(*place) == Some(cluster));
+        running.filter(can).max_by_key(|place| (self.log(*place), std::cmp::Reverse(*place)))
     }
 
     fn vote_in(&mut self, cluster: usize, delay: Time) {
@@ -247,7 +253,7 @@ impl Site {
             }
             let others = self.machines.iter().filter_map(|machine| machine.disk.data.as_ref());
             let lives = others.clone().any(|data| data.had_leader && !data.foreign);
-            if !existing && lives && self.machines[place].had_data && self.machines[place].started_by_us {
+            if !existing && lives && self.machines[place].served && self.machines[place].started_by_us {
                 self.judge.breaks(3, format!("node{:02} lost its disk, and was started as a new member", place + 1));
             }
             if !self.clusters.iter().any(|cluster| cluster.id == id) {
@@ -255,7 +261,17 @@ impl Site {
                     membership.peers.iter().filter_map(|(name, _)| membership.member_id(name)).collect();
                 let published = vec![false; members.len()];
                 let (leader, voting) = (None, false);
-                self.clusters.push(Cluster { id, members, published, leader, term: 1, committed: 0, voting, minor: 0 });
+                self.clusters.push(Cluster {
+                    id,
+                    members,
+                    published,
+                    leader,
+                    term: 1,
+                    committed: 0,
+                    voting,
+                    minor: 0,
+                    listed: OnceCell::new(),
+                });
             }
             let machine = &mut self.machines[place];
             machine.disk.data =
@@ -288,6 +304,7 @@ impl Site {
             process.stage = Stage::Serves;
             let pid = process.pid;
             self.clusters[cluster].published[place] = true;
+            self.machines[place].served = true;
             self.after(delay, Event::Ready(place, pid));
         }
     }
@@ -321,7 +338,7 @@ impl Site {
                 db_size: 25_000,
                 errors: Vec::new(),
             },
-            members: Ok(listed(cluster, inventory)),
+            members: Ok(cluster.listed.get_or_init(|| listed(cluster, inventory)).clone()),
             alarms: Ok(alarms.map(|other| Alarm { member: cluster.members[other], kind: "NOSPACE".into() }).collect()),
             read: match leader {
                 Some(_) => Ok(()),
@@ -350,7 +367,7 @@ fn listed(cluster: &Cluster, inventory: &Inventory) -> Vec<Listed> {
 }
 
 /// The membership in an environment file, its members in the order of their places.
-fn membership_in(environment: &str) -> Membership {
+pub fn membership_in(environment: &str) -> Membership {
     let value = |name| value_of(environment, name).unwrap_or_default();
     let peers = value("ETCD_INITIAL_CLUSTER").split(',').filter_map(|peer| peer.split_once('='));
     let peers = peers.map(|(name, url)| (name.to_owned(), url.to_owned())).collect();

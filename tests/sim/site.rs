@@ -23,8 +23,8 @@ pub enum Event {
     Dies(usize, u32, &'static str),
     /// It ends a while after it was ready.
     Late(usize, u32),
-    /// systemd starts it again.
-    StartsAgain(usize),
+    /// systemd starts it again, unless another process was started since.
+    StartsAgain(usize, u32),
     /// The way back's timer elapses.
     TakesBack(usize),
     /// The members of a cluster vote.
@@ -161,10 +161,13 @@ impl Site {
             }
             Event::Dies(place, pid, why) if self.is(place, pid) => self.dies(place, why),
             Event::Late(place, pid) if self.is(place, pid) => self.dies(place, "panic: it was too much"),
-            Event::StartsAgain(place)
-                if self.machines[place].up && self.machines[place].unit.phase == Phase::Waiting =>
+            Event::StartsAgain(place, pid)
+                if self.machines[place].up
+                    && self.machines[place].unit.phase == Phase::Waiting
+                    && self.machines[place].last_pid == pid =>
             {
                 self.machines[place].unit.restarts += 1;
+                self.machines[place].started_by_us = false;
                 self.launch(place);
             }
             Event::TakesBack(place) if self.machines[place].up && self.machines[place].timer == Some(self.now) => {
@@ -256,7 +259,8 @@ impl Site {
         machine.unit.phase = Phase::Waiting;
         machine.unit.failed = Some(status);
         machine.unit.journal = journal;
-        self.after(2000, Event::StartsAgain(place));
+        let pid = machine.last_pid;
+        self.after(2000, Event::StartsAgain(place, pid));
     }
 
     /// The process ends by itself.

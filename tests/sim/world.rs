@@ -7,7 +7,7 @@ use crate::goods::{Store, Variant, place};
 use crate::machine::{Phase, Stage, Time};
 use crate::raft::look_at;
 use crate::site::Site;
-use etcd_ha::etcd::bootstrap::{Found, membership};
+use etcd_ha::etcd::bootstrap::{BootstrapError, Found};
 use etcd_ha::etcd::config::{self, Membership};
 use etcd_ha::etcd::health::{ClusterHealth, Look};
 use etcd_ha::etcd::identity::read_wal_head;
@@ -32,6 +32,11 @@ const LISTEN_LIMIT: Time = 20_000;
 /// How long it takes until a broken link is noticed.
 const KEEPALIVE: Time = 1500;
 
+/// Decides which cluster the members form; [`etcd_ha::etcd::bootstrap::membership`].
+pub type Deciding = fn(&[Found], Membership) -> Decided;
+pub type Decided = Result<Membership, Vec<BootstrapError>>;
+type Looks = Vec<Arc<Observation>>;
+
 /// A run's view of the site.
 pub struct Sim<'a> {
     pub site: &'a RefCell<Site>,
@@ -42,7 +47,10 @@ pub struct Sim<'a> {
     pub patience: Duration,
     pub clock: Clock,
     pub stop: watch::Sender<bool>,
+    decide: Deciding,
     fresh: Membership,
+    /// What was decided last, and what that was decided by.
+    decided: RefCell<Option<(Looks, Rc<Decided>)>>,
     hosts: Vec<HostState>,
     cluster: RefCell<Option<(Instant, Arc<ClusterHealth>)>>,
     reach: RefCell<Option<Arc<Reach>>>,
@@ -77,6 +85,8 @@ impl<'a> Sim<'a> {
             patience: shared.patience,
             clock: shared.clock,
             stop: watch::Sender::new(false),
+            decide: shared.decide,
+            decided: RefCell::default(),
             fresh: Membership::bootstrap(&inventory, format!("prod-{run:016x}")),
             hosts: inventory.hosts.iter().map(|_| HostState::default()).collect(),
             cluster: RefCell::default(),
@@ -167,22 +177,30 @@ impl<'a> Sim<'a> {
         Ok(seen)
     }
 
-    async fn membership(&self) -> Result<Result<Membership, Vec<etcd_ha::etcd::bootstrap::BootstrapError>>, TaskError> {
-        let mut found = Vec::new();
-        for (place, host) in self.inventory.hosts.iter().enumerate() {
-            let last = self.hosts[place].last.borrow().clone();
-            let seen = self.see(place).await.or_else(|error| last.ok_or(error))?;
-            found.push(Found {
-                host: host.name.clone(),
-                data_dir: host.paths.data.clone(),
-                client_url: config::client_url(host),
-                data: seen.data.is_some(),
-                runs: seen.unit.runs(),
-                wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
-                environment: seen.environment.clone().filter(|text| text.starts_with(config::MARK)),
-            });
+    /// What is decided by the same looks is the same.
+    async fn membership(&self) -> Result<Rc<Decided>, TaskError> {
+        let mut looks = Vec::new();
+        for place in 0..self.hosts.len() {
+            let seen = self.see(place).await;
+            looks.push(seen.or_else(|error| self.hosts[place].last.borrow().clone().ok_or(error))?);
         }
-        Ok(membership(&found, self.fresh.clone()))
+        if let Some((by, decided)) = &*self.decided.borrow()
+            && by.iter().zip(&looks).all(|(one, other)| Arc::ptr_eq(one, other))
+        {
+            return Ok(decided.clone());
+        }
+        let found = self.inventory.hosts.iter().zip(&looks).map(|(host, seen)| Found {
+            host: host.name.clone(),
+            data_dir: host.paths.data.clone(),
+            client_url: config::client_url(host),
+            data: seen.data.is_some(),
+            runs: seen.unit.runs(),
+            wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
+            environment: seen.environment.clone().filter(|text| text.starts_with(config::MARK)),
+        });
+        let decided = Rc::new((self.decide)(&found.collect::<Vec<_>>(), self.fresh.clone()));
+        *self.decided.borrow_mut() = Some((looks, decided.clone()));
+        Ok(decided)
     }
 
     /// Runs a script on a host; what streams to it ends with its connection.
@@ -248,6 +266,7 @@ impl<'a> Sim<'a> {
 /// What all runs of a history share.
 pub struct Shared<'a> {
     pub reporter: &'a Reporter,
+    pub decide: Deciding,
     pub patience: Duration,
     pub clock: Clock,
 }
@@ -315,7 +334,7 @@ impl World for Sim<'_> {
             begun: time::OffsetDateTime::UNIX_EPOCH,
         };
         if needs.membership {
-            overview.membership = self.membership().await.ok();
+            overview.membership = self.membership().await.ok().map(|decided| (*decided).clone());
         }
         if needs.pki {
             overview.ca = crate::goods::pki(self.variant).ca_pem().to_owned();
@@ -345,7 +364,7 @@ impl World for Sim<'_> {
         }
         for (host, state) in self.inventory.hosts.iter().zip(&self.hosts) {
             if let Some(seen) = &*state.seen.borrow() {
-                overview.seen.insert(host.name.clone(), seen.clone());
+                overview.seen.insert(&host.name, seen.clone());
             }
         }
         Ok(overview)
@@ -354,8 +373,10 @@ impl World for Sim<'_> {
     async fn wanted(&self, host: &Host) -> Result<Arc<Wanted>, TaskError> {
         let place = place(&self.inventory, host);
         self.see(place).await?;
-        let membership = self.membership().await?.map_err(TaskError::Bootstrap)?;
-        Ok(self.store.wanted(self.hosts.len(), self.variant, place, &membership))
+        match &*self.membership().await? {
+            Ok(membership) => Ok(self.store.wanted(self.hosts.len(), self.variant, place, membership)),
+            Err(problems) => Err(TaskError::Bootstrap(problems.clone())),
+        }
     }
 
     async fn cluster(&self, since: Option<Instant>) -> Result<Arc<ClusterHealth>, TaskError> {

@@ -361,6 +361,6 @@ fn a_process_is_compared_with_what_it_should_have_been_started_with() {
         (process(&[&started[..], &["ETCD_LOG_LEVEL=debug"]].concat()), true, false),
         (process(&["ETCD_NAME=node01", "ETCD_LOG_LEVEL=debug"]), true, true),
     ] {
-        assert_eq!(runs_with_others(&variables, &environment, drop_ins), others, "{variables:?}");
+        assert_eq!(runs_with_others(&variables, &options_in(&environment), drop_ins), others, "{variables:?}");
     }
 }

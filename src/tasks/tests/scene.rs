@@ -172,7 +172,7 @@ impl Scene {
     pub fn overview(&self) -> Overview<'_> {
         Overview {
             inventory: &self.inventory,
-            seen: self.seen.clone(),
+            seen: self.seen.iter().map(|(host, seen)| (host.as_str(), seen.clone())).collect(),
             membership: self.membership.clone(),
             cluster: self.cluster.clone(),
             reach: self.reach.clone(),

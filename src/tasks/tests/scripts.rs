@@ -335,7 +335,13 @@ fn old_releases_and_killed_uploads_are_cleared_away() {
 fn starting_is_asked_for_without_waiting() {
     let reset = "systemctl reset-failed etcd.service 2>/dev/null || :\n";
     let enable = "systemctl enable --quiet etcd.service\n";
-    let end_it = "if [ \"$(systemctl is-active etcd.service)\" != active ]; then systemctl stop etcd.service; fi\n";
+    let end_it = "config=/etc/etcd bin=/usr/local/bin endpoint=https://10.19.0.55:2379
+serves() { (cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | (while read -r _ local _ state _; do \
+case $state/$local in 0A/*:094B) exit 0;; esac; done; exit 1)) && (cd \"$config\" && \
+ETCDCTL_API=3 timeout 2 \"$bin/etcdctl\" --endpoints \"$endpoint\" --cacert ssl/ca.pem \\
+    --cert ssl/server.pem --key ssl/server-key.pem endpoint health >/dev/null 2>&1); }
+if [ \"$(systemctl is-active etcd.service)\" != active ] && ! serves; then systemctl stop etcd.service; fi
+";
     let start_it = "systemctl start --no-block etcd.service\n";
     for (what, scene, want) in [
         ("fresh", Scene::fresh(), format!("{enable}{reset}{start_it}")),
@@ -363,7 +369,7 @@ fn starting_is_asked_for_without_waiting() {
             enable.to_owned(),
         ),
     ] {
-        assert_eq!(start::script(&scene.seen["node01"].unit), want, "{what}");
+        assert_eq!(start::script(&scene.inventory.hosts[0], &scene.seen["node01"].unit), want, "{what}");
     }
 }
 
