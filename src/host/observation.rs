@@ -46,6 +46,8 @@ pub struct Observation {
     pub previous: Option<String>,
     /// Whether what is kept there is newer than what is in force: the host was taken back to it.
     pub previous_is_newer: bool,
+    /// Whether a rollback was broken off before all that it goes back to was in force.
+    pub going_back: bool,
     /// What the host took back by itself, if no change was confirmed since: when that was put in force in seconds since
     /// the epoch, its generation, and whether the member ever ran with it (`failed` or `untried`).
     pub taken_back: Option<String>,

@@ -157,6 +157,7 @@ for f in {files}; do if [ -f "$f" ]; then set -- "$@" "$f"; fi; done
 if [ -e "$config/.next" ]; then v next present; fi
 if [ -e "$config/.previous/unconfirmed" ]; then v unconfirmed yes; fi
 if [ -e "$config/.previous/newer" ]; then v previous-is newer; fi
+if [ -d "$config/.previous/target" ]; then v going-back yes; fi
 if [ -f "$config/.taken-back" ]; then read -r line <"$config/.taken-back" || :; v taken-back "$line"; fi
 if [ -f "$config/.previous/etcd.conf" ]; then
   while IFS= read -r line; do
@@ -250,6 +251,7 @@ fn read(answer: &[u8]) -> Observation {
             "next" => seen.staged = true,
             "unconfirmed" => seen.unconfirmed = true,
             "previous-is" => seen.previous_is_newer = true,
+            "going-back" => seen.going_back = true,
             "previous" => seen.previous = Some(value.to_owned()),
             "taken-back" => seen.taken_back = Some(value.to_owned()),
             "odd" => seen.odd.push(value.to_owned()),

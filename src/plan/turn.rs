@@ -211,7 +211,7 @@ impl<W: World> Steps<'_, W> {
             && (cluster.major, cluster.minor) > (version.major, version.minor)
         {
             // Nor may the host try it by itself.
-            let disarmed = self.work_on_host(host, &HostTaskKind::confirm(), Mode::Rolling).await;
+            let disarmed = self.work_on_host(host, &HostTaskKind::disarm(), Mode::Rolling).await;
             let cause = Box::new(disarmed.err().unwrap_or(source));
             return self.record.failed(&name, "way_back", TaskError::NoWayBack { cause, version, cluster });
         }

@@ -5,6 +5,7 @@
 
 use super::{Change, Decision, Hands, HostTask, Mode, Needs, TaskError, TextDiff, View, Wanted, way_back};
 use crate::etcd::config::UNIT;
+use crate::etcd::health::Ailment;
 use crate::host::Script;
 use crate::ssh::quote;
 use crate::tasks::fleet::places;
@@ -18,7 +19,7 @@ use std::time::Duration;
 pub struct Activate {}
 
 /// What differs between what is in force and what is wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Differences {
     /// The environment file.
     pub environment: bool,
@@ -45,7 +46,7 @@ impl Differences {
             certificates: !wanted.certificates_in(&format!("{}/ssl", host.paths.config), seen),
             binaries: wanted.binaries.iter().any(|name| {
                 seen.link(&format!("{}/{name}", host.paths.bin))
-                    != Some(&format!("{}/{name}", wanted.release_folder(host)))
+                    != Some(&format!("{}/{name}", wanted.release_folder(host, view.seen)))
             }),
             leftovers: seen.staged,
         }
@@ -54,26 +55,38 @@ impl Differences {
 
 impl Differences {
     /// Whether anything that is in force differs.
-    fn any(&self) -> bool {
+    #[must_use]
+    pub fn any(&self) -> bool {
         self.environment || self.unit || self.certificates || self.binaries
     }
 }
 
+/// Whether a member that nobody reaches needs only other certificates of the CA that it trusts, as where its own have
+/// expired. etcd reads them at every handshake, so that nothing is restarted; and until then no gate would open.
+fn heals(view: &View<'_>, wanted: &Wanted, differences: &Differences) -> bool {
+    let only = Differences { certificates: true, leftovers: differences.leftovers, ..Differences::default() };
+    let own = view.overview.cluster.iter().flat_map(|cluster| &cluster.members);
+    let unreached = own
+        .filter(|member| member.look.host == view.host.name)
+        .any(|member| matches!(member.ailment, Some(Ailment::Unreachable(_))));
+    unreached && *differences == only && wanted.ca_in(&format!("{}/ssl", view.host.paths.config), view.seen)
+}
+
 impl HostTask for Activate {
-    fn needs(&self, _view: &View<'_>) -> Needs {
-        Needs { wanted: true, ..Needs::default() }
+    fn needs(&self, view: &View<'_>) -> Needs {
+        Needs { wanted: true, cluster: view.seen.unit.ready() && view.mode != Mode::Rolling, ..Needs::default() }
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         let wanted = view.wanted()?;
         let (seen, host) = (view.seen, view.host);
         let differences = Differences::between(view, wanted);
-        if seen.unit.ready() && view.mode != Mode::Rolling && differences.any() {
+        if seen.unit.ready() && view.mode != Mode::Rolling && differences.any() && !heals(view, wanted, &differences) {
             return Ok(Decision::Nothing);
         }
         let mut changes = Vec::new();
         if differences.binaries {
-            let folder = wanted.release_folder(host);
+            let folder = wanted.release_folder(host, view.seen);
             changes.push(Change::new(format!("link {}/etcd to {folder}", host.paths.bin)));
         }
         if differences.certificates {
@@ -99,7 +112,7 @@ impl HostTask for Activate {
         let wanted = view.wanted()?;
         let patience = (view.mode == Mode::Rolling && view.seen.unit.ready()).then_some(hands.fleet.options.health_timeout);
         let text = script(view, wanted, &Differences::between(view, wanted), patience);
-        hands.connection.run(Script::new("put the staged files in force", &text)).await?;
+        hands.connection.run(Script::new("put the staged files in force", &text).silent_for(way_back::LIMIT)).await?;
         Ok(())
     }
 }
@@ -121,7 +134,7 @@ pub(super) fn script(
         config = quote(&host.paths.config),
         unit = quote(&places.unit_file()),
         bin = quote(&host.paths.bin),
-        release = quote(&wanted.release_folder(host)),
+        release = quote(&wanted.release_folder(host, view.seen)),
         ssl = wanted.certificates_digest,
     );
     let mut sums = String::new();
@@ -140,15 +153,18 @@ pub(super) fn script(
         text += &format!("sha256sum --status -c - <<'END' || {{ echo 'what is staged is not what is wanted' >&2; exit 1; }}\n{sums}END\n");
     }
     // What is in force now, links kept as links. What no member ever ran well with is nothing to go back to.
+    if patience.is_some() || view.seen.unconfirmed {
+        text += &way_back::quiet();
+    }
     text += &format!("umask 022\nif [ ! -e .previous/unconfirmed ]; then\n{}", way_back::KEEP);
     if patience.is_some() {
         text += &way_back::write(host);
     }
-    text += "rm -rf .previous\nmv -T .previous.new .previous\nsync .previous\nfi\n";
+    text += &format!("{}fi\n", way_back::KEPT);
     match patience {
         Some(patience) => text += &way_back::arm(&host.paths.config, patience),
         // The member is down: what is done now is its repair.
-        None if view.seen.unconfirmed && !view.seen.unit.ready() => text += &way_back::disarm(),
+        None if view.seen.unconfirmed && !view.seen.unit.ready() && differences.any() => text += &way_back::disarm(),
         None => {}
     }
     if differences.binaries {

@@ -24,6 +24,9 @@ impl HostTask for ActivatePrevious {
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         let seen = view.seen;
+        if seen.going_back {
+            return Ok(Decision::change("go on to what was in force before the last change"));
+        }
         if seen.unconfirmed && !seen.previous_is_newer {
             return Ok(Decision::change("take the last change back, which is not confirmed yet"));
         }
@@ -53,12 +56,12 @@ impl HostTask for ActivatePrevious {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
-        if view.seen.unconfirmed {
+        if view.seen.unconfirmed && !view.seen.going_back {
             return way_back::take_back(hands.connection, &view.host.paths.config).await;
         }
         let patience = (view.mode == Mode::Rolling && view.seen.unit.ready()).then_some(hands.fleet.options.health_timeout);
         let text = script(view, patience);
-        hands.connection.run(Script::new("put what was in force before in force again", &text)).await?;
+        hands.connection.run(Script::new("put what was in force before in force again", &text).silent_for(way_back::LIMIT)).await?;
         Ok(())
     }
 }
@@ -70,12 +73,16 @@ pub(super) fn script(view: &View<'_>, patience: Option<Duration>) -> String {
         Some(patience) => (way_back::write(host), way_back::arm(&host.paths.config, patience)),
         None => Default::default(),
     };
-    // What is to go in force lies below what is kept, so that there is no moment without both.
+    // What is to go in force lies below what is kept, so that there is no moment without both; and it stays there
+    // until the member does well with it, so that the same can be tried again.
     format!(
-        "config={config} unit={unit} bin={bin}\ncd \"$config\"\numask 022\n\
-         if [ ! -d .previous/target ]; then\n{keep}{write}cp -a .previous .previous.new/target\n\
-         rm -rf .previous\nmv -T .previous.new .previous\nsync .previous\nfi\n\
-         {arm}{put}put .previous/target\nrm -rf .previous/target\n: >.previous/newer\nsync .previous\n",
+        "config={config} unit={unit} bin={bin}\ncd \"$config\"\n{quiet}umask 022\n\
+         if [ ! -d .previous/target ]; then\n{keep}{write}: >.previous.new/newer\n\
+         cp -a .previous .previous.new/target\nrm -rf .previous.new/target/target .previous.new/target/origin\n\
+         {kept}fi\n\
+         {arm}{put}put .previous/target\nrm -rf .previous/origin\nmv -T .previous/target .previous/origin\nsync .previous\n",
+        quiet = way_back::quiet(),
+        kept = way_back::KEPT,
         config = quote(&host.paths.config),
         unit = quote(&places(host).unit_file()),
         bin = quote(&host.paths.bin),

@@ -335,9 +335,9 @@ impl HostTaskKind {
         Self::WaitHealthy(wait_healthy::WaitHealthy {})
     }
 
-    /// `confirm` without parameters.
-    pub(crate) fn confirm() -> Self {
-        Self::Confirm(confirm::Confirm {})
+    /// `confirm`, whatever the member runs with.
+    pub(crate) fn disarm() -> Self {
+        Self::Confirm(confirm::Confirm { always: true })
     }
 
     /// Whether it takes the member down, so that the quorum gate stands before it: whatever the play's mode, but for

@@ -26,12 +26,16 @@ impl HostTask for StageRelease {
     }
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
-        let archive = &view.wanted()?.archive;
-        let version = archive.version.to_string();
-        Ok(match view.seen.releases.get(&version) {
+        let wanted = view.wanted()?;
+        let (archive, name) = (&wanted.archive, wanted.release_name(view.seen));
+        let version = &archive.version;
+        Ok(match view.seen.releases.get(&name) {
             Some(there) if there.whole && there.archive_sha256 == archive.sha256 => Decision::Nothing,
-            Some(there) if !there.whole => Decision::change(format!("unpack etcd {version} anew, since its files were altered")),
-            Some(_) => Decision::change(format!("replace etcd {version} by another build of the same version")),
+            Some(_) => Decision::change(format!("unpack etcd {version} anew, since its files were altered")),
+            None if name != version.to_string() => Decision::change(format!(
+                "upload and unpack another build of etcd {version} ({}) as {name}",
+                human_bytes(archive.size)
+            )),
             None => Decision::change(format!("upload and unpack etcd {version} ({})", human_bytes(archive.size))),
         })
     }
@@ -52,17 +56,17 @@ impl HostTask for StageRelease {
                 total: Some(total),
             });
         });
-        let text = script(&format!("{}/releases", view.host.paths.install), archive);
+        let text = script(&format!("{}/releases", view.host.paths.install), archive, &wanted.release_name(view.seen));
         let what = format!("unpack etcd {version}");
         hands.connection.run(Script::new(&what, &text).with_file(&archive.path, progress)).await?;
         Ok(())
     }
 }
 
-pub(super) fn script(releases: &str, archive: &Archive) -> String {
+pub(super) fn script(releases: &str, archive: &Archive, name: &str) -> String {
     let names: Vec<String> = archive.binaries.iter().map(|binary| quote(&binary.name)).collect();
     format!(
-        r#"releases={releases} version={version} sha256={sha256} top={top}
+        r#"releases={releases} version={version} name={name} sha256={sha256} top={top}
 cd "$releases"
 now=$(date +%s)
 for old in .incoming.*; do
@@ -91,17 +95,17 @@ esac
 {{ echo "$sha256"; stat -c '%n %s %Y %a' etcd etcdctl etcdutl 2>/dev/null || :; }} >.archive
 sync {names} .archive
 cd "$releases"
-if [ -e "$version" ]; then
+if [ -e "$name" ]; then
   # A running binary may be moved, not overwritten.
-  mv -T "$version" "$tmp/old"
+  mv -T "$name" "$tmp/old"
 fi
-mv -T "$tmp/new/$top" "$version"
+mv -T "$tmp/new/$top" "$name"
 sync .
 count=0
 for dir in $(ls -1dt [0-9]*/ 2>/dev/null); do
   dir=${{dir%/}}
   count=$((count + 1))
-  if [ "$count" -le {KEPT} ] || [ "$dir" = "$version" ]; then continue; fi
+  if [ "$count" -le {KEPT} ] || [ "$dir" = "$name" ]; then continue; fi
   used=
   for exe in /proc/[0-9]*/exe; do
     case $(readlink "$exe" 2>/dev/null || :) in "$releases/$dir/"*) used=yes;; esac
@@ -111,6 +115,7 @@ done
 "#,
         releases = quote(releases),
         version = quote(&archive.version.to_string()),
+        name = quote(name),
         sha256 = quote(&archive.sha256),
         top = quote(&archive.top_folder()),
         names = names.join(" "),

@@ -3,6 +3,7 @@
 //! In a rolling play the quorum gate stands before it; in any other the whole cluster is meant.
 
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use super::way_back::leave_alone;
 use crate::etcd::config::UNIT;
 use crate::host::Script;
 use serde::Deserialize;
@@ -30,7 +31,7 @@ impl HostTask for Stop {
 
     async fn apply(&self, _view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
         hands.progress("waiting until it has ended");
-        let text = format!("systemctl stop {UNIT}\n");
+        let text = format!("{}systemctl stop {UNIT}\n", leave_alone());
         hands.connection.run(Script::new("stop etcd", &text).silent_for(LIMIT)).await?;
         Ok(())
     }

@@ -85,10 +85,23 @@ impl Wanted {
         })
     }
 
+    /// The name of the wanted release's folder. Another build of a version that is there goes beside it, under a name
+    /// with its digest: what is there may be in force, or what is gone back to.
+    #[must_use]
+    pub fn release_name(&self, seen: &Observation) -> String {
+        let version = self.archive.version.to_string();
+        let named = format!("{version}+{}", self.archive.sha256.get(..8).unwrap_or_default());
+        match seen.releases.get(&version) {
+            Some(there) if there.archive_sha256 != self.archive.sha256 => named,
+            None if seen.releases.contains_key(&named) => named,
+            _ => version,
+        }
+    }
+
     /// The folder of the wanted release on the host.
     #[must_use]
-    pub fn release_folder(&self, host: &Host) -> String {
-        format!("{}/releases/{}", host.paths.install, self.archive.version)
+    pub fn release_folder(&self, host: &Host, seen: &Observation) -> String {
+        format!("{}/releases/{}", host.paths.install, self.release_name(seen))
     }
 
     /// Whether the certificates in `folder` are the wanted ones, down to owner and mode.

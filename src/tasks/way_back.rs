@@ -22,7 +22,7 @@ const NAME: &str = "etcd-ha-way-back";
 pub const GRACE: Duration = Duration::from_secs(30);
 
 /// How long the controller waits for the host's script, beyond what the script itself bounds.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Whether the member runs with what is in force on its host.
 #[must_use]
@@ -49,16 +49,25 @@ pub fn version_of(link: &str) -> Option<Version> {
     link.rsplit('/').nth(1)?.parse().ok()
 }
 
+/// Stops the timer, and waits for a host that is at it already, since its time has just run out: until then nobody
+/// else may touch its files.
+pub(super) fn quiet() -> String {
+    format!(
+        "systemctl stop {NAME}.timer 2>/dev/null || :\n\
+         while case $(systemctl is-active {NAME}.service {NAME}-now.service) in *activating*) :;; *) false;; esac; do sleep 0.2; done\n"
+    )
+}
+
 /// Arms the timer, anew if it was armed before.
 pub(super) fn arm(config: &str, patience: Duration) -> String {
     // A host that lost its power while it took a change back still has the order to do so.
     format!(
-        "systemctl stop {NAME}.timer 2>/dev/null || :\n\
-         systemctl reset-failed {NAME}.service 2>/dev/null || :\n\
+        "{quiet}systemctl reset-failed {NAME}.service 2>/dev/null || :\n\
          rm -f {now}\n\
          systemd-run --quiet --unit={NAME} --description='take the last change of etcd back' \
          --on-active={seconds} --timer-property=AccuracySec=1s --property=Type=oneshot \
          --property=TimeoutStartSec=180 /bin/sh {script}\n",
+        quiet = quiet(),
         now = quote(&format!("{config}/.previous/now")),
         seconds = (patience + GRACE).as_secs(),
         script = quote(&format!("{config}/.previous/way-back")),
@@ -68,7 +77,7 @@ pub(super) fn arm(config: &str, patience: Duration) -> String {
 /// Arms the timer anew, if the change went in force in an earlier run and its time is running out.
 pub(super) fn rearm(config: &str, patience: Duration) -> String {
     format!(
-        "if [ $(($(date +%s) - $(stat -c %Y {sign}))) -gt 5 ]; then\ntouch {sign}\n{arm}fi\n",
+        "if [ -e {sign} ] && [ $(($(date +%s) - $(stat -c %Y {sign}))) -gt 5 ]; then\ntouch {sign}\n{arm}fi\n",
         sign = quote(&format!("{config}/.previous/unconfirmed")),
         arm = arm(config, patience),
     )
@@ -77,9 +86,15 @@ pub(super) fn rearm(config: &str, patience: Duration) -> String {
 /// Disarms the timer: what is in force stays.
 pub(super) fn disarm() -> String {
     format!(
-        "systemctl stop {NAME}.timer 2>/dev/null || :\n\
-         rm -f .previous/unconfirmed .previous/way-back .previous/now .taken-back\nrm -rf .failed\n"
+        "{}rm -f .previous/unconfirmed .previous/way-back .previous/now .taken-back\nrm -rf .previous/origin .failed\n",
+        quiet()
     )
+}
+
+/// Stops the timer of a member that is stopped on purpose, which nobody shall start meanwhile. The sign stays: the
+/// next change or start finds out how the member does.
+pub(super) fn leave_alone() -> String {
+    format!("systemctl stop {NAME}.timer 2>/dev/null || :\n")
 }
 
 /// Has the host take its last change back now.
@@ -89,15 +104,13 @@ pub(super) fn disarm() -> String {
 pub async fn take_back(connection: &Connection, config: &str) -> Result<(), TaskError> {
     // By systemd, so that it runs to its end whatever becomes of this connection.
     let text = format!(
-        "cd {config}\nsystemctl stop {NAME}.timer 2>/dev/null || :\n\
-         # Should its time have run out just now, the host is at it.\n\
-         while [ \"$(systemctl is-active {NAME}.service)\" = activating ]; do sleep 0.2; done\n\
-         [ -e .previous/unconfirmed ] || exit 0\n\
+        "cd {config}\n{quiet}[ -e .previous/unconfirmed ] || exit 0\n\
          : >.previous/now\n\
          systemctl reset-failed {NAME}-now.service 2>/dev/null || :\n\
          systemd-run --quiet --wait --unit={NAME}-now --property=Type=oneshot \
          /bin/sh {script}\n",
         config = quote(config),
+        quiet = quiet(),
         script = quote(&format!("{config}/.previous/way-back")),
     );
     connection.run(Script::new("take the last change back", &text).silent_for(LIMIT)).await?;
@@ -105,21 +118,30 @@ pub async fn take_back(connection: &Connection, config: &str) -> Result<(), Task
 }
 
 /// Copies what is in force into `.previous.new`, links as links, in a script that has `unit` and `bin`.
-pub(super) const KEEP: &str = r#"rm -rf .previous.new
+pub(super) const KEEP: &str = r#"[ -e .previous ] || [ ! -e .previous.old ] || mv -T .previous.old .previous
+rm -rf .previous.new .previous.old
 mkdir -m 755 .previous.new
 for f in etcd.conf ssl; do if [ -e "$f" ]; then cp -a "$f" .previous.new/; fi; done
 if [ -e "$unit" ]; then cp -a "$unit" .previous.new/; fi
 if [ -L "$bin/etcd" ]; then cp -a "$bin/etcd" .previous.new/binary; fi
 "#;
 
+/// Puts `.previous.new` in the place of `.previous`, whole and on disk, in the script that [`KEEP`] began.
+pub(super) const KEPT: &str = r#"for f in .previous.new/*; do if [ -f "$f" ] && [ ! -L "$f" ]; then sync "$f"; fi; done
+sync .previous.new
+if [ -e .previous ]; then mv -T .previous .previous.old; fi
+mv -T .previous.new .previous
+sync .
+rm -rf .previous.old
+"#;
+
 /// A shell function that puts in force what [`KEEP`] kept in a folder, in a script that has `unit` and `bin`.
 pub(super) fn put() -> String {
     format!(
         r#"put() {{ # what lies in folder $1 goes in force
-  cp -a "$1/etcd.conf" .etcd.conf.new && mv -T .etcd.conf.new etcd.conf
   ln -sfn "$(readlink "$1/ssl")" .ssl.new && mv -T .ssl.new ssl
   if [ "$(sha256sum <"$1/{UNIT}")" != "$(sha256sum <"$unit")" ]; then
-    cp "$1/{UNIT}" "$unit.new" && mv -T "$unit.new" "$unit"
+    cp "$1/{UNIT}" "$unit.new" && sync "$unit.new" && mv -T "$unit.new" "$unit" && sync "${{unit%/*}}"
     systemctl daemon-reload
   fi
   release=$(readlink "$1/binary") && release=${{release%/*}} && [ -e "$release/etcd" ] &&
@@ -130,6 +152,7 @@ pub(super) fn put() -> String {
         rm -f "$bin/$name"
       fi
     done
+  cp -a "$1/etcd.conf" .etcd.conf.new && sync .etcd.conf.new && mv -T .etcd.conf.new etcd.conf
   sync . "$bin"
 }}
 "#
@@ -153,6 +176,8 @@ set -u
 config={config} unit={unit} bin={bin} endpoint={endpoint}
 cd "$config" || exit 1
 [ -e .previous/unconfirmed ] || exit 0
+# What is not whole is nothing to go back to.
+[ -s .previous/etcd.conf ] && [ -s ".previous/{UNIT}" ] || exit 1
 of() {{ # the generation in the lines on stdin
   while IFS= read -r line; do case $line in {GENERATION}=*) echo "${{line#*=}}"; break;; esac; done
 }}
@@ -170,9 +195,14 @@ if [ ! -e .previous/now ] && [ "$(systemctl is-active {UNIT})" = active ] && [ "
 then
   # It came up, and nobody was there to confirm it.
   rm -f .previous/unconfirmed .previous/way-back .taken-back
+  rm -rf .previous/origin
   exit 0
 fi
+# Whoever stopped it will start it.
+idle=
+if [ ! -e .previous/now ] && [ "$(systemctl is-active {UNIT})" = inactive ]; then idle=yes; fi
 {put}start() {{
+  if [ -n "$idle" ]; then return; fi
   timeout 20 systemctl stop {UNIT} || {{ systemctl kill -s KILL {UNIT}; timeout 20 systemctl stop {UNIT}; }}
   systemctl reset-failed {UNIT} 2>/dev/null
   systemctl start --no-block {UNIT}
@@ -191,7 +221,7 @@ else
     start
     # Once the cluster's version is raised the old binary refuses to start; the new one has to go on then.
     count=0
-    while [ "$count" -lt 60 ] && [ "$(systemctl is-active {UNIT})" != active ]; do
+    while [ -z "$idle" ] && [ "$count" -lt 60 ] && [ "$(systemctl is-active {UNIT})" != active ]; do
       case $(journalctl -u {UNIT} --since "@$began" -o cat -q --no-pager 2>/dev/null) in
         *'invalid downgrade'*) put .failed; start; before=$in_force; break;;
       esac
@@ -205,8 +235,14 @@ fi
 if [ -e .previous/now ]; then rm -f .taken-back
 elif [ "$before" != "$in_force" ]; then echo "$changed $in_force $tried" >.taken-back
 fi
+# A rollback that is taken back can be tried again.
+for origin in target origin; do
+  if [ -d ".previous/$origin" ]; then rm -rf .previous.new; mv -T ".previous/$origin" .previous.new; fi
+done
 rm -rf .previous
-for old in .ssl-*; do [ "$old" = "$(readlink ssl)" ] || rm -rf "$old"; done
+if [ -d .previous.new ]; then mv -T .previous.new .previous; fi
+kept=$(readlink .previous/ssl)
+for old in .ssl-*; do [ "$old" = "$(readlink ssl)" ] || [ "$old" = "$kept" ] || rm -rf "$old"; done
 sync .
 "#,
         config = quote(&host.paths.config),

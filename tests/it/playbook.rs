@@ -278,7 +278,7 @@ fn the_procedure_of_a_deploy() {
             "parallel: prepare_host stage_release stage_certificates stage_config",
             "parallel: activate",
             "sequence: start",
-            "parallel: wait_healthy",
+            "parallel: wait_healthy confirm",
             "parallel: record_cluster",
             "controller: downgrade",
             "rolling: hand_over_leadership activate restart wait_healthy confirm",

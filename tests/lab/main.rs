@@ -24,6 +24,7 @@ mod playbooks;
 mod power;
 mod probe;
 mod refusals;
+mod rollback;
 mod site;
 mod sizes;
 mod snapshots;
@@ -68,9 +69,14 @@ fn main() -> ExitCode {
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         change::a_change_that_does_not_come_up_stops_at_the_first_member,
         change::a_host_on_its_own_takes_a_bad_change_back_and_keeps_a_good_one,
+        rollback::a_member_that_was_stopped_stays_stopped,
+        rollback::a_rollback_killed_in_a_turn_is_finished_by_the_next,
         mishaps::a_host_whose_link_breaks_in_its_turn_helps_itself,
         mishaps::a_host_that_loses_its_power_in_its_turn_is_seen_to_by_the_next_run,
         mishaps::a_binary_that_crashes_or_hangs_is_taken_back,
+        mishaps::another_build_of_the_same_version_is_rolled_out_and_taken_back,
+        mishaps::expired_certificates_are_renewed_without_a_restart,
+        rollback::a_rollback_repairs_a_member_that_is_down,
         mishaps::a_member_that_was_stopped_by_hand_is_repaired_before_others_are_touched,
         mishaps::a_setting_that_changes_the_unit_is_rolled_out_with_it,
         change::members_are_restarted_stopped_started_and_taken_back,

@@ -255,3 +255,58 @@ pub fn a_setting_that_changes_the_unit_is_rolled_out_with_it() {
     members.assert_whole();
     site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
 }
+
+/// Another build under the same version goes beside the one that runs, so that there is a way back to that.
+pub fn another_build_of_the_same_version_is_rolled_out_and_taken_back() {
+    let site = Site::up(3);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    let pids = [1, 2, 3].map(|host| site.pid(host));
+    make_release(&site, "3.5.16", "fputs(\"this build is broken\\n\", stderr); return 3;");
+    let release = format!(
+        "{{ url: \"file://{}/v{{version}}/etcd-v{{version}}-linux-{{arch}}.tar.gz\" }}",
+        site.path("mirror").display()
+    );
+    site.write(&Inventory { release, ..site.inventory(1..=3) });
+    let first = first(&members);
+    site.run("deploy --health-timeout 10").exits(6).says(&["another build of etcd 3.5.16", "this build is broken"]);
+    for host in 1..=3 {
+        assert_eq!(site.pid(host) != pids[host - 1], host == first, "{}", node(host));
+        assert_eq!(site.lab.read(&node(host), "readlink /usr/local/bin/etcd"), "/opt/etcd/releases/3.5.16/etcd");
+        // A crash starts what ran before.
+        site.lab.read(&node(host), "systemctl kill -s KILL etcd");
+        eventually("it is back", Duration::from_secs(30), || site.run("health").code == Some(0));
+    }
+    site.write(&site.inventory(1..=3));
+    site.run("deploy").exits(0).ends(DONE);
+    members.assert_whole();
+}
+
+/// No gate would open for members that nobody reaches any more; etcd takes new certificates without a restart.
+pub fn expired_certificates_are_renewed_without_a_restart() {
+    let site = Site::up(3);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    members.etcdctl(1, "put before kept");
+    let pids = [1, 2, 3].map(|host| site.pid(host));
+    for host in 1..=3 {
+        let script = format!(
+            "set -e; cd '{pki}'; leaf=$(find . -path '*{name}*' -name 'server*.pem' ! -name '*key*'); key=${{leaf%.pem}}-key.pem
+            openssl x509 -x509toreq -in $leaf -signkey $key -copy_extensions copyall -out req.tmp
+            openssl x509 -req -in req.tmp -CA ca.pem -CAkey ca-key.pem -days -1 -copy_extensions copyall -out $leaf
+            rm -f req.tmp ca.srl; cat $leaf",
+            pki = members.pki.display(),
+            name = node(host),
+        );
+        let made = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let leaf = String::from_utf8(made.stdout).unwrap();
+        site.lab.read(&node(host), &format!("cat >/etc/etcd/ssl/server.pem <<'END'\n{leaf}END\n"));
+    }
+    site.run("health").exits(3).says(&["tls: "]);
+    site.run("deploy").exits(0).ends(DONE).says(&["node02 activate: changed: put certificates in force"]);
+    assert_eq!([1, 2, 3].map(|host| site.pid(host)), pids);
+    assert_eq!(members.etcdctl(2, "get before --print-value-only"), "kept");
+    members.assert_whole();
+    site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
+}

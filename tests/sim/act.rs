@@ -81,7 +81,7 @@ fn activate(view: &View<'_>, goods: &Rc<Goods>, patience: Duration) -> Vec<Step>
         vec![Step::CheckStaged(goods.clone(), differences), Step::Keep(serves.then(|| crosses_minor(view, wanted)))];
     if serves {
         steps.push(Step::Arm(patience));
-    } else if view.seen.unconfirmed && !view.seen.unit.ready() {
+    } else if view.seen.unconfirmed && !view.seen.unit.ready() && differences.any() {
         steps.push(Step::Disarm);
     }
     if differences.binaries {

@@ -26,7 +26,7 @@ struct Mutant {
 
 const MUTANTS: [Mutant; 7] = [
     Mutant { what: "a gate that is always open", breaks: |player| player.gate = open, invariant: 1 },
-    Mutant { what: "a gate that does not wait", breaks: |player| player.gate = impatient, invariant: 1 },
+    Mutant { what: "a gate that does not wait", breaks: |player| player.gate = impatient, invariant: 2 },
     Mutant { what: "a gate that only counts", breaks: |player| player.gate = counting, invariant: 2 },
     Mutant { what: "a bootstrap over what was there", breaks: |player| player.decide = careless, invariant: 3 },
     Mutant { what: "a gate that gives no reason", breaks: |player| player.gate = silent, invariant: 4 },

@@ -46,5 +46,7 @@ impl Fleet {
 pub(in crate::tasks) fn linked_version(host: &Host, seen: &Observation) -> Option<Version> {
     let target = seen.link(&format!("{}/etcd", host.paths.bin))?;
     let release = target.strip_prefix(&format!("{}/releases/", host.paths.install))?;
-    release.split('/').next()?.parse().ok()
+    let version: Version = release.split('/').next()?.parse().ok()?;
+    // Which of several builds it is says nothing of what it can do.
+    Some(Version { build: semver::BuildMetadata::EMPTY, ..version })
 }

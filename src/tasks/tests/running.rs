@@ -115,6 +115,12 @@ pub(super) fn cases() -> Vec<Case> {
             fails("no member is set up on it"),
         ),
         case(r#"{"start": {"in_force": true}}"#, "a fresh host", Scene::fresh(), fails("no member is set up on it")),
+        case(
+            "confirm",
+            "a change that its process was never restarted for",
+            outdated().seen(|seen| seen.unconfirmed = true),
+            nothing(),
+        ),
         case("stop", "it runs", Scene::deployed(), changes(["stop etcd"])),
         case("stop", "it crashes", Scene::deployed().seen(crash), changes(["stop etcd"])),
         case("stop", "it does not run", Scene::deployed().seen(stop), nothing()),
@@ -287,6 +293,16 @@ pub(super) fn cases() -> Vec<Case> {
             "its last change is not confirmed",
             kept("3.4.23").seen(|seen| seen.unconfirmed = true),
             changes(["take the last change back, which is not confirmed yet"]),
+        ),
+        case(
+            "activate_previous",
+            "a rollback was broken off before all of it was in force",
+            kept("3.4.23").seen(|seen| {
+                seen.unconfirmed = true;
+                seen.previous_is_newer = true;
+                seen.going_back = true;
+            }),
+            changes(["go on to what was in force before the last change"]),
         ),
         case("confirm", "nothing is unconfirmed", Scene::deployed(), nothing()),
         case(

@@ -305,7 +305,7 @@ fn put_in_force(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &s
     seen.files.insert(paths.data.clone(), folder(0o700, "etcd:etcd"));
     put_certificates(seen, host, wanted, within);
     for name in &wanted.binaries {
-        let target = format!("{}/{name}", wanted.release_folder(host));
+        let target = format!("{}/{name}", wanted.release_folder(host, seen));
         seen.files.insert(format!("{}/{name}", paths.bin), link(&target));
     }
     seen.files.insert(places.environment_file(), file(&wanted.environment, 0o644, "root:root"));

@@ -4,7 +4,8 @@ use super::scene::{Scene, archive, crash, file, folder, link, other_pki, put_cer
 use super::{Case, Want, case, changes, fails, nothing, refusal};
 use crate::error::ExitStatus;
 use crate::etcd::config::{self, value_of};
-use crate::host::Release;
+use crate::etcd::testing::State::*;
+use crate::host::{Observation, Release};
 use crate::tasks::activate::Activate;
 use crate::tasks::{Decision, HostTask as _, Wanted};
 
@@ -138,7 +139,7 @@ pub(super) fn cases() -> Vec<Case> {
             Scene::deployed().seen(|seen| {
                 seen.releases.insert("3.5.16".into(), release(&"6".repeat(64), true));
             }),
-            changes(["replace etcd 3.5.16 by another build of the same version"]),
+            changes(["upload and unpack another build of etcd 3.5.16 (21.0 MiB) as 3.5.16+55555555"]),
         ),
         case("stage_certificates", "a fresh host", Scene::fresh(), changes(["stage its certificates and keys"])),
         case("stage_certificates", "in force already", Scene::deployed(), nothing()),
@@ -239,6 +240,30 @@ pub(super) fn cases() -> Vec<Case> {
             wanting_another_leaf().rolling(),
             changes(["put certificates in force"]),
         ),
+        case("activate", "a renewed leaf of a member that serves", wanting_another_leaf(), nothing()),
+        case(
+            "activate",
+            "a renewed leaf of a member that nobody reaches, since its own has expired",
+            wanting_another_leaf().members(&[Down, Leads, Follows]),
+            changes(["put certificates in force"]),
+        ),
+        case(
+            "activate",
+            "the same, and a setting",
+            staged(Scene::deployed().wanting_another_setting()).members(&[Down, Leads, Follows]),
+            nothing(),
+        ),
+        case(
+            "activate",
+            "another build of the same version in its turn",
+            Scene::deployed()
+                .seen(|seen| {
+                    seen.releases.insert("3.5.16".into(), release(&"6".repeat(64), true));
+                    seen.releases.insert("3.5.16+55555555".into(), release(&"5".repeat(64), true));
+                })
+                .rolling(),
+            changes(["link /usr/local/bin/etcd to /opt/etcd/releases/3.5.16+55555555"]),
+        ),
         case(
             "activate",
             "another version in its turn",
@@ -315,7 +340,23 @@ fn what_a_host_should_have() {
     }
     assert!(!wanted.environment.contains("PRIVATE") && !wanted.unit.contains("PRIVATE"));
     assert_eq!(value_of(&wanted.environment, config::GENERATION), Some(wanted.generation.as_str()));
-    assert_eq!(wanted.release_folder(&scene.inventory.hosts[0]), "/opt/etcd/releases/3.5.16");
+    let release = |digit: &str| Release { archive_sha256: digit.repeat(64), whole: true };
+    let seen = |builds: &[(&str, &str)]| {
+        let builds = builds.iter().map(|(name, digit)| ((*name).to_owned(), release(digit)));
+        Observation { releases: builds.collect(), ..Observation::default() }
+    };
+    for (builds, want) in [
+        (&[][..], "3.5.16"),
+        (&[("3.5.16", "5")], "3.5.16"),
+        // Another build is there, and may be in force.
+        (&[("3.5.16", "6")], "3.5.16+55555555"),
+        (&[("3.5.16", "6"), ("3.5.16+55555555", "5")], "3.5.16+55555555"),
+        (&[("3.5.16+55555555", "5")], "3.5.16+55555555"),
+        (&[("3.5.16+66666666", "6")], "3.5.16"),
+    ] {
+        let folder = wanted.release_folder(&scene.inventory.hosts[0], &seen(builds));
+        assert_eq!(folder, format!("/opt/etcd/releases/{want}"), "{builds:?}");
+    }
     let stranger = crate::inventory::Host { name: "node09".into(), ..scene.inventory.hosts[0].clone() };
     let membership = scene.membership.clone().unwrap().unwrap();
     assert!(Wanted::of(&stranger, &membership, super::scene::pki(), archive("3.5.16")).is_none());
