@@ -27,6 +27,8 @@ pub(super) struct Steps<'a, W> {
     pub turn: Cell<Option<Turn>>,
     /// Whether the host may have a way back that is armed, since something went in force there in its turn.
     pub armed: Cell<bool>,
+    /// How many members are on their way back to what they had before.
+    pub going_back: Cell<usize>,
     /// Held while a member is brought down and up again, whatever the mode of the play: never two at once.
     pub disturbing: Mutex<()>,
     /// Whether the user said no to the next member.

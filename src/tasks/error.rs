@@ -310,8 +310,11 @@ impl Explain for TaskError {
             Self::Release(error) => error.exit(),
             Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } => ExitStatus::Refused,
             Self::TimedOut { exit, .. } => *exit,
-            // Nothing was wrong with the change: the others could not spare the member any more.
-            Self::TakenBack { cause } if cause.exit() == ExitStatus::Refused => ExitStatus::Refused,
+            // Nothing was wrong with the change: the others could not spare the member any more, or the user stopped the
+            // run before it was restarted.
+            Self::TakenBack { cause } if matches!(cause.exit(), ExitStatus::Refused | ExitStatus::Interrupted) => {
+                cause.exit()
+            }
             Self::TakenBack { .. } => ExitStatus::RolledBack,
             Self::Untouched { cause } => cause.exit(),
             Self::TakenBackInVain { .. } => ExitStatus::Unhealthy,
