@@ -8,7 +8,7 @@ use super::step::Steps;
 use super::wait::Waiting;
 use super::world::World;
 use crate::error::ExitStatus;
-use crate::etcd::gate::{Gate, Margin, Process, Scene};
+use crate::etcd::gate::{Gate, Margin, Process, Scene, too_few};
 use crate::etcd::health::MemberHealth;
 use crate::inventory::Host;
 use crate::playbook::{Hooks, Titled};
@@ -167,7 +167,7 @@ impl<W: World> Steps<'_, W> {
             let processes = self.processes().await;
             match (self.gate)(&Scene { health: &cluster, processes: &processes }, &host.name) {
                 Gate::Go(margin) => return Ok(margin),
-                Gate::Refuse(reason) => return Err(TaskError::Gate { reason }),
+                Gate::Refuse(reason) => return Err(TaskError::Gate { reason, too_few: too_few(&cluster) }),
                 Gate::Wait(reason) => {
                     self.record.progress(&host.name, "gate", &format!("waiting before it is touched: {reason}"));
                     let waiting = Waiting { reason, seen_in: SeenIn::Cluster, exit: ExitStatus::Refused };
