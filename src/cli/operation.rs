@@ -243,7 +243,12 @@ impl Operation {
         finish(exit, message, recap);
         if how.dry && run.failures.is_empty() && context.global.output == OutputFormat::Text {
             let style = context.around.stdout_style(Color::Auto);
-            context.output.out(&(render::route(&passed.hops) + &render::plan(&run.plan, &inventory, style)))?;
+            let text = match (run.plan.is_empty(), &how.supplies) {
+                // Nobody asked whether the members are as the inventory says.
+                (true, None) => render::nothing(&inventory),
+                _ => render::route(&passed.hops) + &render::plan(&run.plan, &inventory, style),
+            };
+            context.output.out(&text)?;
         }
         Ok(exit)
     }

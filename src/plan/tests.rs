@@ -10,7 +10,7 @@ use crate::host::Observation;
 use crate::inventory::{Host, Inventory};
 use crate::playbook::Playbook;
 use crate::report::Reporter;
-use crate::tasks::tests::scene::{Scene, crash, put_in_force, starting};
+use crate::tasks::tests::scene::{Scene, crash, put_in_force, starting, stop};
 use crate::tasks::{ControllerTaskKind, HostTaskKind, Needs, Overview, TaskError, View, Wanted};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -213,5 +213,21 @@ async fn a_member_that_was_only_waited_for_is_not_taken_back() {
         let run = bench.run(mode, "wait_healthy", false).await;
         assert_eq!(ended(&run), (ExitStatus::Interrupted, "interrupted".to_owned()), "{mode}");
         assert!(bench.done.borrow().is_empty(), "{mode}");
+    }
+}
+
+/// No earlier play starts it, so that a rolling play has to say it; and what is pending may mend what crashes.
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_takes_members_that_are_down_into_account() {
+    for change in [stop as fn(&mut Observation), crash] {
+        let bench = Bench::new(Scene::deployed(), |_, _| {});
+        bench.turns_into(&[Down, Leads, Follows], change);
+        let run = bench.run("rolling", "restart: { always: true }, wait_healthy", true).await;
+        assert!(run.failures.is_empty(), "{:?}", run.failures);
+        let pending: Vec<_> = run.plan.pending.iter().map(|pending| pending.change.summary.as_str()).collect();
+        assert_eq!(pending, ["start etcd, which is down"]);
+        let gates: Vec<_> = run.plan.rolling.iter().map(|turn| turn.gate.as_str()).collect();
+        assert_eq!(gates, ["3 voters, 2 healthy, 2 needed: 0 to spare"]);
+        assert!(bench.done.borrow().is_empty());
     }
 }
