@@ -125,6 +125,7 @@ impl Hops<'_> {
         };
         // All inventories before anything is touched: one that cannot be is no surprise half-way.
         let planned = route.and_then(|route| {
+            suits_limit(&route.hops, &wanted, self.limit)?;
             let hops = route.hops.iter().map(|version| at(&wanted, version)).collect::<Result<Vec<_>, _>>()?;
             Ok((route, hops))
         });
@@ -174,6 +175,23 @@ impl Hops<'_> {
         }
         (fleet, Ok(passed))
     }
+}
+
+/// A hop begins once all members are through the one before, so that none may be left out where there is more than one.
+fn suits_limit(hops: &[Version], inventory: &Inventory, limit: &[String]) -> Result<(), Finding> {
+    let left_out = |name: &&str| !limit.is_empty() && limit.iter().all(|other| other != name);
+    let left_out: Vec<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).filter(left_out).collect();
+    let ([first, _, ..], [_, ..]) = (hops, &left_out[..]) else { return Ok(()) };
+    let names: Vec<String> = hops.iter().map(ToString::to_string).collect();
+    let mut finding = Finding::new(format!(
+        "{} hops (etcd {}) take all members, each of them before the next, and `--limit` leaves out {}",
+        hops.len(),
+        names.join(", then "),
+        left_out.join(", ")
+    ));
+    finding.help =
+        Some(format!("leave `--limit` out, or begin with the first stopover alone: `etcd-ha upgrade --to {first}`"));
+    Err(finding)
 }
 
 /// The inventory with another version, and what has to be known of its settings there.
@@ -237,6 +255,20 @@ mod tests {
         assert_eq!(said.len(), 2, "{said:?}");
         let unchanged = Inventory { version: wanted.version.clone(), hosts: wanted.hosts.clone(), ..(*older).clone() };
         assert_eq!(unchanged, *wanted);
+    }
+
+    #[test]
+    fn several_hops_are_refused_to_a_part_of_the_members() {
+        let wanted = wanted("max-learners: 2");
+        let hops = [Version::new(3, 6, 14), Version::new(3, 7, 1)];
+        let limit = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        for (hops, names) in [(&hops[..], &[][..]), (&hops[..], &["node02", "node01"]), (&hops[..1], &["node01"])] {
+            assert_eq!(suits_limit(hops, &wanted, &limit(names)), Ok(()), "{names:?}");
+        }
+        let finding = suits_limit(&hops, &wanted, &limit(&["node01"])).unwrap_err();
+        let words = "2 hops (etcd 3.6.14, then 3.7.1) take all members, each of them before the next, and `--limit` leaves out node02";
+        let help = "leave `--limit` out, or begin with the first stopover alone: `etcd-ha upgrade --to 3.6.14`";
+        assert_eq!((finding.message.as_str(), finding.help.as_deref()), (words, Some(help)));
     }
 
     #[test]

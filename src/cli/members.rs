@@ -14,6 +14,9 @@ pub(super) struct Restart {
     operation: Operation,
     #[command(flatten)]
     acting: Acting,
+    /// Say what would be done and what the quorum gate says now, and touch nothing.
+    #[arg(long, conflicts_with_all = ["probe", "pause"])]
+    dry_run: bool,
 }
 
 /// `etcd-ha rollback`
@@ -23,6 +26,9 @@ pub(super) struct Rollback {
     operation: Operation,
     #[command(flatten)]
     acting: Acting,
+    /// Say what would be done and what the quorum gate says now, and touch nothing.
+    #[arg(long, conflicts_with_all = ["probe", "pause"])]
+    dry_run: bool,
 }
 
 /// `etcd-ha stop`
@@ -42,32 +48,30 @@ pub(super) struct Start {
     operation: Operation,
 }
 
-/// A playbook that comes with the program and brings no files along.
-fn embedded(
-    operation: Operation,
-    context: &Context,
-    command: &'static str,
-    playbook: &str,
-    acting: Acting,
-    at_the_end: &dyn Fn(&Ending) -> Result<Option<String>, Error>,
-) -> Result<ExitStatus, Error> {
-    let how = How {
+/// How a playbook is run that comes with the program and brings no files along.
+fn how(command: &'static str) -> How<'static> {
+    How {
         command,
         dry: false,
         detailed: false,
-        acting,
+        acting: Acting::default(),
         supplies: None,
         way: None,
         up: command != "stop",
-        at_the_end,
-    };
+        at_the_end: &nothing_more,
+    }
+}
+
+/// Runs a playbook that comes with the program.
+fn embedded(operation: Operation, context: &Context, playbook: &str, how: How<'_>) -> Result<ExitStatus, Error> {
     let inventory = operation.target.load()?;
     operation.run(context, &own_or(playbook, None)?, inventory, how)
 }
 
 impl Restart {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
-        embedded(self.operation, &context, "restart", "restart", self.acting, &nothing_more)
+        let how = How { dry: self.dry_run, acting: self.acting, ..how("restart") };
+        embedded(self.operation, &context, "restart", how)
     }
 }
 
@@ -77,7 +81,8 @@ impl Rollback {
             let words = "the inventory was not asked: if it says otherwise, the next deploy takes that over";
             Ok((ending.changes > 0).then(|| words.to_owned()))
         };
-        embedded(self.operation, &context, "rollback", "rollback", self.acting, &remind)
+        let how = How { dry: self.dry_run, acting: self.acting, at_the_end: &remind, ..how("rollback") };
+        embedded(self.operation, &context, "rollback", how)
     }
 }
 
@@ -98,12 +103,12 @@ impl Stop {
         }
         let remind = |_: &Ending| Ok(Some("`etcd-ha start` starts what is stopped, and so does a reboot".to_owned()));
         let playbook = if whole { "stop" } else { "stop-some" };
-        embedded(self.operation, &context, "stop", playbook, Acting::default(), &remind)
+        embedded(self.operation, &context, playbook, How { at_the_end: &remind, ..how("stop") })
     }
 }
 
 impl Start {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
-        embedded(self.operation, &context, "start", "start", Acting::default(), &nothing_more)
+        embedded(self.operation, &context, "start", how("start"))
     }
 }

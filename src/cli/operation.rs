@@ -83,6 +83,8 @@ pub(super) struct How<'a> {
 pub(super) struct Ending {
     /// Whether every member is healthy and runs the wanted version.
     pub everywhere: bool,
+    /// Whether those do that `--limit` names, if it names any.
+    pub within_limit: bool,
     /// How many changes were made.
     pub changes: usize,
 }
@@ -220,8 +222,13 @@ impl Operation {
         let healthy = cluster.as_ref().map(|cluster| (cluster.healthy(), cluster.members.len()));
         let mut message = message(&passed, &how, exit, &inventory, healthy);
         if exit == ExitStatus::Done && !how.dry {
-            let everywhere = cluster.is_some_and(|cluster| cluster.all_run(&inventory.version));
-            match (how.at_the_end)(&Ending { everywhere, changes: run.changes }) {
+            let runs = |hosts| cluster.as_ref().is_some_and(|cluster| cluster.all_run(&inventory.version, hosts));
+            let ending = Ending {
+                everywhere: runs(&[]),
+                within_limit: !self.limit.is_empty() && runs(&self.limit),
+                changes: run.changes,
+            };
+            match (how.at_the_end)(&ending) {
                 Ok(done) => message.extend(done.map(|done| format!("; {done}"))),
                 Err(error) => {
                     exit = error.exit();
@@ -236,7 +243,12 @@ impl Operation {
         finish(exit, message, recap);
         if how.dry && run.failures.is_empty() && context.global.output == OutputFormat::Text {
             let style = context.around.stdout_style(Color::Auto);
-            context.output.out(&(render::route(&passed.hops) + &render::plan(&run.plan, &inventory, style)))?;
+            let text = match (run.plan.is_empty(), &how.supplies) {
+                // Nobody asked whether the members are as the inventory says.
+                (true, None) => render::nothing(&inventory),
+                _ => render::route(&passed.hops) + &render::plan(&run.plan, &inventory, style),
+            };
+            context.output.out(&text)?;
         }
         Ok(exit)
     }

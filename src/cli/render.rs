@@ -41,6 +41,11 @@ pub(super) fn route(hops: &[Version]) -> String {
     )
 }
 
+/// What a dry run prints of members that are taken as they are, if there is nothing to do.
+pub(super) fn nothing(inventory: &Inventory) -> String {
+    format!("no changes: there is nothing to do in cluster {}\n", inventory.cluster)
+}
+
 /// What `plan` and `run --dry-run` print: per place the changes with their diffs, then the order of restarts.
 pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
     if plan.is_empty() {
@@ -79,7 +84,8 @@ pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
                 .pending
                 .iter()
                 .filter(|pending| {
-                    pending.host == member.host && matches!(pending.task.as_str(), "restart" | "hand_over_leadership")
+                    let said = ["activate_previous", "hand_over_leadership", "restart"];
+                    pending.host == member.host && said.contains(&pending.task.as_str())
                 })
                 .map(|pending| pending.change.summary.as_str())
                 .collect();

@@ -91,6 +91,9 @@ impl Upgrade {
         };
         let inventory = Inventory::parse(&path, &new, &Rules)?;
         let write = |ending: &Ending| {
+            if !ending.everywhere && ending.within_limit {
+                return Ok(Some(format!("the inventory keeps its version until all members run {version}")));
+            }
             if !ending.everywhere {
                 return Err(NotWritten::NotEverywhere { path: path.clone(), version: version.clone() }.into());
             }

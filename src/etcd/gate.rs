@@ -64,6 +64,12 @@ impl fmt::Display for Margin {
     }
 }
 
+/// Whether a refusal is for want of members and not of their health: there are two, and both are well.
+#[must_use]
+pub fn too_few(health: &ClusterHealth) -> bool {
+    health.voters() == 2 && health.healthy() == health.members.len() && health.problems.is_empty()
+}
+
 /// May the member on `host` be stopped or restarted now?
 ///
 /// A member that is itself broken may be touched while the others have their quorum: that is how
@@ -303,6 +309,20 @@ mod tests {
             ),
         ] {
             assert_eq!(answer(states, place), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn two_that_are_well_are_too_few_and_no_others() {
+        for (states, want) in [
+            (&[Leads, Follows][..], true),
+            (&[Leads], false),
+            (&[Leads, Follows, Follows], false),
+            (&[Leads, Alarm("NOSPACE")], false),
+            (&[NoLeader, Down], false),
+            (&[Leads, Follows, Learner], false),
+        ] {
+            assert_eq!(too_few(&cluster(states)), want, "{states:?}");
         }
     }
 

@@ -200,14 +200,15 @@ impl ClusterHealth {
         self.members.iter().filter(|member| member.ailment.is_none()).count()
     }
 
-    /// Whether every member is healthy and runs this version.
+    /// Whether every member on these hosts, or every one if none are named, is healthy and runs this version.
     #[must_use]
-    pub fn all_run(&self, version: &Version) -> bool {
+    pub fn all_run(&self, version: &Version, hosts: &[String]) -> bool {
         let version = version.to_string();
+        let meant = |member: &&MemberHealth| hosts.is_empty() || hosts.contains(&member.look.host);
         let runs = |member: &MemberHealth| {
             member.ailment.is_none() && member.look.report.as_ref().is_ok_and(|report| report.status.version == version)
         };
-        self.members.iter().all(runs)
+        self.members.iter().filter(meant).all(runs)
     }
 
     /// How many members have a vote, as the members list them; where the lists differ, the longest
@@ -264,7 +265,13 @@ mod tests {
             ([Leads, Follows, Down], "3.5.16", false),
             ([Leads, Follows, Stuck], "3.5.16", false),
         ] {
-            assert_eq!(cluster(&states).all_run(&version(at)), want, "{states:?} {at}");
+            assert_eq!(cluster(&states).all_run(&version(at), &[]), want, "{states:?} {at}");
+        }
+        let ailing = cluster(&[Leads, Down, Follows]);
+        for (hosts, want) in [(&["node01"][..], true), (&["node03", "node01"], true), (&["node01", "node02"], false)] {
+            let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+            assert_eq!(ailing.all_run(&Version::new(3, 5, 16), &hosts), want, "{hosts:?}");
+            assert!(!ailing.all_run(&Version::new(3, 5, 17), &hosts), "{hosts:?}");
         }
     }
 

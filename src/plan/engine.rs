@@ -82,6 +82,7 @@ impl<W: World> Engine<'_, W> {
             unverified: RefCell::default(),
             turn: Cell::default(),
             armed: Cell::default(),
+            going_back: Cell::default(),
             disturbing: Mutex::default(),
             declined: Cell::default(),
             stop: self.stop.clone(),
@@ -200,7 +201,11 @@ impl<W: World> Engine<'_, W> {
             match steps.on_host(host, task, mode).await {
                 Ok(changes) => done.changes += changes.len(),
                 // What does not come up is taken back, where it can be.
-                Err(failure) if !self.dry && (mode == Mode::Rolling || task.brings_up()) => {
+                Err(failure)
+                    if !self.dry
+                        && (mode == Mode::Rolling || task.brings_up())
+                        && steps.may_be_the_change_s(&failure) =>
+                {
                     done.failure = Some(steps.way_back(host, failure).await);
                     break;
                 }

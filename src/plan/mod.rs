@@ -8,6 +8,8 @@ mod pending;
 mod record;
 mod rolling;
 mod step;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod wait;
 mod world;

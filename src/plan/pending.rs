@@ -42,6 +42,11 @@ impl Plan {
         }
     }
 
+    /// Whether anything is pending on the host, of this task if one is named.
+    pub(super) fn has(&self, host: &str, task: Option<&str>) -> bool {
+        self.pending.iter().any(|pending| pending.host == host && task.is_none_or(|task| pending.task == task))
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

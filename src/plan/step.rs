@@ -27,6 +27,8 @@ pub(super) struct Steps<'a, W> {
     pub turn: Cell<Option<Turn>>,
     /// Whether the host may have a way back that is armed, since something went in force there in its turn.
     pub armed: Cell<bool>,
+    /// How many members are on their way back to what they had before.
+    pub going_back: Cell<usize>,
     /// Held while a member is brought down and up again, whatever the mode of the play: never two at once.
     pub disturbing: Mutex<()>,
     /// Whether the user said no to the next member.
@@ -110,10 +112,11 @@ impl<W: World> Steps<'_, W> {
         Some(Disturbed { front: turn.front.unwrap_or_default(), pid, restarts, seen_for: since.elapsed() })
     }
 
-    /// Whether a dry run may pass the host over in a rolling play: a member that does not run is
-    /// started by an earlier play, and what that would change is in the plan already.
+    /// Whether a dry run may pass the host over in a rolling play: a member that does not run, and is started by an
+    /// earlier play; what that would change is in the plan already.
     pub async fn planned_before(&self, host: &Host) -> bool {
-        self.dry && self.world.seen(host).await.is_ok_and(|seen| !seen.unit.runs())
+        let starts = || self.record.plan.borrow().has(&host.name, Some("start"));
+        self.dry && starts() && self.world.seen(host).await.is_ok_and(|seen| !seen.unit.runs())
     }
 
     /// What the task would change on the host now, without a word to anybody.
@@ -160,7 +163,14 @@ impl<W: World> Steps<'_, W> {
         let looked = self.look(host, task, mode, None).await?;
         let view = looked.view(host, mode);
         self.record.warn(&host.name, task.warnings(&view));
-        match task.check(&view)? {
+        let decided = match task.check(&view) {
+            // What is pending may be what mends it.
+            Err(TaskError::Crashed { .. }) if self.dry && self.record.plan.borrow().has(&host.name, None) => {
+                return Ok(Vec::new());
+            }
+            decided => decided?,
+        };
+        match decided {
             Decision::Nothing => Ok(Vec::new()),
             Decision::Changes(changes) if self.dry => {
                 self.record.pending(&host.name, task.name(), &changes);

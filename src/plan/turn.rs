@@ -8,7 +8,7 @@ use super::step::Steps;
 use super::wait::Waiting;
 use super::world::World;
 use crate::error::ExitStatus;
-use crate::etcd::gate::{Gate, Margin, Process, Scene};
+use crate::etcd::gate::{Gate, Margin, Process, Scene, too_few};
 use crate::etcd::health::MemberHealth;
 use crate::inventory::Host;
 use crate::playbook::{Hooks, Titled};
@@ -167,7 +167,7 @@ impl<W: World> Steps<'_, W> {
             let processes = self.processes().await;
             match (self.gate)(&Scene { health: &cluster, processes: &processes }, &host.name) {
                 Gate::Go(margin) => return Ok(margin),
-                Gate::Refuse(reason) => return Err(TaskError::Gate { reason }),
+                Gate::Refuse(reason) => return Err(TaskError::Gate { reason, too_few: too_few(&cluster) }),
                 Gate::Wait(reason) => {
                     self.record.progress(&host.name, "gate", &format!("waiting before it is touched: {reason}"));
                     let waiting = Waiting { reason, seen_in: SeenIn::Cluster, exit: ExitStatus::Refused };
@@ -181,6 +181,12 @@ impl<W: World> Steps<'_, W> {
                 }
             }
         }
+    }
+
+    /// Whether the failure may have to do with the member's last change. Who was interrupted only needed time; but what
+    /// this turn has put in force, and the member was not restarted with, is not left behind.
+    pub fn may_be_the_change_s(&self, failure: &Failure) -> bool {
+        self.armed.get() || !matches!(failure.source, TaskError::Interrupted)
     }
 
     /// After a failure: if the member's last change is not confirmed yet, and the member does not do well
@@ -215,17 +221,21 @@ impl<W: World> Steps<'_, W> {
             let cause = Box::new(disarmed.err().unwrap_or(source));
             return self.record.failed(&name, "way_back", TaskError::NoWayBack { cause, version, cluster });
         }
-        if let Some(reason) = self.cannot_spare(host).await {
+        // A process that was never restarted is left alone, so that nobody has to spare it.
+        let untried = seen.previous.is_some() && seen.generation() == seen.previous.as_deref();
+        if !untried && let Some(reason) = self.cannot_spare(host).await {
             return self.record.failed(&name, "way_back", TaskError::NotSpared { cause: Box::new(source), reason });
         }
         let begun = self.record.started(&name, "way_back");
         self.record.progress(&name, "way_back", "taking the change back");
+        self.going_back.update(|members| members + 1);
         let taken = self.world.take_back(host).await;
         self.world.forget(host).await;
         let taken = match taken {
             Ok(()) => self.wait_until_well(host).await,
             Err(error) => Err(error),
         };
+        self.going_back.update(|members| members - 1);
         let result = match taken {
             Ok(()) => Err(TaskError::TakenBack { cause: Box::new(source) }),
             Err(after) => Err(TaskError::TakenBackInVain { cause: Box::new(source), after: Box::new(after) }),

@@ -77,17 +77,17 @@ impl<W: World> Steps<'_, W> {
     }
 
     /// The pause between two looks; fails if the time is up or the user asked to stop. A member's turn is not
-    /// broken off: it ends well or is taken back.
+    /// broken off: it ends well or is taken back, and that is seen to its end, too.
     pub async fn pause(&self, limit: Instant, waiting: &Waiting) -> Result<(), TaskError> {
-        let in_turn = self.turn.get().is_some();
-        if self.stopped() && !in_turn {
+        let to_the_end = self.turn.get().is_some() || self.going_back.get() > 0;
+        if self.stopped() && !to_the_end {
             return Err(TaskError::Interrupted);
         }
         if Instant::now() > limit {
             let limit = self.world.health_timeout();
             return Err(TaskError::TimedOut { waited_for: waiting.reason.clone(), limit, exit: waiting.exit });
         }
-        if in_turn {
+        if to_the_end {
             tokio::time::sleep(PAUSE).await;
             return Ok(());
         }

@@ -79,6 +79,8 @@ pub enum TaskError {
     Gate {
         /// Why.
         reason: String,
+        /// Whether it is for want of members, all of which are well.
+        too_few: bool,
     },
     /// What was to be done before the member's turn failed.
     #[error("the member was not touched, since a step before its turn failed")]
@@ -261,6 +263,9 @@ impl Explain for TaskError {
                     None => story,
                 })
             }
+            Self::Gate { too_few: true, .. } => Some(
+                "two members cannot be changed one at a time without an outage: `etcd-ha stop`, then `etcd-ha deploy`".to_owned(),
+            ),
             Self::Gate { .. } => Some("`etcd-ha health` says how every member is: the others have to be well before one is touched".to_owned()),
             Self::TimedOut { exit: ExitStatus::Unhealthy, .. } => {
                 Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
@@ -310,8 +315,11 @@ impl Explain for TaskError {
             Self::Release(error) => error.exit(),
             Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } => ExitStatus::Refused,
             Self::TimedOut { exit, .. } => *exit,
-            // Nothing was wrong with the change: the others could not spare the member any more.
-            Self::TakenBack { cause } if cause.exit() == ExitStatus::Refused => ExitStatus::Refused,
+            // Nothing was wrong with the change: the others could not spare the member any more, or the user stopped the
+            // run before it was restarted.
+            Self::TakenBack { cause } if matches!(cause.exit(), ExitStatus::Refused | ExitStatus::Interrupted) => {
+                cause.exit()
+            }
             Self::TakenBack { .. } => ExitStatus::RolledBack,
             Self::Untouched { cause } => cause.exit(),
             Self::TakenBackInVain { .. } => ExitStatus::Unhealthy,

@@ -9,7 +9,7 @@ mod fleet;
 mod reach;
 mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod version_change;
 mod view;
 mod wanted;

@@ -1,7 +1,11 @@
 //! `systemd`: a unit is brought into a state.
+//!
+//! Any unit but etcd's own: whether a member may go down is for the quorum gate to say, which stands before the tasks
+//! that are made for that.
 
 use super::template::Template;
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
+use crate::etcd::config::UNIT;
 use crate::host::Script;
 use crate::ssh::quote;
 use serde::Deserialize;
@@ -38,6 +42,12 @@ impl State {
     }
 }
 
+/// Whether it is etcd's own unit; systemd adds `.service` to a name without a type.
+fn is_etcd(unit: &str) -> bool {
+    let unit = unit.trim();
+    unit == UNIT || UNIT.strip_suffix(".service") == Some(unit)
+}
+
 impl HostTask for Systemd {
     fn needs(&self, view: &View<'_>) -> Needs {
         let unit = quote(&self.unit.expand(view));
@@ -56,6 +66,13 @@ impl HostTask for Systemd {
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         let unit = self.unit.expand(view);
+        if is_etcd(&unit) {
+            return Err(TaskError::Unfit {
+                problems: vec![format!("`systemd` is not for {UNIT}: a member could go down that the others cannot spare")],
+                hint: Some("use the tasks `restart` and, in a rolling play, `stop`, which ask the quorum gate, or `start`".to_owned()),
+                refused: true,
+            });
+        }
         let enable = match self.enabled {
             Some(true) => " and enable",
             Some(false) => " and disable",

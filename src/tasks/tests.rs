@@ -4,7 +4,7 @@ mod controller;
 mod general;
 mod preflight;
 mod running;
-mod scene;
+pub(crate) mod scene;
 mod scripts;
 mod staging;
 

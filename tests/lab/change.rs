@@ -203,6 +203,13 @@ pub fn members_are_restarted_stopped_started_and_taken_back() {
     let pids = || (1..=3).map(|host| site.pid(host)).collect::<Vec<_>>();
     let before = pids();
     let leader = members.leader();
+    let plan = site.run("restart --dry-run").exits(0).says(&["changes on 3 hosts; nothing was touched"]);
+    for (place, host) in (1..=3).filter(|&host| host != leader).chain([leader]).enumerate() {
+        let line = plan.stdout.lines().find(|line| line.starts_with(&format!("  {}. {}: ", place + 1, node(host))));
+        let line = line.unwrap_or_else(|| panic!("{}", plan.stdout));
+        assert!(line.ends_with("restart etcd (3 voters, 3 healthy, 2 needed: 1 to spare)"), "{line}");
+    }
+    assert_eq!(pids(), before);
     let writer = members.writer(1, "restart");
     site.run("restart").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, ");
     writer.stop();
@@ -211,6 +218,10 @@ pub fn members_are_restarted_stopped_started_and_taken_back() {
     // One member may be spared, two may not.
     site.run("stop --limit node02").exits(0);
     assert_eq!(site.pid(2), 0);
+    site.run("restart --dry-run").exits(0).says(&[
+        "1. node02: start etcd, which is down (3 voters, 2 healthy, 2 needed: 0 to spare)",
+        "restart etcd (would be refused: member `node02` is down: ",
+    ]);
     site.run("stop --limit node01").exits(4).says(&["refused to touch it: member `node02` is down", "0 to spare"]);
     site.run("restart --limit node03").exits(4);
     site.run("start").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, ");
@@ -218,6 +229,21 @@ pub fn members_are_restarted_stopped_started_and_taken_back() {
     assert!(!pids().contains(&0));
     site.run("stop --yes").exits(0);
     assert_eq!(pids(), [0, 0, 0]);
+    site.run("start").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, ");
+
+    // A host that is off does not keep the others from forming a quorum.
+    site.run("stop --yes").exits(0);
+    site.lab.run(&["kill", "node01"]);
+    site.run("start").exits(1).says(&[
+        "node01 start: failed",
+        "stopped on node01",
+        "node02 start: changed: start etcd",
+    ]);
+    crate::site::eventually("two of three are healthy", std::time::Duration::from_secs(30), || {
+        site.run("health").stdout.contains("cluster is degraded: 2 of 3 members healthy")
+    });
+    site.run("health").exits(3);
+    site.lab.run(&["start", "node01"]);
     site.run("start").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, ");
 
     // What one host was given is taken back there alone.
@@ -228,6 +254,15 @@ pub fn members_are_restarted_stopped_started_and_taken_back() {
     site.run("deploy --limit node03").exits(0).never_says(&["node01 restart", "node02 restart"]);
     assert_eq!(members.variable(3, "ETCD_HEARTBEAT_INTERVAL").as_deref(), Some("140"));
     assert_eq!(members.variable(1, "ETCD_HEARTBEAT_INTERVAL"), None);
+    let seen = (pids(), site.manifest(3));
+    site.run("rollback --dry-run").exits(0).says(&[
+        "  1. node03: go back to what was in force before the last change (etcd 3.5.16 as now) (3 voters, 3 healthy, ",
+        "warning: there is nothing to go back to on it",
+        "1 change on 1 host; nothing was touched",
+    ]);
+    site.run("rollback --dry-run --limit node01").exits(0).says(&["no changes: there is nothing to do in cluster lab"]);
+    assert_eq!(pids(), seen.0);
+    assert_untouched(&seen.1, &site.manifest(3));
     site.run("rollback --limit node03").exits(0).says(&["the next deploy takes that over"]);
     assert_eq!(members.variable(3, "ETCD_HEARTBEAT_INTERVAL"), None);
     site.run("rollback --limit node03").exits(0).says(&["nothing to do"]);

@@ -51,7 +51,25 @@ pub fn two_members_are_warned_of_and_seven_work() {
     two.sections = "pki: { dir: two.pki }\n".to_owned();
     site.write(&two);
     site.run("deploy").exits(0).says(&["warning", "2 members"]).ends("done: cluster lab is healthy, 2 of 2 members, ");
-    Members { hosts: vec![8, 9], pki: site.path("two.pki"), ..Members::of(&site, 9) }.assert_whole();
+    let members = Members { hosts: vec![8, 9], pki: site.path("two.pki"), ..Members::of(&site, 9) };
+    members.assert_whole();
+    // Neither can spare the other, so that a change takes an outage, and the user says when.
+    members.etcdctl(8, "put before kept");
+    two.settings = "heartbeat-interval: 140".to_owned();
+    site.write(&two);
+    let pids = [8, 9].map(|host| site.pid(host));
+    site.run("deploy").exits(4).says(&[
+        "two members cannot spare one, three can",
+        "two members cannot be changed one at a time without an outage: `etcd-ha stop`, then `etcd-ha deploy`",
+    ]);
+    assert_eq!([8, 9].map(|host| site.pid(host)), pids);
+    site.run("stop --yes").exits(0);
+    site.run("deploy").exits(0).ends("done: cluster lab is healthy, 2 of 2 members, ");
+    for host in [8, 9] {
+        assert_eq!(members.variable(host, "ETCD_HEARTBEAT_INTERVAL").as_deref(), Some("140"));
+    }
+    assert_eq!(members.etcdctl(9, "get before --print-value-only"), "kept");
+    members.assert_whole();
 }
 
 /// The oldest and the newest that the lab has, from nothing; and from 3.4 to 3.5.

@@ -94,7 +94,16 @@ pub fn upgrade_writes_the_version_once_all_members_run_it() {
         assert_same(&before, &site);
     }
 
-    site.run(&format!("upgrade --to {newest}")).exits(0);
+    // One member first, to see how it does.
+    let text = fs::read_to_string(site.path("lab.yaml")).unwrap();
+    let kept = format!("the inventory keeps its version until all members run {newest}");
+    site.run(&format!("upgrade --to {newest} --limit node01")).exits(0).says(&["3 of 3 members", &kept]);
+    assert_run(&Members { hosts: vec![1], ..members.clone() }, &newest);
+    assert_run(&Members { hosts: vec![2, 3], ..members.clone() }, &next);
+    assert_eq!(fs::read_to_string(site.path("lab.yaml")).unwrap(), text);
+    // The last ones: now all of them run it.
+    let written = format!("version {newest} written into lab.yaml");
+    site.run(&format!("upgrade --to {newest} --limit node02,node03")).exits(0).says(&[&written]);
     assert_run(&members, &newest);
     let text = before.2.replace(&format!("version: {next}\n"), &format!("version: {newest}\n"));
     assert_eq!(fs::read_to_string(site.path("lab.yaml")).unwrap(), text);
@@ -156,6 +165,11 @@ pub fn a_jump_over_a_minor_version_goes_by_hops() {
     site.run("deploy --one-pass").exits(4).says(&[
         &format!("from etcd {old} to {wanted} is more than one pass: 3.5.33 comes between"),
         "deploy 3.5.33 first, or leave `--one-pass` out",
+    ]);
+    site.run(&format!("deploy --via {stop} --limit node01,node02")).exits(4).says(&[
+        "take all members, each of them before the next, and `--limit` leaves out node03",
+        &format!("`etcd-ha upgrade --to {stop}`"),
+        "nothing was touched",
     ]);
     site.run(&format!("plan --detailed-exitcode --via {stop}")).exits(10).says(&[
         &format!("2 hops to the wanted version: etcd {stop}, then {wanted}"),

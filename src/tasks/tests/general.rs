@@ -2,6 +2,7 @@
 
 use super::scene::{Scene, stop};
 use super::{Case, Want, case, changes, fails, not_yet, nothing, said, task};
+use crate::error::{ExitStatus, Explain as _};
 use crate::tasks::{Entry, TaskKind};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,6 +16,12 @@ const STOPPED: &str = r#"{"systemd": {"unit": "swap.target", "state": "stopped",
 const RESTARTED: &str = r#"{"systemd": {"unit": "{{ host.name }}.service", "state": "restarted"}}"#;
 const PORT: &str = r#"{"wait_for": {"port": 2379}}"#;
 const BOTH: &str = r#"{"wait_for": {"port": 2379, "path": "{{ paths.data }}/member"}}"#;
+
+const NOT_ETCD: &str = "`systemd` is not for etcd.service: a member could go down that the others cannot spare";
+
+fn etcd(unit: &str, state: &str) -> String {
+    format!(r#"{{"systemd": {{"unit": "{unit}", "state": "{state}"}}}}"#)
+}
 
 /// `Cargo.toml` of this project is a file that every controller of a test has.
 fn copy() -> String {
@@ -45,6 +52,8 @@ pub(super) fn cases() -> Vec<Case> {
         case(ENABLED, "it is not enabled", probed(1), changes(["start and enable chrony.service"])),
         case(STOPPED, "it runs", probed(1), changes(["stop and disable swap.target"])),
         case(RESTARTED, "always", probed(1), changes(["restart node01.service"])),
+        case(&etcd("{{ cluster }}.service", "restarted"), "another unit", probed(1), changes(["restart prod.service"])),
+        case(&etcd("etcd.service", "restarted"), "etcd's own unit", probed(1), fails(NOT_ETCD)),
         case(PORT, "nobody listens", probed(1), not_yet("port 2379 is not there")),
         case(PORT, "somebody listens", probed(0), nothing()),
         case(BOTH, "one is missing", probed(1), not_yet("port 2379 or /var/lib/etcd/member is not there")),
@@ -154,6 +163,24 @@ fn systemd_is_asked_for_both_state_and_enabling() {
         unit(active, enabled);
         let found = [STARTED, ENABLED, STOPPED, RESTARTED].map(|task| probe(task, Some(folder.path())) == Some(0));
         assert_eq!(found, done, "active {active}, enabled {enabled}");
+    }
+}
+
+/// Not even if it is in that state already: the next host may not be.
+#[test]
+fn systemd_is_refused_for_etcd_s_own_unit_whatever_the_state() {
+    let mut scene = Scene::deployed();
+    scene.inventory.cluster = "etcd".to_owned();
+    for unit in ["etcd", "etcd.service", "{{ cluster }}", "{{cluster}}.service"] {
+        for (state, probe) in [("started", 0), ("stopped", 1), ("restarted", 1)] {
+            scene.probe = Some(probe);
+            let overview = scene.overview();
+            let TaskKind::Host(task) = task(&etcd(unit, state)) else { panic!() };
+            let error = task.check(&scene.view(&overview)).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.exit()), (NOT_ETCD, ExitStatus::Refused), "{unit} {state}");
+            let hint = "use the tasks `restart` and, in a rolling play, `stop`, which ask the quorum gate, or `start`";
+            assert_eq!(error.hint().as_deref(), Some(hint));
+        }
     }
 }
 

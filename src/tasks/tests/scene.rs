@@ -30,7 +30,7 @@ hosts:
 ";
 
 /// All that the tasks on `node01` are shown.
-pub(super) struct Scene {
+pub(crate) struct Scene {
     pub inventory: Inventory,
     pub seen: BTreeMap<String, Arc<Observation>>,
     pub wanted: Option<Wanted>,
@@ -207,13 +207,13 @@ fn membership(inventory: &Inventory, established: bool) -> Membership {
 }
 
 /// One PKI for all scenes, never written anywhere.
-pub(super) fn pki() -> &'static Pki {
+pub(crate) fn pki() -> &'static Pki {
     static PKI: OnceLock<Pki> = OnceLock::new();
     PKI.get_or_init(other_pki)
 }
 
 /// A PKI with a CA of its own.
-pub(super) fn other_pki() -> Pki {
+pub(crate) fn other_pki() -> Pki {
     let settings = Settings {
         dir: "/nonexistent/prod.pki".into(),
         ca_cert: None,
@@ -234,7 +234,7 @@ fn wanted(inventory: &Inventory, version: &str, established: bool) -> Wanted {
     Wanted::of(host, &membership(inventory, established), pki(), archive(version)).unwrap()
 }
 
-pub(super) fn archive(version: &str) -> Archive {
+pub(crate) fn archive(version: &str) -> Archive {
     Archive {
         version: version.parse().unwrap(),
         arch: Arch::Amd64,
@@ -274,21 +274,21 @@ fn untouched(host: &Host, number: u32) -> Observation {
     }
 }
 
-pub(super) fn file(content: &str, mode: u32, owner: &str) -> FileState {
+pub(crate) fn file(content: &str, mode: u32, owner: &str) -> FileState {
     let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(content));
     FileState { kind: FileKind::File { sha256 }, mode, owner: owner.into() }
 }
 
-pub(super) fn folder(mode: u32, owner: &str) -> FileState {
+pub(crate) fn folder(mode: u32, owner: &str) -> FileState {
     FileState { kind: FileKind::Folder, mode, owner: owner.into() }
 }
 
-pub(super) fn link(target: &str) -> FileState {
+pub(crate) fn link(target: &str) -> FileState {
     FileState { kind: FileKind::Link { target: target.into() }, mode: 0o777, owner: "root:root".into() }
 }
 
 /// The certificates of `wanted`, in a folder of the configuration.
-pub(super) fn put_certificates(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &str) {
+pub(crate) fn put_certificates(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &str) {
     for one in &wanted.certificates {
         let path = format!("{}/{within}/{}", host.paths.config, one.name);
         seen.files.insert(path, file(&one.content, one.mode, "etcd:etcd"));
@@ -296,7 +296,7 @@ pub(super) fn put_certificates(seen: &mut Observation, host: &Host, wanted: &Wan
 }
 
 /// Everything that `wanted` says, in force and running.
-fn put_in_force(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &str) {
+pub(crate) fn put_in_force(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &str) {
     let (paths, places) = (&host.paths, places(host));
     seen.account = true;
     for path in [&paths.install, &format!("{}/releases", paths.install), &paths.config] {
@@ -323,7 +323,7 @@ fn put_in_force(seen: &mut Observation, host: &Host, wanted: &Wanted, within: &s
 }
 
 /// A process of the unit, with this generation.
-pub(super) fn run(seen: &mut Observation, generation: Option<&str>) {
+pub(crate) fn run(seen: &mut Observation, generation: Option<&str>) {
     seen.unit = UnitState {
         load: "loaded".into(),
         active: "active".into(),
@@ -340,7 +340,7 @@ pub(super) fn run(seen: &mut Observation, generation: Option<&str>) {
 }
 
 /// The unit stays enabled, but nothing runs.
-pub(super) fn stop(seen: &mut Observation) {
+pub(crate) fn stop(seen: &mut Observation) {
     run(seen, None);
     seen.unit.main_pid = 0;
     seen.unit.active = "inactive".into();
@@ -350,14 +350,14 @@ pub(super) fn stop(seen: &mut Observation) {
 }
 
 /// The process runs, but systemd has not heard that it is ready.
-pub(super) fn starting(seen: &mut Observation, generation: Option<&str>) {
+pub(crate) fn starting(seen: &mut Observation, generation: Option<&str>) {
     run(seen, generation);
     seen.unit.active = "activating".into();
     seen.unit.sub = "start".into();
 }
 
 /// The process ended with an error, and systemd will try again.
-pub(super) fn crash(seen: &mut Observation) {
+pub(crate) fn crash(seen: &mut Observation) {
     stop(seen);
     seen.unit.active = "activating".into();
     seen.unit.sub = "auto-restart".into();
