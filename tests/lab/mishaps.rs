@@ -291,7 +291,7 @@ pub fn expired_certificates_are_renewed_without_a_restart() {
     let pids = [1, 2, 3].map(|host| site.pid(host));
     for host in 1..=3 {
         let script = format!(
-            "set -e; cd '{pki}'; leaf=$(find . -path '*{name}*' -name 'server*.pem' ! -name '*key*'); key=${{leaf%.pem}}-key.pem
+            "set -e; cd '{pki}'; leaf={name}-server.pem key={name}-server-key.pem
             openssl x509 -x509toreq -in $leaf -signkey $key -copy_extensions copyall -out req.tmp
             openssl x509 -req -in req.tmp -CA ca.pem -CAkey ca-key.pem -days -1 -copy_extensions copyall -out $leaf
             rm -f req.tmp ca.srl; cat $leaf",
