@@ -7,7 +7,7 @@ use super::probe::Probe;
 use super::{Context, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
 use crate::inventory::{Inventory, nearest, quoted};
-use crate::plan::Run;
+use crate::plan::{Run, Turns};
 use crate::playbook::{Playbook, embedded};
 use crate::report::{Activity, Color, Event, HostRecap, count};
 use crate::tasks::{Fleet, SnapshotPlace};
@@ -266,6 +266,28 @@ fn exit_of(run: &Run, how: &How<'_>) -> ExitStatus {
     }
 }
 
+/// How the members are that did not fail, where a rolling play was broken off: `node01 is through its turn; `.
+fn turns(run: &Run) -> String {
+    let Turns { due, through } = &run.turns;
+    let failed = |host: &String| run.failures.iter().any(|failure| failure.host == *host);
+    let left: Vec<&String> = due.iter().filter(|host| !through.contains(host) && !failed(host)).collect();
+    let mut words = Vec::new();
+    for (hosts, one, more) in [
+        (through.iter().collect::<Vec<_>>(), "is through its turn", "are through their turns"),
+        (left, "was not touched", "were not touched"),
+    ] {
+        match &hosts[..] {
+            [] => {}
+            [host] => words.push(format!("{host} {one}")),
+            [others @ .., last] => {
+                let others = others.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(", ");
+                words.push(format!("{others} and {last} {more}"));
+            }
+        }
+    }
+    words.iter().map(|words| format!("{words}; ")).collect()
+}
+
 /// The words of the run's last line.
 fn message(
     passed: &Passed,
@@ -287,7 +309,7 @@ fn message(
             [_, ..] => format!(" on {}", count(run.failures.len(), "host")),
         };
         let hop = passed.hop().map(|hop| format!(" of {hop}")).unwrap_or_default();
-        return format!("cluster {cluster}: stopped{failed} in `{play}`{hop}; {next}");
+        return format!("cluster {cluster}: stopped{failed} in `{play}`{hop}; {}{next}", turns(run));
     }
     if how.dry {
         return if run.plan.is_empty() {
@@ -303,5 +325,29 @@ fn message(
         }
         Some((healthy, all)) => format!("cluster {cluster}: {healthy} of {all} members healthy, {changes}"),
         None => format!("cluster {cluster}: {changes}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Failure;
+    use crate::tasks::TaskError;
+
+    #[test]
+    fn how_the_others_are() {
+        let names = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (due, through, failed, want) in [
+            ("", "", "node01", ""),
+            ("node01 node02 node03", "", "node01", "node02 and node03 were not touched; "),
+            ("node01 node02 node03", "node01", "node02", "node01 is through its turn; node03 was not touched; "),
+            ("node01 node02 node03", "node01 node02", "node03", "node01 and node02 are through their turns; "),
+            ("node01 node02 node03 node04", "", "", "node01, node02, node03 and node04 were not touched; "),
+        ] {
+            let failure = |host: String| Failure { host, task: "restart".to_owned(), source: TaskError::Interrupted };
+            let turns = Turns { due: names(due), through: names(through) };
+            let failures = names(failed).into_iter().map(failure).collect();
+            assert_eq!(super::turns(&Run { turns, failures, ..Run::default() }), want, "{due}: {through}: {failed}");
+        }
     }
 }

@@ -57,12 +57,33 @@ pub struct Run {
     pub failures: Vec<Failure>,
     /// The play in which it stopped, if it did not come to its end.
     pub stopped_in: Option<String>,
+    /// Whose turn it was in rolling plays.
+    pub turns: Turns,
     /// What would be done, of a dry run.
     pub plan: Plan,
     /// How many changes were made, or would be.
     pub changes: usize,
     /// What happened on each host.
     pub recap: Recap,
+}
+
+/// How far rolling plays came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// The hosts that had something to be done.
+    pub due: Vec<String>,
+    /// Those of them whose turn ended well.
+    pub through: Vec<String>,
+}
+
+impl Turns {
+    pub(super) fn due(&mut self, hosts: &[String]) {
+        for host in hosts {
+            if !self.due.contains(host) {
+                self.due.push(host.clone());
+            }
+        }
+    }
 }
 
 impl<W: World> Engine<'_, W> {

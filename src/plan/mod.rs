@@ -14,7 +14,7 @@ mod turn;
 mod wait;
 mod world;
 
-pub use engine::{Ask, Between, Engine, Run};
+pub use engine::{Ask, Between, Engine, Run, Turns};
 pub use failure::{Failure, PlanError};
 pub use pending::{Pending, Plan, Rolling};
 pub use world::World;

@@ -58,6 +58,7 @@ impl<W: World> Engine<'_, W> {
                 Err(source) => return run.failures.push(steps.record.failed(&hosts[0].name, "gate", source)),
             };
             let order = order(&due, &cluster);
+            run.turns.due(&order);
             let mut ordered = order.iter().filter_map(|name| hosts.iter().find(|host| &host.name == name).copied());
             if self.dry {
                 let processes = steps.processes().await;
@@ -76,7 +77,13 @@ impl<W: World> Engine<'_, W> {
             }
             let Some(next) = ordered.next() else { break };
             match self.may_begin(steps, last, next).await {
-                Ok(true) => run.take(self.turn(steps, next, tasks, hooks).await),
+                Ok(true) => {
+                    let done = self.turn(steps, next, tasks, hooks).await;
+                    if done.failure.is_none() {
+                        run.turns.through.push(next.name.clone());
+                    }
+                    run.take(done);
+                }
                 Ok(false) => steps.declined.set(true),
                 Err(source) => run.failures.push(steps.record.failed(&next.name, "gate", source)),
             }
