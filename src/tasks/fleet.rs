@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// What the command line says about a run.
@@ -81,6 +81,8 @@ pub struct Fleet {
     fresh: Membership,
     cluster: Mutex<Option<(Instant, Arc<ClusterHealth>)>>,
     reach: Mutex<Option<Arc<Reach>>>,
+    /// Held while a release is brought to a host whose member runs.
+    staging: Mutex<()>,
     /// Whether all hosts were looked at.
     looked: AtomicBool,
     /// Whether this run has changed any host.
@@ -114,6 +116,7 @@ impl Fleet {
             archives: Mutex::default(),
             cluster: Mutex::default(),
             reach: Mutex::default(),
+            staging: Mutex::default(),
             looked: AtomicBool::new(false),
             changed: AtomicBool::new(false),
             snapshot: std::sync::Mutex::default(),
@@ -228,6 +231,11 @@ impl Fleet {
         let membership = self.membership().await?.map_err(TaskError::Bootstrap)?;
         let pki = self.pki().await?;
         Wanted::of(host, &membership, &pki, archive).ok_or_else(|| TaskError::blind(host))
+    }
+
+    /// Waits until no release is brought to any other host whose member runs.
+    pub(super) async fn staging(&self) -> MutexGuard<'_, ()> {
+        self.staging.lock().await
     }
 
     /// The snapshot that was taken in this run.

@@ -41,6 +41,15 @@ impl HostTask for StageRelease {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        // An upload and its unpacking slow the member beside it down. Where members run, it is one at a time, so that
+        // the others answer their clients as fast as ever.
+        let gently = view.seen.unit.runs();
+        let _turn = if gently {
+            hands.progress("waiting for its turn, since members run");
+            Some(hands.fleet.staging().await)
+        } else {
+            None
+        };
         let wanted = view.wanted()?;
         let archive = &wanted.archive;
         let version = archive.version.to_string();
@@ -56,17 +65,17 @@ impl HostTask for StageRelease {
                 total: Some(total),
             });
         });
-        let text = script(&format!("{}/releases", view.host.paths.install), archive, &wanted.release_name(view.seen));
+        let text = script(&format!("{}/releases", view.host.paths.install), archive, &wanted.release_name(view.seen), gently);
         let what = format!("unpack etcd {version}");
         hands.connection.run(Script::new(&what, &text).with_file(&archive.path, progress)).await?;
         Ok(())
     }
 }
 
-pub(super) fn script(releases: &str, archive: &Archive, name: &str) -> String {
+pub(super) fn script(releases: &str, archive: &Archive, name: &str, gently: bool) -> String {
     let names: Vec<String> = archive.binaries.iter().map(|binary| quote(&binary.name)).collect();
     format!(
-        r#"releases={releases} version={version} name={name} sha256={sha256} top={top}
+        r#"releases={releases} version={version} name={name} gently='{gently}' sha256={sha256} top={top}
 cd "$releases"
 now=$(date +%s)
 for old in .incoming.*; do
@@ -78,9 +87,9 @@ tmp=$(mktemp -d .incoming.XXXXXX)
 trap 'rm -rf "$releases/$tmp"' EXIT
 mkdir "$tmp/new"
 mkfifo "$tmp/pipe"
-sha256sum <"$tmp/pipe" >"$tmp/sum" &
+$gently sha256sum <"$tmp/pipe" >"$tmp/sum" &
 sum=$!
-tee "$tmp/pipe" | tar -xzf - -C "$tmp/new" --no-same-owner --no-same-permissions || {{
+tee "$tmp/pipe" | $gently tar -xzf - -C "$tmp/new" --no-same-owner --no-same-permissions || {{
   wait "$sum"; echo "the archive arrived incomplete or cannot be unpacked" >&2; exit 1; }}
 wait "$sum"
 read -r got _ <"$tmp/sum"
@@ -116,6 +125,7 @@ done
         releases = quote(releases),
         version = quote(&archive.version.to_string()),
         name = quote(name),
+        gently = if gently { "nice -n 19" } else { "" },
         sha256 = quote(&archive.sha256),
         top = quote(&archive.top_folder()),
         names = names.join(" "),

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use std::time::Duration;
 
 /// How long a process has to be seen unchanged after a restart: a member that crashes right after it was
-/// ready is not one to go on behind.
-const STEADY: Duration = Duration::from_millis(200);
+/// ready is not one to go on behind. One pause of a wait and another look at the host take as long.
+const STEADY: Duration = Duration::from_millis(150);
 
 /// Wait until the member is healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

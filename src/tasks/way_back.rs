@@ -58,16 +58,15 @@ pub(super) fn quiet() -> String {
     )
 }
 
-/// Arms the timer, anew if it was armed before.
+/// Arms the timer, anew if it was armed before; after [`quiet`].
 pub(super) fn arm(config: &str, patience: Duration) -> String {
     // A host that lost its power while it took a change back still has the order to do so.
     format!(
-        "{quiet}systemctl reset-failed {NAME}.service 2>/dev/null || :\n\
+        "systemctl reset-failed {NAME}.service 2>/dev/null || :\n\
          rm -f {now}\n\
          systemd-run --quiet --unit={NAME} --description='take the last change of etcd back' \
          --on-active={seconds} --timer-property=AccuracySec=1s --property=Type=oneshot \
          --property=TimeoutStartSec=180 /bin/sh {script}\n",
-        quiet = quiet(),
         now = quote(&format!("{config}/.previous/now")),
         seconds = (patience + GRACE).as_secs(),
         script = quote(&format!("{config}/.previous/way-back")),
@@ -77,7 +76,8 @@ pub(super) fn arm(config: &str, patience: Duration) -> String {
 /// Arms the timer anew, if the change went in force in an earlier run and its time is running out.
 pub(super) fn rearm(config: &str, patience: Duration) -> String {
     format!(
-        "if [ -e {sign} ] && [ $(($(date +%s) - $(stat -c %Y {sign}))) -gt 5 ]; then\ntouch {sign}\n{arm}fi\n",
+        "if [ -e {sign} ] && [ $(($(date +%s) - $(stat -c %Y {sign}))) -gt 5 ]; then\ntouch {sign}\n{quiet}{arm}fi\n",
+        quiet = quiet(),
         sign = quote(&format!("{config}/.previous/unconfirmed")),
         arm = arm(config, patience),
     )

@@ -268,7 +268,7 @@ fn release(root: &Root, says: &str) -> (Vec<u8>, String) {
 fn unpack(root: &Root, sha256: &str, bytes: &[u8]) -> Ran {
     let archive = crate::release::Archive { sha256: sha256.to_owned(), ..super::scene::archive("3.5.16") };
     let releases = root.at("opt/releases").display().to_string();
-    sh(&stage_release::script(&releases, &archive, &archive.version.to_string()), bytes, None)
+    sh(&stage_release::script(&releases, &archive, &archive.version.to_string(), true), bytes, None)
 }
 
 #[test]
