@@ -83,10 +83,13 @@ pub(super) fn rearm(config: &str, patience: Duration) -> String {
     )
 }
 
-/// Disarms the timer: what is in force stays.
+/// Disarms the timer: what is in force stays. A rollback that was broken off before all was in force did not take
+/// place: what it would have gone back to is kept as before.
 pub(super) fn disarm() -> String {
     format!(
-        "{}rm -f .previous/unconfirmed .previous/way-back .previous/now .taken-back\nrm -rf .previous/origin .failed\n",
+        "{}if [ -d .previous/target ]; then\n\
+         rm -rf .previous.new\nmv -T .previous/target .previous.new\nrm -rf .previous\nmv -T .previous.new .previous\nsync .\nfi\n\
+         rm -f .previous/unconfirmed .previous/way-back .previous/now .taken-back\nrm -rf .previous/origin .failed\n",
         quiet()
     )
 }

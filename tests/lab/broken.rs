@@ -23,7 +23,7 @@ fn chance() -> StdRng {
 pub fn assert_tidy(site: &Site) {
     for host in 1..=3 {
         let find = "find /etc/etcd /opt/etcd /usr/local/bin /etc/systemd/system /tmp /var/tmp \\( -name '.incoming*' \
-             -o -name '*.new' -o -name .next -o -name 'tmp.*' \\) 2>/dev/null; \
+             -o -name '*.new' -o -name '*.old' -o -name .next -o -name 'tmp.*' \\) 2>/dev/null; \
              cd /etc/etcd; for ssl in .ssl-*; do \
              [ \"$ssl\" = \"$(readlink ssl)\" ] || [ \"$ssl\" = \"$(readlink .previous/ssl)\" ] || echo \"$ssl\"; done";
         // What a killed run left running clears up behind itself, which takes a busy host a while.

@@ -77,6 +77,7 @@ fn main() -> ExitCode {
         mishaps::another_build_of_the_same_version_is_rolled_out_and_taken_back,
         mishaps::expired_certificates_are_renewed_without_a_restart,
         rollback::a_rollback_repairs_a_member_that_is_down,
+        rollback::a_deploy_after_a_rollback_that_was_killed_keeps_the_way_back,
         mishaps::a_member_that_was_stopped_by_hand_is_repaired_before_others_are_touched,
         mishaps::a_setting_that_changes_the_unit_is_rolled_out_with_it,
         change::members_are_restarted_stopped_started_and_taken_back,

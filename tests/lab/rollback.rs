@@ -51,6 +51,30 @@ pub fn a_rollback_killed_in_a_turn_is_finished_by_the_next() {
     assert_eq!(members.etcdctl(2, "get before --print-value-only"), "kept");
 }
 
+/// Whoever deploys after a rollback that was broken off wants no more of it, and can still go back later.
+pub fn a_deploy_after_a_rollback_that_was_killed_keeps_the_way_back() {
+    let site = Site::up(3);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    deploy(&site, 120);
+    deploy(&site, 130);
+    for host in 1..=3 {
+        // As a host is that lost its power in the middle: marked, with nothing put yet.
+        site.lab.read(
+            &node(host),
+            "cd /etc/etcd; cp -a .previous old; cp -a etcd.conf /etc/systemd/system/etcd.service .previous/; \
+             mv old .previous/target; : >.previous/newer; : >.previous/unconfirmed",
+        );
+    }
+    site.run("rollback --dry-run").exits(0).says(&["go on to what was in force before the last change"]);
+    site.run("deploy").exits(0).ends(DONE);
+    assert_all_run(&members, "130");
+    site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
+    site.run("rollback").exits(0).ends(DONE);
+    assert_all_run(&members, "120");
+    assert_tidy(&site);
+}
+
 /// What was confirmed may still turn out to be bad: going back is what repairs a member that is down.
 pub fn a_rollback_repairs_a_member_that_is_down() {
     let site = Site::up(3);
