@@ -118,17 +118,26 @@ if [ -d /run/systemd/system ]; then
   v booted systemd
   # A host that has our unit was found fit already; every program that is started here counts.
   if [ ! -f "$unit_file" ]; then v systemd "$(systemctl --version | head -n 1)"; fi
-  show=$(systemctl show "$unit" -p {properties} 2>/dev/null) || show=
-  pid=0 active= sub= restarts=0
-  while IFS= read -r line; do
-    v unit "$line"
-    case $line in
-      MainPID=*) pid=${{line#*=}};; ActiveState=*) active=${{line#*=}};;
-      SubState=*) sub=${{line#*=}};; NRestarts=*) restarts=${{line#*=}};;
-    esac
-  done <<END
+  try=0
+  while :; do
+    show=$(systemctl show "$unit" -p {properties} 2>/dev/null) || show=
+    pid=0 active= sub= restarts=0 name=
+    while IFS= read -r line; do
+      case $line in
+        MainPID=*) pid=${{line#*=}};; ActiveState=*) active=${{line#*=}};;
+        SubState=*) sub=${{line#*=}};; NRestarts=*) restarts=${{line#*=}};;
+      esac
+    done <<END
 $show
 END
+    # Between fork and exec the process is still systemd, with `(etcd)` for a name and an environment of its own; one
+    # that has just ended has none.
+    if [ "$pid" -gt 0 ] 2>/dev/null; then read -r name <"/proc/$pid/comm" || :; else break; fi 2>/dev/null
+    case $name in ''|'('*) ;; *) break;; esac
+    if [ "$try" -ge 25 ]; then break; fi
+    sleep 0.02; try=$((try + 1))
+  done
+  printf '%s\n' "$show" | while IFS= read -r line; do v unit "$line"; done
   if [ "$pid" -gt 0 ] 2>/dev/null && [ -r "/proc/$pid/environ" ]; then
     tr '\0' '\n' <"/proc/$pid/environ" | while IFS= read -r line; do
       case $line in {generation}=*) v generation "${{line#*=}}";; {variables}*) v variable "$line";; esac
