@@ -2,9 +2,8 @@
 //! `upload IDENTITY KNOWN_HOSTS FILE HOST...`. For `tests/lab/bench upload`.
 
 use bytes::Bytes;
-use etcd_ha::ssh::{HostKeyChecking, Input, Limits, Session, Target};
+use etcd_ha::ssh::{ConfigFile, Connector, Input, Limits, Target};
 use futures::future::try_join_all;
-use std::time::Duration;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,18 +11,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [identity, known_hosts, file, hosts @ ..] = &words[..] else {
         return Err("usage: upload IDENTITY KNOWN_HOSTS FILE HOST...".into());
     };
+    let connector = &Connector::default();
     try_join_all(hosts.iter().map(|host| async move {
         let target = Target {
-            address: host.clone(),
-            port: 22,
-            user: "root".to_owned(),
+            user: Some("root".to_owned()),
             identity: vec![identity.into()],
             known_hosts: vec![known_hosts.into()],
-            host_key_checking: HostKeyChecking::Strict,
-            connect_timeout: Duration::from_secs(10),
-            keepalive: Duration::from_secs(5),
+            config: ConfigFile::None,
+            ..Target::new(host, host)
         };
-        let session = Session::connect(&target).await?;
+        let session = connector.connect(&target).await?;
         let input = Input::File { head: Bytes::new(), path: file.into(), progress: None };
         let output = session.exec("cat >/root/archive", input, &Limits::default()).await?;
         session.close().await;

@@ -31,7 +31,7 @@ impl Health {
         let mut inventory = self.target.load()?;
         for host in &mut inventory.hosts {
             // A dead host shall not make the question about the others longer than was asked for.
-            host.ssh.connect_timeout = host.ssh.connect_timeout.min(limit);
+            host.ssh.connect_timeout = Some(host.ssh.connect_timeout.map_or(limit, |written| written.min(limit)));
         }
         let inventory = Arc::new(inventory);
         let options = FleetOptions {

@@ -3,7 +3,7 @@
 use super::error::HostError;
 use super::framing::{Reply, frame};
 use crate::inventory::Host;
-use crate::ssh::{Input, Limits, Session, SshError};
+use crate::ssh::{Connector, Input, Limits, Session, SshError};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -82,14 +82,10 @@ impl Connection {
     ///
     /// # Errors
     /// SSH's own.
-    pub async fn open(host: &Host) -> Result<Self, HostError> {
-        let session = Session::connect(&host.ssh).await;
-        Ok(Self {
-            session: session.map_err(|source| HostError::Ssh { host: host.name.clone(), source })?,
-            host: host.name.as_str().into(),
-            user: host.ssh.user.as_str().into(),
-            r#become: host.r#become,
-        })
+    pub async fn open(connector: &Connector, host: &Host) -> Result<Self, HostError> {
+        let session = connector.connect(&host.ssh).await;
+        let session = session.map_err(|source| HostError::Ssh { host: host.name.clone(), source })?;
+        Ok(Self { user: session.user().into(), session, host: host.name.as_str().into(), r#become: host.r#become })
     }
 
     /// The SSH session, for tunnels.

@@ -29,6 +29,19 @@ pub(super) fn name(what: &str, name: &str) -> Verdict {
     )
 }
 
+/// The fingerprint of a host key, as `ssh-keygen -l` prints it.
+pub(super) fn fingerprint(text: &str) -> Verdict {
+    let digest = text.strip_prefix("SHA256:").map(|digest| digest.trim_end_matches('='));
+    let base64 = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/');
+    match digest {
+        Some(digest) if digest.len() == 43 && digest.bytes().all(base64) => Ok(()),
+        _ => refuse(
+            format!("{} is not the fingerprint of a host key", quoted(text)),
+            "as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it on the host: `SHA256:` and 43 characters",
+        ),
+    }
+}
+
 /// An address that peers and clients connect to.
 pub(super) fn address(address: &str) -> Verdict {
     let shown = quoted(address);

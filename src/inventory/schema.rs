@@ -5,7 +5,7 @@
 
 use super::problem::{Problem, nearest, quoted};
 use super::tree::{At, Node};
-use super::values::{Checking, Hosts, KeyKind, Port, Settings, Texts, Time};
+use super::values::{Checking, Hosts, Jump, KeyKind, Port, Settings, Texts, Time};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::borrow::Cow;
@@ -171,18 +171,24 @@ mapping! {
 mapping! {
     /// How a host is reached over SSH.
     Ssh {
-        /// Where SSH connects, if that is not the host's `address`; only under a host.
+        /// Where SSH connects, if that is not the host's `address`: a name, an address, or an alias of ssh_config; only under a host.
         address: String,
-        /// User to log in as. Default: root.
+        /// User to log in as. Default: what ssh_config says, or else whoever runs etcd-ha.
         user: String,
-        /// Port of sshd. Default: 22.
+        /// Port of sshd. Default: what ssh_config says, or else 22.
         port: Port,
+        /// Jump hosts, the nearest first, as `[user@]host[:port]`: a list, or separated by commas; `none`: go straight. Default: ssh_config's ProxyJump.
+        jump: Jump,
+        /// The ssh_config file to go by, or `none`. Default: the user's and the system's, as for `ssh`.
+        config: String,
         /// Run commands through `sudo -n`, for users other than root. Default: false.
         r#become: bool,
-        /// Private key file, or a list of them. Default: the agent's keys and OpenSSH's default names in ~/.ssh.
+        /// Private key file, or a list of them. Default: ssh_config's, or else the agent's keys and OpenSSH's default names in ~/.ssh.
         identity: Texts,
-        /// Files with host keys. Default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts.
+        /// Files with host keys. Default: ssh_config's, or else ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts.
         known_hosts: Texts,
+        /// Fingerprint of the host's key (`SHA256:…`), or a list of them; takes the place of the files; only under a host.
+        host_key: Texts,
         /// What to do about a host key that is in no file. Default: strict.
         host_key_checking: Checking,
         /// How long connecting and logging in may take, each. Default: 10s.

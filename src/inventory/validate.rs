@@ -60,6 +60,13 @@ pub(super) fn inventory(
                 .help("put it under the host that it belongs to: `ssh: { address: … }`"),
         );
     }
+    if let Some(host_key) = &defaults.ssh.host_key {
+        validation.add(
+            Problem::new("`ssh.host_key` is given for all hosts", host_key.span.clone())
+                .label("one key should not be every host's")
+                .help("put it under the host that it belongs to: `ssh: { host_key: SHA256:… }`"),
+        );
+    }
     let none = match &written.hosts {
         Some(hosts) => hosts.value.is_empty,
         None => !written.given.contains(&"hosts"),

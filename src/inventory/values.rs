@@ -186,6 +186,42 @@ impl JsonSchema for Texts {
     }
 }
 
+/// Jump hosts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Jump(pub(super) Vec<ssh::JumpHost>);
+
+impl Read for Jump {
+    fn read(node: &At<Node>, problems: &mut Vec<Problem>) -> Option<Self> {
+        let written = Texts::read(node, problems)?.0;
+        let mut jumps = Vec::new();
+        for text in &written {
+            match ssh::JumpHost::parse_list(&text.value) {
+                Some(list) if !list.is_empty() || written.len() == 1 => jumps.extend(list),
+                _ => {
+                    let message = format!("{} is not a jump host", quoted(&text.value));
+                    let help = "write `[user@]host[:port]`, several as a list or with commas between, or `none`";
+                    problems.push(Problem::new(message, text.span.clone()).label("here").help(help));
+                }
+            }
+        }
+        Some(Self(jumps))
+    }
+}
+
+impl JsonSchema for Jump {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Jump".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Texts::json_schema(generator)
+    }
+}
+
 /// etcd's options by flag name, with their values as written.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings(pub(super) Vec<(At<String>, At<String>)>);

@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use super::client::Client;
 use super::error::SshError;
 use super::facts::{Attempt, AuthFailure, KeyOrigin, Outcome};
+use super::hop::{AgentSocket, Login};
 use super::keys::{DEFAULT_NAMES, KeyFile};
 use super::known_hosts::fingerprint;
 use super::wire::printable;
@@ -40,12 +41,17 @@ impl Credentials {
         }
     }
 
-    /// Reads the key files: those asked for by name, or else the default ones that exist.
-    pub(super) fn key_files(&self, named: &[PathBuf]) -> Result<Vec<KeyFile>, SshError> {
-        if !named.is_empty() {
+    /// Reads the key files: those asked for by name, or else the default ones that exist. One that only ssh_config
+    /// names need not be there, as for OpenSSH.
+    pub(super) fn key_files(&self, login: &Login) -> Result<Vec<KeyFile>, SshError> {
+        let named = &login.identity;
+        if login.identity_is_required {
             let load =
                 |path: &PathBuf| KeyFile::load(path).map_err(|source| SshError::KeyFile { path: path.clone(), source });
             return named.iter().map(load).collect();
+        }
+        if !named.is_empty() {
+            return Ok(named.iter().filter_map(|path| KeyFile::load(path).ok()).collect());
         }
         let Some(home) = &self.home else {
             return Ok(Vec::new());
@@ -112,19 +118,24 @@ impl Agent {
 pub(super) async fn log_in(
     handle: &mut Handle<Client>,
     user: &str,
-    named: bool,
+    how: &Login,
     files: &[KeyFile],
     credentials: &Credentials,
 ) -> Result<(), Refusal> {
     let mut remark = None;
-    let agent = match &credentials.agent {
+    let socket = match &how.agent {
+        AgentSocket::Environment => credentials.agent.as_ref(),
+        AgentSocket::Path(path) => Some(path),
+        AgentSocket::None => None,
+    };
+    let agent = match socket {
         Some(path) => Agent::open(path, handle).await.map_err(|why| remark = Some(why)).ok(),
         None => None,
     };
     let agent_keys: Vec<PublicKey> = agent.iter().flat_map(|agent| &agent.keys).map(|(key, _)| key.clone()).collect();
     let file_keys: Vec<Option<PublicKey>> = files.iter().map(|file| file.public.clone()).collect();
     let mut login = LogIn { handle, user, agent, accepted: None, tried: Vec::new(), shown: Vec::new() };
-    let order = order(named, &file_keys, &agent_keys);
+    let order = order(!how.identity.is_empty(), &file_keys, &agent_keys);
     for (index, candidate) in order.iter().enumerate() {
         if login.shown.len() == MAX_TRIES {
             return Err(login.refusal(order.len() - index, remark));

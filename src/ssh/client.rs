@@ -1,6 +1,5 @@
 //! The receiving half of a connection: what the SSH library tells us of its own accord.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use russh::Channel;
@@ -8,18 +7,18 @@ use russh::client::{self, ChannelOpenHandle, DisconnectReason};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use tokio::sync::watch;
 
-use super::HostKeyChecking;
 use super::error::SshError;
 use super::facts::{ChangedHostKey, HostKeyFacts, Loss, Peer};
-use super::known_hosts::{self, KnownHosts, Verdict, fingerprint, lookup_name};
+use super::hop::HostKeys;
+use super::known_hosts::{self, KnownHosts, Verdict, fingerprint};
+use super::target::HostKeyChecking;
 use super::wire::printable;
 
 /// Checks host keys and takes notes.
 pub(super) struct Client {
     peer: Peer,
-    checking: HostKeyChecking,
+    host_keys: HostKeys,
     known: KnownHosts,
-    files: Vec<PathBuf>,
     news: Arc<News>,
 }
 
@@ -64,35 +63,33 @@ impl News {
 }
 
 impl Client {
-    pub(super) fn new(
-        peer: Peer,
-        checking: HostKeyChecking,
-        known: KnownHosts,
-        files: Vec<PathBuf>,
-        news: Arc<News>,
-    ) -> Self {
-        Self { peer, checking, known, files, news }
+    pub(super) fn new(peer: Peer, host_keys: HostKeys, known: KnownHosts, news: Arc<News>) -> Self {
+        Self { peer, host_keys, known, news }
     }
 
     fn judge(&self, key: &PublicKey) -> Result<bool, SshError> {
-        let (host, port) = (&*self.peer.host, self.peer.port);
-        let verdict = match self.checking {
+        let HostKeys { names, files, global_files, checking, .. } = &self.host_keys;
+        let verdict = match checking {
             HostKeyChecking::Off => return Ok(true),
-            HostKeyChecking::Strict => self.known.check(host, port, key),
-            HostKeyChecking::AcceptNew => match (self.known.check(host, port, key), self.files.first()) {
-                (Verdict::Unknown, Some(file)) => known_hosts::learn(file, host, port, key)?,
+            HostKeyChecking::Strict => self.known.check(names, key),
+            HostKeyChecking::AcceptNew => match (self.known.check(names, key), files.first()) {
+                (Verdict::Unknown, Some(file)) => known_hosts::learn(file, names, key)?,
                 (verdict, _) => verdict,
             },
         };
         let peer = self.peer.clone();
         let presented = HostKeyFacts {
-            name: lookup_name(host, port),
+            name: names.first().map(|name| name.text.clone()).unwrap_or_default(),
             algorithm: key.algorithm().to_string(),
             fingerprint: fingerprint(key),
         };
         Err(match verdict {
             Verdict::Trusted => return Ok(true),
-            Verdict::Unknown => SshError::HostKeyUnknown { peer, key: Box::new(presented), files: self.files.clone() },
+            Verdict::Unknown => SshError::HostKeyUnknown {
+                peer,
+                key: Box::new(presented),
+                files: files.iter().chain(global_files).cloned().collect(),
+            },
             Verdict::Revoked(known) => {
                 SshError::HostKeyRevoked { peer, key: Box::new(presented), file: known.file, line: known.line }
             }

@@ -1,13 +1,13 @@
-//! From a target to a session: TCP, key exchange, host key, log-in.
+//! From a hop to a session: a way there, key exchange, host key, log-in.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client::{self, Handle};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Preferred, SshId, cipher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::auth::{Credentials, log_in};
@@ -15,16 +15,16 @@ use super::client::{Client, ClientError, News};
 use super::dial::dial;
 use super::error::SshError;
 use super::facts::Peer;
+use super::hop::{Hop, Proxy};
 use super::keys::KeyFile;
 use super::known_hosts::KnownHosts;
+use super::proxy::{self, LastWords};
+use super::session::Session;
+use super::target::HostKeyChecking;
 use super::wire::{Watch, Wire, printable};
-use super::{HostKeyChecking, Target};
 
 /// How often a connection that was closed before log-in is tried again.
 const RETRIES: u32 = 5;
-
-/// After how many unanswered keepalives a connection counts as dead.
-const KEEPALIVES: u32 = 3;
 
 /// How much may be under way to us before we have to confirm any of it: lets a download fill a
 /// line of 1 Gbit/s and 100 ms.
@@ -39,11 +39,15 @@ pub(super) struct Connected {
 }
 
 /// Connects and logs in, again if the server closes the door at first.
-pub(super) async fn connect(target: &Target, credentials: &Credentials) -> Result<Connected, SshError> {
-    let keys = credentials.key_files(&target.identity)?;
+pub(super) async fn connect(
+    hop: &Hop,
+    through: Option<&Session>,
+    credentials: &Credentials,
+) -> Result<Connected, SshError> {
+    let keys = credentials.key_files(&hop.login)?;
     let mut retries = 0;
     loop {
-        match connect_once(target, credentials, &keys).await {
+        match connect_once(hop, through, credentials, &keys).await {
             Err(error) if error.is_retryable() && retries < RETRIES => {
                 // Jitter, lest a crowd that was turned away together comes back together.
                 let jitter = rand::random_range(0.5..1.5);
@@ -55,31 +59,64 @@ pub(super) async fn connect(target: &Target, credentials: &Credentials) -> Resul
     }
 }
 
-async fn connect_once(target: &Target, credentials: &Credentials, keys: &[KeyFile]) -> Result<Connected, SshError> {
-    let limit = target.connect_timeout;
-    let mut peer = Peer { host: target.address.as_str().into(), port: target.port, address: None };
-    let files = known_hosts_files(target, credentials);
-    let known = match target.host_key_checking {
+/// A way to the machine's sshd: TCP, a tunnel of the jump host, or a command.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn open(
+    hop: &Hop,
+    through: Option<&Session>,
+    peer: &mut Peer,
+) -> Result<(Box<dyn Stream>, Option<LastWords>), SshError> {
+    match (&hop.proxy, through) {
+        (Proxy::Command(command), _) => match proxy::start(command) {
+            Ok((stream, words)) => Ok((Box::new(stream), Some(words))),
+            Err(error) => Err(SshError::ProxyCommand { peer: peer.clone(), why: error.to_string() }),
+        },
+        (_, Some(jump)) => match jump.tunnel(&hop.host, hop.port).await {
+            Ok(tunnel) => Ok((Box::new(tunnel), None)),
+            Err(source) => Err(SshError::JumpHost { peer: peer.clone(), source: Arc::new(source) }),
+        },
+        (_, None) => Ok((Box::new(dial(peer, hop.connect_timeout).await?), None)),
+    }
+}
+
+async fn connect_once(
+    hop: &Hop,
+    through: Option<&Session>,
+    credentials: &Credentials,
+    keys: &[KeyFile],
+) -> Result<Connected, SshError> {
+    let limit = hop.connect_timeout;
+    let mut peer = hop.peer();
+    let known = match hop.host_keys.checking {
         HostKeyChecking::Off => KnownHosts::default(),
-        HostKeyChecking::Strict | HostKeyChecking::AcceptNew => KnownHosts::load(&files)?,
+        HostKeyChecking::Strict | HostKeyChecking::AcceptNew => KnownHosts::load(&hop.host_keys.all_files())?,
     };
-    let config = config(target, &known.algorithms(&target.address, target.port));
-    let stream = dial(&mut peer, limit).await?;
+    let config = config(hop, &known.algorithms(&hop.host_keys.names));
+    let (stream, last_words) = open(hop, through, &mut peer).await?;
     let watch = Arc::new(Watch::default());
     let news = Arc::new(News::default());
-    let wire = Wire::new(stream, Arc::clone(&watch), target.keepalive * (KEEPALIVES + 1));
-    let client = Client::new(peer.clone(), target.host_key_checking, known, files, Arc::clone(&news));
+    let wire = Wire::new(stream, Arc::clone(&watch), hop.keepalive * (hop.keepalive_max + 1));
+    let client = Client::new(peer.clone(), hop.host_keys.clone(), known, Arc::clone(&news));
     let mut cutting = CutOnDrop(Some(Arc::clone(&watch)));
     let mut handle = match timeout(limit, client::connect_stream(Arc::new(config), wire, client)).await {
         Ok(Ok(handle)) => handle,
         Ok(Err(error)) => {
-            return Err(refused_to_talk(error, peer, news.good_bye().or_else(|| watch.words())));
+            let error = refused_to_talk(error, peer, news.good_bye().or_else(|| watch.words()));
+            return Err(match (error, last_words) {
+                (SshError::ClosedEarly { peer, said: None }, Some(words)) => {
+                    let why = words.get().unwrap_or_else(|| "it ended and said nothing".to_owned());
+                    SshError::ProxyCommand { peer, why }
+                }
+                (error, _) => error,
+            });
         }
         Err(_) if watch.speaks_ssh() => return Err(SshError::KexTimeout { peer, after: limit }),
         Err(_) => return Err(SshError::BannerTimeout { peer, after: limit }),
     };
-    let named = !target.identity.is_empty();
-    let outcome = timeout(limit, log_in(&mut handle, &target.user, named, keys, credentials)).await;
+    let outcome = timeout(limit, log_in(&mut handle, &hop.user, &hop.login, keys, credentials)).await;
     match outcome {
         Ok(Ok(())) => {
             cutting.0 = None;
@@ -95,7 +132,7 @@ async fn connect_once(target: &Target, credentials: &Credentials, keys: &[KeyFil
             failure.remark = words.or(failure.remark);
             Err(SshError::AuthFailed { peer, failure: Box::new(failure) })
         }
-        Err(_) => Err(SshError::AuthTimeout { peer, user: target.user.clone(), after: limit }),
+        Err(_) => Err(SshError::AuthTimeout { peer, user: hop.user.clone(), after: limit }),
     }
 }
 
@@ -110,20 +147,12 @@ impl Drop for CutOnDrop {
     }
 }
 
-fn known_hosts_files(target: &Target, credentials: &Credentials) -> Vec<PathBuf> {
-    if !target.known_hosts.is_empty() {
-        return target.known_hosts.clone();
-    }
-    let own = credentials.home.iter().map(|home| home.join(".ssh/known_hosts"));
-    own.chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
-}
-
-fn config(target: &Target, known: &[Algorithm]) -> client::Config {
+fn config(hop: &Hop, known: &[Algorithm]) -> client::Config {
     client::Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-etcdha_", env!("CARGO_PKG_VERSION")))),
         window_size: WINDOW,
-        keepalive_interval: Some(target.keepalive),
-        keepalive_max: KEEPALIVES as usize,
+        keepalive_interval: Some(hop.keepalive),
+        keepalive_max: hop.keepalive_max as usize,
         nodelay: true,
         preferred: Preferred {
             key: Cow::Owned(host_key_order(known)),

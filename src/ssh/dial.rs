@@ -98,7 +98,7 @@ mod tests {
     use super::{Peer, SshError, dial, race};
 
     fn peer(host: &str, port: u16) -> Peer {
-        Peer { host: host.into(), port, address: None }
+        Peer { host: host.into(), port, address: None, via: None }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -13,6 +14,31 @@ use crate::error::{ExitStatus, Explain};
 /// A failure between us and one machine.
 #[derive(Debug, Error)]
 pub enum SshError {
+    /// ssh_config does not say how to reach a host.
+    #[error("ssh_config cannot be used for `{host}`: {why}")]
+    Config {
+        /// The host as `ssh` would be called with.
+        host: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The jump host before the machine could not be reached.
+    #[error("the jump host before `{peer}` cannot be used")]
+    JumpHost {
+        /// The machine.
+        peer: Peer,
+        /// What happened on the way.
+        #[source]
+        source: Arc<SshError>,
+    },
+    /// The command that should lead to the machine ended, or could not be started.
+    #[error("the ProxyCommand to `{peer}` is of no use: {why}")]
+    ProxyCommand {
+        /// The machine.
+        peer: Peer,
+        /// How it ended, and what it said.
+        why: String,
+    },
     /// The name has no address.
     #[error("cannot resolve `{}`", peer.host)]
     Resolve {
@@ -302,6 +328,9 @@ impl SshError {
 impl Explain for SshError {
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Config { .. } => "see what `ssh -G` says of the host, or set `ssh.config: none`".to_owned(),
+            Self::JumpHost { source, .. } => return source.hint(),
+            Self::ProxyCommand { .. } => "run the command by hand, as `etcd-ha ssh-config` shows it".to_owned(),
             Self::Resolve { .. } => "check the name, or give the host's IP address".to_owned(),
             Self::TcpTimeout { peer, .. } => {
                 format!("check that the host is up and that no firewall drops port {}", peer.port)
@@ -359,7 +388,8 @@ impl Explain for SshError {
 
     fn exit(&self) -> ExitStatus {
         match self {
-            Self::KeyFile { .. } => ExitStatus::Usage,
+            Self::KeyFile { .. } | Self::Config { .. } => ExitStatus::Usage,
+            Self::JumpHost { source, .. } => source.exit(),
             _ => ExitStatus::Failed,
         }
     }

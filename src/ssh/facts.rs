@@ -16,6 +16,8 @@ pub struct Peer {
     pub port: u16,
     /// The address that the name stood for, once connected.
     pub address: Option<IpAddr>,
+    /// The jump host before it, or `a command`.
+    pub via: Option<Arc<str>>,
 }
 
 impl fmt::Display for Peer {
@@ -25,8 +27,9 @@ impl fmt::Display for Peer {
         } else {
             write!(f, "{}:{}", self.host, self.port)?;
         }
-        match self.address {
-            Some(address) if self.host.parse() != Ok(address) => write!(f, " ({address})"),
+        match (self.address, &self.via) {
+            (_, Some(via)) => write!(f, " through {via}"),
+            (Some(address), None) if self.host.parse() != Ok(address) => write!(f, " ({address})"),
             _ => Ok(()),
         }
     }
@@ -176,14 +179,15 @@ mod tests {
 
     #[test]
     fn a_peer_names_host_port_and_the_address_behind_a_name() {
-        for (host, port, address, text) in [
-            ("10.0.0.1", 22, None, "10.0.0.1:22"),
-            ("10.0.0.1", 22, Some("10.0.0.1"), "10.0.0.1:22"),
-            ("node01", 2222, Some("10.0.0.1"), "node01:2222 (10.0.0.1)"),
-            ("fd00::1", 22, Some("fd00::1"), "[fd00::1]:22"),
+        for (host, port, address, via, text) in [
+            ("10.0.0.1", 22, None, None, "10.0.0.1:22"),
+            ("10.0.0.1", 22, Some("10.0.0.1"), None, "10.0.0.1:22"),
+            ("node01", 2222, Some("10.0.0.1"), None, "node01:2222 (10.0.0.1)"),
+            ("fd00::1", 22, Some("fd00::1"), None, "[fd00::1]:22"),
+            ("node01", 22, None, Some("bastion"), "node01:22 through bastion"),
         ] {
             let address = address.map(|address| address.parse().unwrap());
-            assert_eq!(Peer { host: host.into(), port, address }.to_string(), text);
+            assert_eq!(Peer { host: host.into(), port, address, via: via.map(Into::into) }.to_string(), text);
         }
     }
 }

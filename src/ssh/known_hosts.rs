@@ -13,6 +13,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 use super::error::SshError;
+use super::hop::KnownName;
 
 /// One host key as some file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,18 +65,17 @@ impl KnownHosts {
         Ok(Self { files })
     }
 
-    /// What the files say about `key` as the key of `host`.
-    ///
-    /// On another port than 22 the host is looked for as `[host]:port`; if nothing is known under
-    /// that name, the same key under the plain name is taken as well.
-    pub(super) fn check(&self, host: &str, port: u16, key: &PublicKey) -> Verdict {
-        match self.check_name(&lookup_name(host, port), key) {
-            Verdict::Unknown if port != 22 => match self.check_name(&lookup_name(host, 22), key) {
-                Verdict::Changed(_) => Verdict::Unknown,
-                verdict => verdict,
-            },
-            verdict => verdict,
+    /// What the files say about `key` as the key of a host that stands in them under one of `names`. The first
+    /// name under which anything is known decides.
+    pub(super) fn check(&self, names: &[KnownName], key: &PublicKey) -> Verdict {
+        for name in names {
+            match self.check_name(&name.text, key) {
+                Verdict::Unknown => {}
+                Verdict::Changed(_) if name.weak => {}
+                verdict => return verdict,
+            }
         }
+        Verdict::Unknown
     }
 
     fn check_name(&self, name: &str, key: &PublicKey) -> Verdict {
@@ -107,15 +107,14 @@ impl KnownHosts {
 
     /// The types of the keys on file for the host. They are to be asked for first: a host known by
     /// its RSA key alone would otherwise show its Ed25519 key and look like another.
-    pub(super) fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
-        let of = |name: &str| -> Vec<Algorithm> {
-            self.entries(name)
+    pub(super) fn algorithms(&self, names: &[KnownName]) -> Vec<Algorithm> {
+        let of = |name: &KnownName| -> Vec<Algorithm> {
+            self.entries(&name.text)
                 .filter(|(marker, _)| *marker == Marker::None)
                 .map(|(_, known)| known.key.algorithm())
                 .collect()
         };
-        let algorithms = of(&lookup_name(host, port));
-        if algorithms.is_empty() && port != 22 { of(&lookup_name(host, 22)) } else { algorithms }
+        names.iter().map(of).find(|algorithms| !algorithms.is_empty()).unwrap_or_default()
     }
 
     /// The entries whose host field matches `name`.
@@ -133,27 +132,28 @@ impl KnownHosts {
 ///
 /// Several hosts of one run may be met for the first time at the same moment: they take turns here,
 /// and each line goes out in a single appending write, so that other programs tear no line either.
-pub(super) fn learn(file: &Path, host: &str, port: u16, key: &PublicKey) -> Result<Verdict, SshError> {
+pub(super) fn learn(file: &Path, names: &[KnownName], key: &PublicKey) -> Result<Verdict, SshError> {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    match KnownHosts::load(&[file.to_path_buf()])?.check(host, port, key) {
+    match KnownHosts::load(&[file.to_path_buf()])?.check(names, key) {
         Verdict::Unknown => {}
         verdict => return Ok(verdict),
     }
-    append(file, host, port, key).map(|()| Verdict::Trusted).map_err(|source| SshError::KnownHosts {
+    let name = names.first().map(|name| name.text.as_str()).unwrap_or_default();
+    append(file, name, key).map(|()| Verdict::Trusted).map_err(|source| SshError::KnownHosts {
         path: file.to_path_buf(),
         action: "write",
         source,
     })
 }
 
-fn append(file: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
+fn append(file: &Path, name: &str, key: &PublicKey) -> io::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let mut open = fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
     let key = PublicKey::from(key.key_data().clone()).to_openssh().map_err(io::Error::other)?;
-    let mut line = format!("{} {}\n", lookup_name(host, port), key.trim_end());
+    let mut line = format!("{name} {}\n", key.trim_end());
     if open.seek(SeekFrom::End(0))? > 0 {
         let mut last = [0];
         open.seek(SeekFrom::End(-1))?;

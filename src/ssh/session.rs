@@ -8,13 +8,12 @@ use russh::client::Handle;
 use russh::{ChannelOpenFailure, Disconnect};
 use tokio::time::timeout;
 
-use super::Target;
-use super::auth::Credentials;
 use super::channels::{Slots, open, reason};
 use super::client::{Client, News};
-use super::connect::connect;
+use super::connect::Connected;
 use super::error::SshError;
 use super::facts::{Loss, Peer};
+use super::hop::Hop;
 use super::stream::{Pipe, Tunnel};
 use super::wire::Watch;
 
@@ -28,6 +27,7 @@ pub struct Session(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) peer: Peer,
+    user: String,
     pub(super) handle: Handle<Client>,
     pub(super) slots: Slots,
     /// How long the machine may take to open a channel.
@@ -61,32 +61,22 @@ impl Drop for Inner {
 }
 
 impl Session {
-    /// Connects and logs in with what this process's environment offers.
-    ///
-    /// # Errors
-    /// See [`connect_with`](Self::connect_with).
-    pub async fn connect(target: &Target) -> Result<Self, SshError> {
-        Self::connect_with(target, &Credentials::from_env()).await
-    }
-
-    /// Connects to `target` and logs in.
-    ///
-    /// Every address of a name is tried. TCP connect, key exchange and log-in have
-    /// `target.connect_timeout` each. A connection that the server closes before anybody logged in
-    /// is tried again up to five times within about five seconds.
-    ///
-    /// # Errors
-    /// Names the machine and the one step that failed; see [`SshError`].
-    pub async fn connect_with(target: &Target, credentials: &Credentials) -> Result<Self, SshError> {
-        let connected = connect(target, credentials).await?;
-        Ok(Self(Arc::new(Inner {
+    pub(super) fn new(connected: Connected, hop: &Hop) -> Self {
+        Self(Arc::new(Inner {
             peer: connected.peer,
+            user: hop.user.clone(),
             handle: connected.handle,
             slots: Slots::default(),
-            limit: target.connect_timeout,
+            limit: hop.connect_timeout,
             news: connected.news,
             watch: connected.watch,
-        })))
+        }))
+    }
+
+    /// Who is logged in.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.0.user
     }
 
     /// The machine.
@@ -96,7 +86,7 @@ impl Session {
     }
 
     /// Whether the connection has ended. That it has not is no promise: a cut link shows after four
-    /// times `target.keepalive`.
+    /// times the target's `keepalive`.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()

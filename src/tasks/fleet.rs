@@ -27,6 +27,7 @@ use crate::inventory::{Host, Inventory};
 use crate::pki::Pki;
 use crate::release::{Arch, Archive};
 use crate::report::Reporter;
+use crate::ssh::Connector;
 use futures::future::join_all;
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -75,6 +76,7 @@ pub struct Fleet {
     /// What the command line says.
     pub options: FleetOptions,
     hosts: Arc<Vec<HostState>>,
+    connector: Connector,
     pki: Mutex<Option<Arc<Pki>>>,
     archives: Mutex<BTreeMap<Arch, Archive>>,
     /// The token of a bootstrap, should one be needed: the same for the whole run.
@@ -112,6 +114,7 @@ impl Fleet {
             inventory,
             reporter,
             options,
+            connector: Connector::default(),
             pki: Mutex::default(),
             archives: Mutex::default(),
             cluster: Mutex::default(),
@@ -128,7 +131,7 @@ impl Fleet {
     #[must_use]
     pub fn wanting(&self, inventory: Arc<Inventory>) -> Self {
         let fleet = Self::new(inventory, self.reporter.clone(), self.options.clone());
-        Self { hosts: self.hosts.clone(), fresh: self.fresh.clone(), ..fleet }
+        Self { hosts: self.hosts.clone(), connector: self.connector.clone(), fresh: self.fresh.clone(), ..fleet }
     }
 
     fn state(&self, host: &Host) -> Option<&HostState> {
@@ -148,7 +151,7 @@ impl Fleet {
             Some(Err(error)) => return Err(TaskError::Host(error.clone())),
             _ => {}
         }
-        let opened = Connection::open(host).await.map_err(Arc::new);
+        let opened = Connection::open(&self.connector, host).await.map_err(Arc::new);
         *slot = Some(opened.clone());
         opened.map_err(TaskError::Host)
     }

@@ -130,7 +130,7 @@ fn unfit(view: &View<'_>) -> (Vec<String>, Option<String>) {
         problems.push(format!("its systemd {version} is older than {OLDEST_SYSTEMD}"));
     }
     if seen.uid != Some(0) {
-        problems.push(format!("`{}` is not root there", host.ssh.user));
+        problems.push("who logs in there is not root".to_owned());
         hint = Some("log in as root, or set `become: true` to go through sudo".to_owned());
     }
     if !seen.missing.is_empty() {

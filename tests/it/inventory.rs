@@ -145,16 +145,7 @@ fn what_is_left_out_has_its_default() {
             extra_names: Vec::new(),
             local_plaintext: false,
             settings: BTreeMap::new(),
-            ssh: ssh::Target {
-                address: "10.19.0.51".to_owned(),
-                port: 22,
-                user: "root".to_owned(),
-                identity: Vec::new(),
-                known_hosts: Vec::new(),
-                host_key_checking: ssh::HostKeyChecking::Strict,
-                connect_timeout: Duration::from_secs(10),
-                keepalive: Duration::from_secs(5),
-            },
+            ssh: ssh::Target::new("node01", "10.19.0.51"),
             r#become: false,
             paths: etcd_ha::inventory::Paths {
                 install: "/opt/etcd".to_owned(),

@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_ha::ssh::{Credentials, HostKeyChecking, Session, SshError, Target};
+use etcd_ha::ssh::{ConfigFile, Connector, Credentials, Session, SshError, Target};
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use tempfile::TempDir;
@@ -38,20 +38,23 @@ impl Fixture {
         let known_hosts = folder.path().join("known_hosts");
         fs::write(&known_hosts, server.known_hosts_line()).unwrap();
         let target = Target {
-            address: "127.0.0.1".to_owned(),
-            port: server.address.port(),
-            user: "ops".to_owned(),
+            port: Some(server.address.port()),
+            user: Some("ops".to_owned()),
             identity: vec![identity],
             known_hosts: vec![known_hosts],
-            host_key_checking: HostKeyChecking::Strict,
-            connect_timeout: Duration::from_secs(10),
-            keepalive: Duration::from_secs(15),
+            config: ConfigFile::None,
+            keepalive: Some(Duration::from_secs(15)),
+            ..Target::new("127.0.0.1", "127.0.0.1")
         };
         Self { server, folder, target, credentials: Credentials::default() }
     }
 
     async fn connect(&self) -> Result<Session, SshError> {
-        Session::connect_with(&self.target, &self.credentials).await
+        self.connect_to(&self.target).await
+    }
+
+    async fn connect_to(&self, target: &Target) -> Result<Session, SshError> {
+        Connector::new(self.credentials.clone()).connect(target).await
     }
 
     async fn session(&self) -> Session {
@@ -60,8 +63,8 @@ impl Fixture {
 
     /// The target at the other end of `line`; its host key is known there.
     fn target_over(&self, line: &Line) -> Target {
-        let target = Target { port: line.address.port(), ..self.target.clone() };
-        let (direct, over) = (self.server.address.port().to_string(), target.port.to_string());
+        let target = Target { port: Some(line.address.port()), ..self.target.clone() };
+        let (direct, over) = (self.server.address.port().to_string(), line.address.port().to_string());
         let known = self.server.known_hosts_line().replace(&direct, &over);
         fs::write(&target.known_hosts[0], known).unwrap();
         target

@@ -161,7 +161,7 @@ impl Validation<'_> {
     }
 
     /// A path on the controller: `~` is the user's home, and a relative one starts at the inventory.
-    fn local_path(&mut self, at: &At<String>) -> PathBuf {
+    pub(super) fn local_path(&mut self, at: &At<String>) -> PathBuf {
         let text = at.value.as_str();
         if text.chars().any(char::is_control) {
             let message = format!("path {} has a control character", quoted(text));

@@ -11,10 +11,6 @@ use semver::Version;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Three unanswered probes end a connection, so a dead link is known after 15 s.
-const KEEPALIVE: Duration = Duration::from_secs(5);
-
 impl Validation<'_> {
     pub(super) fn host(
         &mut self,
@@ -75,7 +71,6 @@ impl Validation<'_> {
             );
         }
         Host {
-            name: name.value,
             client_port,
             peer_port,
             extra_names: extra_names.into_iter().map(|at| at.value).collect(),
@@ -85,7 +80,7 @@ impl Validation<'_> {
                 own.and_then(|etcd| etcd.settings.as_ref()),
                 settings_by,
             ),
-            ssh: self.ssh(host.ssh.as_ref().map(|at| &at.value), &defaults.ssh, &address.value),
+            ssh: self.ssh(host.ssh.as_ref().map(|at| &at.value), &defaults.ssh, &name.value, &address.value),
             r#become: host
                 .ssh
                 .as_ref()
@@ -93,6 +88,7 @@ impl Validation<'_> {
                 .or(defaults.ssh.r#become.as_ref())
                 .is_some_and(|at| at.value),
             paths: self.paths(host.paths.as_ref().map(|at| &at.value), &defaults.paths),
+            name: name.value,
             address: address.value,
         }
     }
@@ -138,7 +134,7 @@ impl Validation<'_> {
         settled.settings
     }
 
-    fn ssh(&mut self, own: Option<&schema::Ssh>, defaults: &schema::Ssh, address: &str) -> ssh::Target {
+    fn ssh(&mut self, own: Option<&schema::Ssh>, defaults: &schema::Ssh, name: &str, address: &str) -> ssh::Target {
         let none = schema::Ssh::default();
         let own = own.unwrap_or(&none);
         let user = own.user.as_ref().or(defaults.user.as_ref());
@@ -158,20 +154,33 @@ impl Validation<'_> {
                 self.add_finding(finding.help("from 1s to 1h"), at.span.clone());
             }
         }
+        let jump = own.jump.as_ref().or(defaults.jump.as_ref()).map(|at| at.value.clone());
+        let host_key = own.host_key.as_ref().map(|at| at.value.0.as_slice()).unwrap_or_default();
+        for pin in host_key {
+            self.check(pin, rules::fingerprint);
+        }
         ssh::Target {
-            address: own.address.as_ref().map_or_else(|| address.to_owned(), |at| at.value.clone()),
-            port: own.port.as_ref().or(defaults.port.as_ref()).map_or(22, |at| at.value.0),
-            user: user.map_or_else(|| "root".to_owned(), |at| at.value.clone()),
+            name: name.to_owned(),
+            address: address.to_owned(),
+            ssh_address: own.address.as_ref().map(|at| at.value.clone()),
+            port: own.port.as_ref().or(defaults.port.as_ref()).map(|at| at.value.0),
+            user: user.map(|at| at.value.clone()),
             identity: self.local_paths(own.identity.as_ref().or(defaults.identity.as_ref())),
             known_hosts: self.local_paths(own.known_hosts.as_ref().or(defaults.known_hosts.as_ref())),
+            host_key: host_key.iter().map(|at| at.value.clone()).collect(),
             host_key_checking: own
                 .host_key_checking
                 .as_ref()
                 .or(defaults.host_key_checking.as_ref())
-                .map(|at| at.value.0)
-                .unwrap_or_default(),
-            connect_timeout: connect_timeout.map_or(CONNECT_TIMEOUT, |at| at.value.0),
-            keepalive: keepalive.map_or(KEEPALIVE, |at| at.value.0),
+                .map(|at| at.value.0),
+            jump: jump.map(|jump| jump.0),
+            config: match own.config.as_ref().or(defaults.config.as_ref()) {
+                None => ssh::ConfigFile::Usual,
+                Some(at) if at.value == "none" => ssh::ConfigFile::None,
+                Some(at) => ssh::ConfigFile::File(self.local_path(at)),
+            },
+            connect_timeout: connect_timeout.map(|at| at.value.0),
+            keepalive: keepalive.map(|at| at.value.0),
         }
     }
 

@@ -9,6 +9,7 @@ use russh::keys::ssh_key::public::{Ed25519PublicKey, KeyData};
 use russh::keys::{Algorithm, PublicKey};
 
 use super::{KnownHosts, Verdict, glob, learn};
+use crate::ssh::route::names;
 
 const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDRUNw3y6hnKPYNx/YekF6+MIHs/i5yjMIRetK2KefRpZqsOTg+IFagTy4Q\
     feodFU46gVgbUim4C2dIQ2GkqKSkX0bxc2flrf2uxn1+QRriZOdAHLVxMPKUjjWgR3V7qpPegvygZH6tWS/aPC3R\
@@ -28,7 +29,7 @@ fn known(files: &[&str]) -> KnownHosts {
 }
 
 fn verdict(files: &[&str], host: &str, port: u16) -> String {
-    match known(files).check(host, port, &key(1)) {
+    match known(files).check(&names(host, port, None, None), &key(1)) {
         Verdict::Trusted => "trusted".to_owned(),
         Verdict::Unknown => "unknown".to_owned(),
         Verdict::Revoked(known) => format!("revoked {}:{}", known.file.display(), known.line),
@@ -108,19 +109,19 @@ fn several_files_count_together() {
 #[test]
 fn the_types_on_file() {
     let text = format!("node01 {RSA}\n@revoked node01 {}\n[node02]:2222 {}", line(&key(1)), line(&key(1)));
-    assert_eq!(known(&[&text]).algorithms("node01", 22), [Algorithm::Rsa { hash: None }]);
-    assert_eq!(known(&[&text]).algorithms("node01", 2222), [Algorithm::Rsa { hash: None }]);
-    assert_eq!(known(&[&text]).algorithms("node02", 2222), [Algorithm::Ed25519]);
-    assert_eq!(known(&[&text]).algorithms("node02", 22), []);
+    assert_eq!(known(&[&text]).algorithms(&names("node01", 22, None, None)), [Algorithm::Rsa { hash: None }]);
+    assert_eq!(known(&[&text]).algorithms(&names("node01", 2222, None, None)), [Algorithm::Rsa { hash: None }]);
+    assert_eq!(known(&[&text]).algorithms(&names("node02", 2222, None, None)), [Algorithm::Ed25519]);
+    assert_eq!(known(&[&text]).algorithms(&names("node02", 22, None, None)), []);
 }
 
 #[test]
 fn a_new_key_is_written_down_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("new/.ssh/known_hosts");
-    assert_eq!(learn(&file, "Node01", 22, &key(1)).unwrap(), Verdict::Trusted);
-    assert_eq!(learn(&file, "node01", 22, &key(1)).unwrap(), Verdict::Trusted);
-    assert!(matches!(learn(&file, "node01", 22, &key(2)).unwrap(), Verdict::Changed(_)));
+    assert_eq!(learn(&file, &names("Node01", 22, None, None), &key(1)).unwrap(), Verdict::Trusted);
+    assert_eq!(learn(&file, &names("node01", 22, None, None), &key(1)).unwrap(), Verdict::Trusted);
+    assert!(matches!(learn(&file, &names("node01", 22, None, None), &key(2)).unwrap(), Verdict::Changed(_)));
     let expected = format!("node01 {}\n", line(&key(1)));
     assert_eq!(fs::read_to_string(&file).unwrap(), expected);
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -128,7 +129,7 @@ fn a_new_key_is_written_down_once() {
 
     // A file that somebody edited and left without a line end.
     fs::write(&file, expected.trim_end()).unwrap();
-    learn(&file, "node02", 2222, &key(2)).unwrap();
+    learn(&file, &names("node02", 2222, None, None), &key(2)).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("{expected}[node02]:2222 {}\n", line(&key(2))));
 }
 
@@ -139,12 +140,12 @@ fn hosts_met_at_the_same_moment_tear_no_line() {
     std::thread::scope(|scope| {
         for number in 0..32 {
             let file = &file;
-            scope.spawn(move || learn(file, &format!("node{number}"), 22, &key(number)).unwrap());
+            scope.spawn(move || learn(file, &names(&format!("node{number}"), 22, None, None), &key(number)).unwrap());
         }
     });
     let known = KnownHosts::load(std::slice::from_ref(&file)).unwrap();
     for number in 0..32 {
-        assert_eq!(known.check(&format!("node{number}"), 22, &key(number)), Verdict::Trusted);
+        assert_eq!(known.check(&names(&format!("node{number}"), 22, None, None), &key(number)), Verdict::Trusted);
     }
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 32);
 }
@@ -180,6 +181,6 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}", host in "\\PC{0,20}") {
-        let _ = known(&[&text]).check(&host, 22, &key(1));
+        let _ = known(&[&text]).check(&names(&host, 22, None, None), &key(1));
     }
 }

@@ -30,7 +30,7 @@ async fn speaker(words: &'static str, close: bool) -> u16 {
 #[tokio::test]
 async fn each_cause_has_its_own_words() {
     let mut fixture = Fixture::new(Behaviour::default()).await;
-    fixture.target.connect_timeout = Duration::from_millis(500);
+    fixture.target.connect_timeout = Some(Duration::from_millis(500));
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     for (port, expected) in [
         (free, "refused the connection"),
@@ -41,13 +41,13 @@ async fn each_cause_has_its_own_words() {
             "does not speak SSH, saying `220 mail.example ESMTP`",
         ),
     ] {
-        fixture.target.port = port;
+        fixture.target.port = Some(port);
         let error = fixture.connect().await.unwrap_err();
         assert_eq!(error.to_string(), format!("`127.0.0.1:{port}` {expected}"));
         assert!(error.hint().is_some() && !error.is_retryable(), "{error:?}");
     }
     // Addresses for documentation (RFC 5737): no answer, or no route, depending on the network.
-    fixture.target.address = "192.0.2.1".to_owned();
+    fixture.target.ssh_address = Some("192.0.2.1".to_owned());
     let error = fixture.connect().await.unwrap_err();
     assert!(
         matches!(
@@ -59,7 +59,7 @@ async fn each_cause_has_its_own_words() {
         ),
         "{error:?}"
     );
-    fixture.target.address = "x".repeat(300);
+    fixture.target.ssh_address = Some("x".repeat(300));
     let error = fixture.connect().await.unwrap_err();
     assert!(matches!(error, SshError::Resolve { .. }), "{error:?}");
 }
@@ -127,8 +127,8 @@ async fn closing_is_prompt_and_final() {
 #[tokio::test]
 async fn a_name_is_reported_with_its_address() {
     let mut fixture = Fixture::new(Behaviour::default()).await;
-    fixture.target.address = "localhost".to_owned();
-    fixture.target.host_key_checking = HostKeyChecking::Off;
+    fixture.target.ssh_address = Some("localhost".to_owned());
+    fixture.target.host_key_checking = Some(HostKeyChecking::Off);
     let session = fixture.session().await;
     assert_eq!(session.peer().to_string(), format!("localhost:{} (127.0.0.1)", fixture.target.port));
 }

@@ -143,7 +143,7 @@ async fn a_connection_that_ends_is_no_success() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let mut line = Line::to(fixture.server.address).await;
     let target = fixture.target_over(&line);
-    let session = Session::connect_with(&target, &fixture.credentials).await.unwrap();
+    let session = fixture.connect_to(&target).await.unwrap();
     let limits = Limits::default();
     let (outcome, ()) = tokio::join!(session.exec("echo begun; sleep 60", Input::None, &limits), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -169,8 +169,8 @@ async fn a_dead_line_is_found_out() {
     for upload in [false, true] {
         let line = Line::to(fixture.server.address).await;
         let mut target = fixture.target_over(&line);
-        target.keepalive = Duration::from_millis(400);
-        let session = Session::connect_with(&target, &fixture.credentials).await.unwrap();
+        target.keepalive = Some(Duration::from_millis(400));
+        let session = fixture.connect_to(&target).await.unwrap();
         let sent = Arc::new(AtomicU64::new(0));
         let progress = Arc::clone(&sent);
         let input = if upload {

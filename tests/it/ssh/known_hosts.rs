@@ -175,18 +175,18 @@ async fn new_keys_are_accepted_and_written_down_where_that_is_asked_for() {
     let mut fixture = Fixture::new(Behaviour::default()).await;
     let file = fixture.path("new/known_hosts");
     fixture.target.known_hosts = vec![file.clone()];
-    fixture.target.host_key_checking = HostKeyChecking::AcceptNew;
+    fixture.target.host_key_checking = Some(HostKeyChecking::AcceptNew);
     let (one, two) = tokio::join!(fixture.connect(), fixture.connect());
     assert!(one.is_ok() && two.is_ok());
     assert_eq!(fs::read_to_string(&file).unwrap(), fixture.server.known_hosts_line());
 
     // From now on it is known, and another key would be refused.
-    fixture.target.host_key_checking = HostKeyChecking::Strict;
+    fixture.target.host_key_checking = Some(HostKeyChecking::Strict);
     assert_eq!(our_answer(&fixture).await, Answer::Accepted);
     let other = new_key().public_key().to_openssh().unwrap();
     fs::write(&file, format!("[127.0.0.1]:{} {other}\n", fixture.target.port)).unwrap();
-    fixture.target.host_key_checking = HostKeyChecking::AcceptNew;
+    fixture.target.host_key_checking = Some(HostKeyChecking::AcceptNew);
     assert_eq!(our_answer(&fixture).await, Answer::Changed);
-    fixture.target.host_key_checking = HostKeyChecking::Off;
+    fixture.target.host_key_checking = Some(HostKeyChecking::Off);
     assert_eq!(our_answer(&fixture).await, Answer::Accepted);
 }
