@@ -103,7 +103,7 @@ fn the_production_example_means_what_it_says() {
         assert_eq!(host.paths.config, "/app/allblue/etcd/config");
         assert_eq!(host.paths.bin, "/app/allblue/etcd/bin");
         assert_eq!(host.paths.data, "/app/allblue/etcddata");
-        assert_eq!(host.ssh.user, "root");
+        assert_eq!(host.ssh.user, None);
         assert!(!host.r#become);
     }
 }
@@ -187,15 +187,15 @@ hosts:
     assert_eq!(settings(first), ["election-timeout=2000", "heartbeat-interval=200", "quota-backend-bytes=4294967296"]);
     assert_eq!(settings(second), ["election-timeout=3000", "heartbeat-interval=200", "quota-backend-bytes=4294967296"]);
     assert_eq!((first.r#become, second.r#become, third.r#become), (true, false, true));
-    assert_eq!((first.ssh.user.as_str(), second.ssh.user.as_str()), ("ops", "admin"));
-    assert_eq!((first.ssh.address.as_str(), second.ssh.address.as_str()), ("10.0.0.1", "203.0.113.7"));
-    assert_eq!((first.ssh.port, second.ssh.port), (2222, 2222));
+    assert_eq!((first.ssh.user.as_deref(), second.ssh.user.as_deref()), (Some("ops"), Some("admin")));
+    assert_eq!((first.ssh.address.as_str(), second.ssh.ssh_address.as_deref()), ("10.0.0.1", Some("203.0.113.7")));
+    assert_eq!((first.ssh.port, second.ssh.port), (Some(2222), Some(2222)));
     assert_eq!(first.ssh.identity, [PathBuf::from("id")]);
     assert_eq!(second.ssh.identity, [PathBuf::from("x"), PathBuf::from("y")]);
     assert_eq!(second.ssh.known_hosts, [PathBuf::from("a"), PathBuf::from("/b")]);
-    assert_eq!(first.ssh.host_key_checking, ssh::HostKeyChecking::Off);
-    assert_eq!(second.ssh.host_key_checking, ssh::HostKeyChecking::AcceptNew);
-    assert_eq!(second.ssh.keepalive, Duration::from_secs(60));
+    assert_eq!(first.ssh.host_key_checking, Some(ssh::HostKeyChecking::Off));
+    assert_eq!(second.ssh.host_key_checking, Some(ssh::HostKeyChecking::AcceptNew));
+    assert_eq!(second.ssh.keepalive, Some(Duration::from_secs(60)));
     assert_eq!((second.paths.data.as_str(), second.paths.bin.as_str()), ("/data/etcd", "/opt/bin"));
     assert_eq!(second.extra_names, ["etcd.example", "192.0.2.9"]);
 }
@@ -451,7 +451,7 @@ proptest! {
         ] {
             if let Ok(inventory) = parse(&line) {
                 let host = &inventory.hosts[0];
-                for word in [&inventory.cluster, &host.name, &host.address, &host.paths.data, &host.ssh.user] {
+                for word in [&inventory.cluster, &host.name, &host.address, &host.paths.data, host.ssh.user.as_ref().unwrap_or(&host.name)] {
                     prop_assert!(
                         word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/@+:".contains(c)) && !word.starts_with('-'),
                         "{line}: {word:?}"

@@ -101,7 +101,7 @@ async fn a_refusal_says_what_was_tried_in_order() {
     assert_eq!(failure.tried[0].outcome, Outcome::Refused);
     assert_eq!(failure.tried[1].outcome, Outcome::Unusable(Unusable::Permissions(0o644)));
     assert!(failure.accepted.contains(&"publickey".to_owned()), "{failure:?}");
-    let port = fixture.target.port;
+    let port = fixture.server.address.port();
     assert!(
         text.starts_with(&format!(
             "cannot log in as `ops` on `127.0.0.1:{port}`: `{}` (ssh-ed25519 SHA256:",

@@ -79,7 +79,7 @@ async fn being_turned_away_for_good_is_one() {
     let fixture = Fixture::new(Behaviour { turn_away, ..Behaviour::default() }).await;
     let started = Instant::now();
     let error = fixture.connect().await.unwrap_err();
-    let port = fixture.target.port;
+    let port = fixture.server.address.port();
     assert_eq!(
         error.to_string(),
         format!("`127.0.0.1:{port}` closed the connection before log-in, saying `Exceeded MaxStartups`")
@@ -116,7 +116,7 @@ async fn closing_is_prompt_and_final() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let session = fixture.session().await;
     assert!(!session.is_closed());
-    assert_eq!(session.peer().to_string(), format!("127.0.0.1:{}", fixture.target.port));
+    assert_eq!(session.peer().to_string(), format!("127.0.0.1:{}", fixture.server.address.port()));
     let started = Instant::now();
     session.close().await;
     assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
@@ -130,5 +130,5 @@ async fn a_name_is_reported_with_its_address() {
     fixture.target.ssh_address = Some("localhost".to_owned());
     fixture.target.host_key_checking = Some(HostKeyChecking::Off);
     let session = fixture.session().await;
-    assert_eq!(session.peer().to_string(), format!("localhost:{} (127.0.0.1)", fixture.target.port));
+    assert_eq!(session.peer().to_string(), format!("localhost:{} (127.0.0.1)", fixture.server.address.port()));
 }

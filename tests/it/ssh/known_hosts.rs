@@ -40,7 +40,7 @@ async fn their_answer(fixture: &Fixture) -> Answer {
         .arg(format!("UserKnownHostsFile={}", target.known_hosts[0].display()))
         .arg("-i")
         .arg(&target.identity[0])
-        .args(["-p", &target.port.to_string(), &format!("{}@{}", target.user, target.address), "true"]);
+        .args(["-p", &target.port.unwrap().to_string(), &format!("ops@{}", target.address), "true"]);
     let output = command.output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
@@ -76,7 +76,7 @@ async fn we_and_openssh_answer_alike() {
     let other = text(new_key().public_key());
     let ecdsa = Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP256 };
     let ecdsa = text(PrivateKey::random(&mut safe_rng(), ecdsa).unwrap().public_key());
-    let host = format!("[127.0.0.1]:{}", fixture.target.port);
+    let host = format!("[127.0.0.1]:{}", fixture.server.address.port());
     let tabs = ours.replace(' ', "\t");
     for (file, expected) in [
         (String::new(), Unknown),
@@ -128,7 +128,7 @@ async fn we_and_openssh_answer_alike() {
 async fn the_errors_show_fingerprints_and_lines() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let known_hosts = &fixture.target.known_hosts[0];
-    let (port, file, print) = (fixture.target.port, known_hosts.display(), fixture.server.fingerprint());
+    let (port, file, print) = (fixture.server.address.port(), known_hosts.display(), fixture.server.fingerprint());
 
     fs::write(known_hosts, "# nothing\n").unwrap();
     let error = fixture.connect().await.unwrap_err();
@@ -164,7 +164,7 @@ async fn a_host_known_by_another_type_of_key_shows_that_one() {
     let host_keys = vec![new_key(), PrivateKey::random(&mut safe_rng(), ecdsa).unwrap(), rsa];
     let fixture = Fixture::new(Behaviour { host_keys, ..Behaviour::default() }).await;
     for key in &fixture.server.host_keys {
-        let line = format!("[127.0.0.1]:{} {}\n", fixture.target.port, key.to_openssh().unwrap());
+        let line = format!("[127.0.0.1]:{} {}\n", fixture.server.address.port(), key.to_openssh().unwrap());
         fs::write(&fixture.target.known_hosts[0], line).unwrap();
         fixture.connect().await.unwrap_or_else(|error| panic!("{}: {error}", key.algorithm()));
     }
@@ -184,7 +184,7 @@ async fn new_keys_are_accepted_and_written_down_where_that_is_asked_for() {
     fixture.target.host_key_checking = Some(HostKeyChecking::Strict);
     assert_eq!(our_answer(&fixture).await, Answer::Accepted);
     let other = new_key().public_key().to_openssh().unwrap();
-    fs::write(&file, format!("[127.0.0.1]:{} {other}\n", fixture.target.port)).unwrap();
+    fs::write(&file, format!("[127.0.0.1]:{} {other}\n", fixture.server.address.port())).unwrap();
     fixture.target.host_key_checking = Some(HostKeyChecking::AcceptNew);
     assert_eq!(our_answer(&fixture).await, Answer::Changed);
     fixture.target.host_key_checking = Some(HostKeyChecking::Off);
