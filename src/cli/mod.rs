@@ -15,6 +15,7 @@ mod playbook;
 mod probe;
 mod render;
 mod schema;
+mod ssh_config;
 mod upgrade;
 
 use crate::error::{Error, ExitStatus};
@@ -65,6 +66,8 @@ enum Command {
     Health(health::Health),
     /// Show the certificates in the PKI folder.
     Certs(certs::Certs),
+    /// Show how a host is reached over SSH, and where each setting comes from.
+    SshConfig(ssh_config::SshConfig),
     /// Write a starter inventory.
     Init(init::Init),
     /// Print the JSON Schema of inventories, for editors.
@@ -116,6 +119,7 @@ pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
         Command::Run(args) => args.run(context),
         Command::Health(args) => args.run(context),
         Command::Certs(args) => args.run(context),
+        Command::SshConfig(args) => args.run(context),
         Command::Init(args) => args.run(context),
         Command::Schema(args) => args.run(&context),
         Command::Playbook(args) => args.run(&context),

@@ -116,16 +116,16 @@ impl Explain for NoSuchHost {
     }
 }
 
-impl Operation {
-    /// Whether every host that `--limit` names is there.
-    fn check_limit(&self, inventory: &Inventory) -> Result<(), NoSuchHost> {
-        let names = || inventory.hosts.iter().map(|host| host.name.as_str());
-        match self.limit.iter().find(|name| names().all(|other| other != name.as_str())) {
-            Some(name) => Err(NoSuchHost(name.clone(), nearest(name, names()).map(str::to_owned))),
-            None => Ok(()),
-        }
+/// Whether every host that is named is in the inventory.
+pub(super) fn check_hosts(inventory: &Inventory, hosts: &[String]) -> Result<(), Error> {
+    let names = || inventory.hosts.iter().map(|host| host.name.as_str());
+    match hosts.iter().find(|name| names().all(|other| other != name.as_str())) {
+        Some(name) => Err(NoSuchHost(name.clone(), nearest(name, names()).map(str::to_owned)).into()),
+        None => Ok(()),
     }
+}
 
+impl Operation {
     /// Runs a playbook on an inventory, and tells of it.
     pub fn run(
         self,
@@ -135,7 +135,7 @@ impl Operation {
         how: How<'_>,
     ) -> Result<ExitStatus, Error> {
         let begun = Instant::now();
-        self.check_limit(&inventory)?;
+        check_hosts(&inventory, &self.limit)?;
         if let Some(way) = &how.way {
             way.check(&inventory)?;
         }

@@ -61,6 +61,14 @@ pub enum HostError {
     },
 }
 
+impl HostError {
+    /// Whether the connection broke while it was in use.
+    #[must_use]
+    pub fn is_connection_lost(&self) -> bool {
+        matches!(self, Self::Ssh { source: SshError::ConnectionLost { .. }, .. })
+    }
+}
+
 fn said(stderr: &str) -> String {
     let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = &lines[lines.len().saturating_sub(10)..];

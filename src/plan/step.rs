@@ -190,7 +190,12 @@ impl<W: World> Steps<'_, W> {
                 if mode == Mode::Rolling && task.puts_in_force() {
                     self.armed.set(true);
                 }
-                self.apply(host, task, mode, &view).await?;
+                match self.apply(host, task, mode, &view).await {
+                    Err(error) if error.is_connection_lost() && task.repeatable() && !self.stopped() => {
+                        self.once_more(host, task, mode, error).await?;
+                    }
+                    applied => applied?,
+                }
                 Ok(changes)
             }
             Decision::NotYet { .. } if self.dry => Ok(Vec::new()),
@@ -198,6 +203,20 @@ impl<W: World> Steps<'_, W> {
                 self.wait_on_host(host, task, mode, Waiting { reason, seen_in, exit }).await?;
                 Ok(Vec::new())
             }
+        }
+    }
+
+    /// Does a task again whose connection broke, by what is then found on the host. If that cannot be looked at, the
+    /// break is what went wrong.
+    async fn once_more(&self, host: &Host, task: &HostTaskKind, mode: Mode, broke: TaskError) -> Result<(), TaskError> {
+        self.record.progress(&host.name, task.name(), "the connection broke: connecting and doing it again");
+        let Ok(looked) = self.look(host, task, mode, None).await else {
+            return Err(broke);
+        };
+        let view = looked.view(host, mode);
+        match task.check(&view)? {
+            Decision::Changes(_) => self.apply(host, task, mode, &view).await,
+            Decision::Nothing | Decision::NotYet { .. } => Ok(()),
         }
     }
 

@@ -22,7 +22,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(super) async fn dial(peer: &mut Peer, limit: Duration) -> Result<TcpStream, SshError> {
     let looked_up = timeout(limit, tokio::net::lookup_host((&*peer.host, peer.port))).await;
     let addresses: Vec<SocketAddr> = match looked_up.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(addresses) => addresses.collect(),
+        Ok(addresses) => interleaved(addresses.collect()),
         Err(source) => {
             return Err(SshError::Resolve { peer: peer.clone(), source });
         }
@@ -32,6 +32,21 @@ pub(super) async fn dial(peer: &mut Peer, limit: Duration) -> Result<TcpStream, 
     // Without this, the delayed acknowledgements of the other side cost every command 40 ms.
     stream.set_nodelay(true).map_err(|source| SshError::Connect { peer: peer.clone(), source })?;
     Ok(stream)
+}
+
+/// The addresses with the families taking turns, so that one family which leads nowhere costs one head start
+/// and not one for each of its addresses (RFC 8305, 4). The resolver's order decides within a family, and which is first.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut second = second.into_iter();
+    let mut mixed = Vec::new();
+    for address in first {
+        mixed.push(address);
+        mixed.extend(second.next());
+    }
+    mixed.extend(second);
+    mixed
 }
 
 async fn race(addresses: &[SocketAddr], peer: &Peer, limit: Duration) -> Result<TcpStream, SshError> {
@@ -95,7 +110,7 @@ mod tests {
 
     use tokio::net::TcpListener;
 
-    use super::{Peer, SshError, dial, race};
+    use super::{Peer, SshError, dial, interleaved, race};
 
     fn peer(host: &str, port: u16) -> Peer {
         Peer { host: host.into(), port, address: None, via: None }
@@ -113,6 +128,45 @@ mod tests {
         }
         let error = race(&[bad], &peer("name", bad.port()), Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(error.to_string(), format!("`name:{} (127.0.0.2)` refused the connection", bad.port()));
+    }
+
+    #[test]
+    fn families_take_turns() {
+        for (resolved, tried) in [
+            ("", ""),
+            ("::1 ::2 ::3 1.1.1.1", "::1 1.1.1.1 ::2 ::3"),
+            ("1.1.1.1 1.1.1.2 ::1", "1.1.1.1 ::1 1.1.1.2"),
+            ("1.1.1.1 ::1 ::2 ::3", "1.1.1.1 ::1 ::2 ::3"),
+            ("::1", "::1"),
+        ] {
+            let read = |text: &str| -> Vec<std::net::SocketAddr> {
+                text.split_whitespace().map(|ip| (ip.parse::<std::net::IpAddr>().unwrap(), 22).into()).collect()
+            };
+            assert_eq!(interleaved(read(resolved)), read(tried), "{resolved}");
+        }
+    }
+
+    /// The first address swallows everything; the next one has its turn after the head start.
+    #[tokio::test]
+    async fn an_address_that_never_answers_does_not_hold_up_the_next() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.3:0".parse().unwrap()).unwrap();
+        let silent = socket.listen(1).unwrap();
+        let dead = silent.local_addr().unwrap();
+        // Its queue is full, so that further connects are not answered.
+        let mut waiting = Vec::new();
+        while let Ok(stream) =
+            tokio::time::timeout(Duration::from_millis(200), tokio::net::TcpStream::connect(dead)).await
+        {
+            waiting.push(stream.unwrap());
+        }
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [dead, good.local_addr().unwrap()];
+        let begun = std::time::Instant::now();
+        let stream = race(&addresses, &peer("name", 1), Duration::from_secs(10)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[1]);
+        let took = begun.elapsed();
+        assert!(took >= super::HEAD_START && took < Duration::from_secs(3), "{took:?}");
     }
 
     #[tokio::test]

@@ -211,6 +211,11 @@ impl TaskError {
         Self::DidNotTake(left.into_iter().map(|change| change.summary).collect())
     }
 
+    /// Whether the connection to the host broke, so that what was begun there may or may not have been done.
+    pub(crate) fn is_connection_lost(&self) -> bool {
+        matches!(self, Self::Host(error) if error.is_connection_lost())
+    }
+
     /// Nothing can be decided about `host`.
     #[must_use]
     pub(crate) fn blind(host: &Host) -> Self {

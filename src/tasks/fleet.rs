@@ -166,8 +166,13 @@ impl Fleet {
         if let Some(seen) = &*slot {
             return Ok(seen.clone());
         }
-        let connection = self.connection(host).await?;
-        let seen = Arc::new(observe(&connection, &places(host)).await?);
+        let look = async || observe(&self.connection(host).await?, &places(host)).await.map_err(TaskError::from);
+        let seen = match look().await {
+            // To look changes nothing, so it may be done again.
+            Err(error) if error.is_connection_lost() => look().await.map_err(|_| error)?,
+            seen => seen?,
+        };
+        let seen = Arc::new(seen);
         *slot = Some(seen.clone());
         *state.last.lock().await = Some(seen.clone());
         Ok(seen)

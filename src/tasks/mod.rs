@@ -340,6 +340,12 @@ impl HostTaskKind {
         Self::Confirm(confirm::Confirm { always: true })
     }
 
+    /// Whether it may be done again after the connection broke in the middle of it: it only puts things beside what is
+    /// in force, under names of its own until they are whole.
+    pub(crate) fn repeatable(&self) -> bool {
+        self.aside() && !matches!(self, Self::Start(_)) || matches!(self, Self::Copy(_))
+    }
+
     /// Whether it takes the member down, so that the quorum gate stands before it: whatever the play's mode, but for
     /// stopping, which outside a rolling play is meant for the whole cluster.
     pub(crate) fn disturbs(&self, mode: Mode) -> bool {
