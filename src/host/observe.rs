@@ -130,10 +130,10 @@ if [ -d /run/systemd/system ]; then
     done <<END
 $show
 END
-    # Between fork and exec the process is still systemd, with `(etcd)` for a name and an environment of its own; one
-    # that has just ended has none.
+    # Between fork and exec the process is still systemd, by that name and then as `(etcd)`, and its environment is not
+    # the member's; one that has just ended has none.
     if [ "$pid" -gt 0 ] 2>/dev/null; then read -r name <"/proc/$pid/comm" || :; else break; fi 2>/dev/null
-    case $name in ''|'('*) ;; *) break;; esac
+    case $name in ''|systemd*|'('*) ;; *) break;; esac
     if [ "$try" -ge 25 ]; then break; fi
     sleep 0.02; try=$((try + 1))
   done
