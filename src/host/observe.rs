@@ -118,7 +118,7 @@ if [ -d /run/systemd/system ]; then
   v booted systemd
   # A host that has our unit was found fit already; every program that is started here counts.
   if [ ! -f "$unit_file" ]; then v systemd "$(systemctl --version | head -n 1)"; fi
-  try=0
+  try=0 surroundings=
   while :; do
     show=$(systemctl show "$unit" -p {properties} 2>/dev/null) || show=
     pid=0 active= sub= restarts=0 name=
@@ -131,18 +131,28 @@ if [ -d /run/systemd/system ]; then
 $show
 END
     # Between fork and exec the process is still systemd, by that name and then as `(etcd)`, and its environment is not
+<<<<<<< HEAD
     # the member's; one that has just ended has none.
     if [ "$pid" -gt 0 ] 2>/dev/null; then read -r name <"/proc/$pid/comm" || :; else break; fi 2>/dev/null
     case $name in ''|systemd*|'('*) ;; *) break;; esac
+=======
+    # the member's; one that has just ended has none, and is systemd's main process until systemd has heard of it.
+    if [ "$pid" -gt 0 ] 2>/dev/null; then read -r name <"/proc/$pid/comm" || :; else break; fi 2>/dev/null
+    case $name in
+      ''|systemd*|'('*) ;;
+      *)
+        if [ ! -r "/proc/$pid/environ" ]; then break; fi
+        surroundings=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ") || surroundings=
+        if [ -n "$surroundings" ]; then break; fi;;
+    esac
+>>>>>>> main
     if [ "$try" -ge 25 ]; then break; fi
     sleep 0.02; try=$((try + 1))
   done
   printf '%s\n' "$show" | while IFS= read -r line; do v unit "$line"; done
-  if [ "$pid" -gt 0 ] 2>/dev/null && [ -r "/proc/$pid/environ" ]; then
-    tr '\0' '\n' <"/proc/$pid/environ" | while IFS= read -r line; do
-      case $line in {generation}=*) v generation "${{line#*=}}";; {variables}*) v variable "$line";; esac
-    done
-  fi
+  printf '%s\n' "$surroundings" | while IFS= read -r line; do
+    case $line in {generation}=*) v generation "${{line#*=}}";; {variables}*) v variable "$line";; esac
+  done
   if [ "$active" = failed ] || [ "$sub" = auto-restart ] || [ "${{restarts:-0}}" -gt 0 ]; then
     v journal "$(journalctl -u "$unit" -n 40 -o cat --no-pager -q 2>/dev/null | base64 -w 0)"
   fi

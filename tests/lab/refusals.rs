@@ -151,7 +151,7 @@ fn who_may_and_who_answers(site: &Site) {
         site.write(&inventory);
     };
     with(&|inventory| inventory.hosts[1].2 = "ssh: { user: ops }".to_owned());
-    let ran = refused(site, 1, &["`ops` is not root there", "set `become: true`"]);
+    let ran = refused(site, 1, &["who logs in there is not root", "set `become: true`"]);
     assert!(ran.stderr.contains("node01 preflight: ok"), "{ran:?}");
 
     with(&|inventory| inventory.hosts[1].2 = "ssh: { user: nobody-there }".to_owned());

@@ -49,8 +49,8 @@ pub(super) fn cases() -> Vec<Case> {
             "it was not booted by systemd (/run/systemd/system is not there)",
         ),
         unfit("an old systemd", |seen| seen.systemd = Some(229), "its systemd 229 is older than 232"),
-        unfit("no privilege", |seen| seen.uid = Some(1000), "`root` is not root there"),
-        unfit("nobody knows who it is", |seen| seen.uid = None, "`root` is not root there"),
+        unfit("no privilege", |seen| seen.uid = Some(1000), "who logs in there is not root"),
+        unfit("nobody knows who it is", |seen| seen.uid = None, "who logs in there is not root"),
         unfit(
             "commands are missing",
             |seen| seen.missing = vec!["tar".into(), "gzip".into()],
