@@ -131,11 +131,6 @@ if [ -d /run/systemd/system ]; then
 $show
 END
     # Between fork and exec the process is still systemd, by that name and then as `(etcd)`, and its environment is not
-<<<<<<< HEAD
-    # the member's; one that has just ended has none.
-    if [ "$pid" -gt 0 ] 2>/dev/null; then read -r name <"/proc/$pid/comm" || :; else break; fi 2>/dev/null
-    case $name in ''|systemd*|'('*) ;; *) break;; esac
-=======
     # the member's; one that has just ended has none, and is systemd's main process until systemd has heard of it.
     if [ "$pid" -gt 0 ] 2>/dev/null; then read -r name <"/proc/$pid/comm" || :; else break; fi 2>/dev/null
     case $name in
@@ -145,7 +140,6 @@ END
         surroundings=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ") || surroundings=
         if [ -n "$surroundings" ]; then break; fi;;
     esac
->>>>>>> main
     if [ "$try" -ge 25 ]; then break; fi
     sleep 0.02; try=$((try + 1))
   done
