@@ -72,7 +72,10 @@ async fn open(
     match (&hop.proxy, through) {
         (Proxy::Command(command), _) => match proxy::start(command) {
             Ok((stream, words)) => Ok((Box::new(stream), Some(words))),
-            Err(error) => Err(SshError::ProxyCommand { peer: peer.clone(), why: error.to_string() }),
+            Err(error) => {
+                let peer = Peer { via: None, ..peer.clone() };
+                Err(SshError::ProxyCommand { peer, why: error.to_string() })
+            }
         },
         (_, Some(jump)) => match jump.tunnel(&hop.host, hop.port).await {
             Ok(tunnel) => Ok((Box::new(tunnel), None)),
@@ -107,8 +110,8 @@ async fn connect_once(
             let error = refused_to_talk(error, peer, news.good_bye().or_else(|| watch.words()));
             return Err(match (error, last_words) {
                 (SshError::ClosedEarly { peer, said: None }, Some(words)) => {
-                    let why = words.get().unwrap_or_else(|| "it ended and said nothing".to_owned());
-                    SshError::ProxyCommand { peer, why }
+                    let why = words.last().await.unwrap_or_else(|| "it ended and said nothing".to_owned());
+                    SshError::ProxyCommand { peer: Peer { via: None, ..peer }, why }
                 }
                 (error, _) => error,
             });

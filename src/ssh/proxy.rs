@@ -3,25 +3,29 @@
 use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::wire::printable;
 
+/// How long a command whose stdout ended may take to end its stderr, too.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// The last thing that the command said on stderr.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LastWords(Arc<Mutex<Option<String>>>);
+#[derive(Debug)]
+pub(super) struct LastWords(watch::Receiver<Option<String>>);
 
 impl LastWords {
-    pub(super) fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, words: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+    /// Waits until the command says nothing more, a bounded time.
+    pub(super) async fn last(mut self) -> Option<String> {
+        // The sender goes away at the end of the command's stderr.
+        let _ = timeout(LAST_WORDS, async { while self.0.changed().await.is_ok() {} }).await;
+        self.0.borrow().clone()
     }
 }
 
@@ -45,19 +49,18 @@ pub(super) fn start(command: &str) -> io::Result<(CommandStream, LastWords)> {
     else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
-    let words = LastWords::default();
-    let heard = words.clone();
+    let (heard, words) = watch::channel(None);
     tokio::spawn(async move {
         // It must be read, or the command would stand still one day.
         let mut lines = BufReader::new(stderr).split(b'\n');
         while let Ok(Some(line)) = lines.next_segment().await {
             let line = printable(&String::from_utf8_lossy(&line));
             if !line.is_empty() {
-                heard.set(line);
+                heard.send_replace(Some(line));
             }
         }
     });
-    Ok((CommandStream { _child: child, stdin, stdout }, words))
+    Ok((CommandStream { _child: child, stdin, stdout }, LastWords(words)))
 }
 
 impl AsyncRead for CommandStream {

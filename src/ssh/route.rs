@@ -93,7 +93,7 @@ pub(super) async fn route(target: &Target, answers: &Answers, here: &Here<'_>) -
         (None, None) => (Vec::new(), Source::Default),
     };
     let mut ways = Vec::new();
-    let proxy = Box::pin(proxy(target, answers, here, &jump.0, &mut ways)).await?;
+    let proxy = Box::pin(proxy(target, answers, here, &jump.0, 0, &mut ways)).await?;
     let goal = Goal { pins: &target.host_key, also_known_as: Some(&target.name) };
     let (hop, settings) = asked.decide(here, proxy, jump, &goal);
     ways.push((name.clone(), settings));
@@ -106,20 +106,21 @@ fn parsed(list: &str, name: &str) -> Result<Vec<JumpHost>, SshError> {
 }
 
 /// The last of the jump hosts, each reached through the one before it. Only the first one's own ssh_config
-/// says how it is reached itself.
+/// says how it is reached itself. `behind` jump hosts come after these.
 async fn proxy(
     target: &Target,
     answers: &Answers,
     here: &Here<'_>,
     jumps: &[JumpHost],
+    behind: usize,
     ways: &mut Vec<(String, Vec<Setting>)>,
 ) -> Result<Proxy, SshError> {
+    if behind + jumps.len() > LONGEST_WAY {
+        let why = format!("the way to it leads over more than {LONGEST_WAY} jump hosts");
+        return Err(SshError::Config { host: target.name.clone(), why });
+    }
     let mut proxy = Proxy::None;
     for (index, jump) in jumps.iter().enumerate() {
-        if ways.len() >= LONGEST_WAY {
-            let why = format!("the way to it leads over more than {LONGEST_WAY} jump hosts");
-            return Err(SshError::Config { host: target.name.clone(), why });
-        }
         let question = Question {
             config: target.config.clone(),
             host: jump.host.clone(),
@@ -137,12 +138,8 @@ async fn proxy(
                 own = (list, Source::SshConfig);
             }
         }
-        if ways.len() + own.0.len() >= LONGEST_WAY {
-            let why = format!("the way to it leads over more than {LONGEST_WAY} jump hosts");
-            return Err(SshError::Config { host: target.name.clone(), why });
-        }
         if !own.0.is_empty() {
-            proxy = Box::pin(self::proxy(target, answers, here, &own.0, ways)).await?;
+            proxy = Box::pin(self::proxy(target, answers, here, &own.0, behind + jumps.len(), ways)).await?;
         }
         let asked = Asked { target, name: &jump.host, otherwise: None, user: jump.user.clone(), port: jump.port, said };
         let shown = (

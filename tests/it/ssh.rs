@@ -6,6 +6,7 @@ mod agent;
 mod connect;
 mod exec;
 mod known_hosts;
+mod route;
 mod server;
 mod tunnel;
 

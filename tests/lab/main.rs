@@ -13,6 +13,7 @@
 
 mod broken;
 mod change;
+mod connecting;
 mod deploy;
 mod fixture;
 mod health;
@@ -54,6 +55,8 @@ fn main() -> ExitCode {
         broken::members_that_were_never_started_are_started_by_the_next_run,
         broken::a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run,
         login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
+        connecting::hosts_behind_bastions_are_deployed_to_from_outside,
+        connecting::sshds_of_all_kinds_are_got_along_with,
         upgrades::a_jump_over_a_minor_version_goes_by_hops,
         upgrades::upgrade_writes_the_version_once_all_members_run_it,
         upgrades::a_cluster_agrees_on_a_downgrade_only_with_the_user_s_consent,
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         sources::a_release_comes_by_http_and_a_wrong_one_touches_no_host,
         deploy::a_first_deploy_makes_a_real_cluster,
         deploy::a_second_run_changes_nothing,
+        connecting::hosts_that_have_only_ipv6_addresses_are_deployed_to,
         sizes::plaintext_is_served_on_the_host_alone,
         playbooks::deploy_s_own_playbook_can_be_extended,
     ];
