@@ -18,6 +18,7 @@ mod channels;
 mod client;
 mod connect;
 mod dial;
+mod dialogue;
 mod error;
 mod exec;
 mod facts;
@@ -30,8 +31,9 @@ mod stream;
 mod wire;
 
 pub use auth::Credentials;
+pub use dialogue::{Dialogue, Turn};
 pub use error::SshError;
-pub use exec::{Limits, Output, Status};
+pub use exec::{Limits, Manner, Output, Status};
 pub use facts::{Attempt, AuthFailure, ChangedHostKey, HostKeyFacts, KeyOrigin, Loss, Outcome, Peer};
 pub use input::{Input, Progress};
 pub use keys::Unusable;

@@ -13,6 +13,7 @@ use super::auth::Credentials;
 use super::channels::{Slots, open, reason};
 use super::client::{Client, News};
 use super::connect::connect;
+use super::dialogue::{RAW, TERM};
 use super::error::SshError;
 use super::facts::{Loss, Peer};
 use super::stream::{Pipe, Tunnel};
@@ -28,6 +29,7 @@ pub struct Session(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) peer: Peer,
+    user: String,
     pub(super) handle: Handle<Client>,
     pub(super) slots: Slots,
     /// How long the machine may take to open a channel.
@@ -81,6 +83,7 @@ impl Session {
         let connected = connect(target, credentials).await?;
         Ok(Self(Arc::new(Inner {
             peer: connected.peer,
+            user: target.user.clone(),
             handle: connected.handle,
             slots: Slots::default(),
             limit: target.connect_timeout,
@@ -93,6 +96,12 @@ impl Session {
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.0.peer
+    }
+
+    /// The user that we are logged in as.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.0.user
     }
 
     /// Whether the connection has ended. That it has not is no promise: a cut link shows after four
@@ -128,11 +137,12 @@ impl Session {
     /// Starts `command` and leaves its standard input and output to the caller, for as long as the
     /// caller holds them: for a command that waits for the end of its input, such as one that holds a
     /// lock. It does not take one of the turns that [`exec`](Self::exec) waits for. Standard error
-    /// and exit status are not to be had.
+    /// and exit status are not to be had; on a `terminal` the former is one with standard output, and the
+    /// input ends with the channel only.
     ///
     /// # Errors
     /// [`SshError::ChannelRefused`] if the machine opens no more sessions.
-    pub async fn pipe(&self, command: &str) -> Result<Pipe, SshError> {
+    pub async fn pipe(&self, command: &str, terminal: bool) -> Result<Pipe, SshError> {
         let inner = &self.0;
         let channel = match open(inner).await? {
             Ok(channel) => channel,
@@ -140,6 +150,9 @@ impl Session {
                 return Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason });
             }
         };
+        if terminal && channel.request_pty(false, TERM, 80, 24, 0, 0, RAW).await.is_err() {
+            return Err(inner.lost());
+        }
         match channel.exec(false, command).await {
             Ok(()) => Ok(Pipe::new(channel, Arc::clone(inner))),
             Err(_) => Err(inner.lost()),
