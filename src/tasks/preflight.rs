@@ -131,7 +131,7 @@ fn unfit(view: &View<'_>) -> (Vec<String>, Option<String>) {
     }
     if seen.uid != Some(0) {
         problems.push(format!("`{}` is not root there", host.ssh.user));
-        hint = Some("log in as root, or set `become: true` to go through sudo".to_owned());
+        hint = Some("log in as root, or set `become: sudo` or `become: doas`".to_owned());
     }
     if !seen.missing.is_empty() {
         problems.push(format!("commands are missing: {}", seen.missing.join(", ")));

@@ -275,7 +275,7 @@ fn how_a_run_ends_and_what_to_do_next() {
                              or choose other `paths` and ports";
         let want = match case.what {
             "no privilege" | "nobody knows who it is" => {
-                (ExitStatus::Failed, Some("log in as root, or set `become: true` to go through sudo"))
+                (ExitStatus::Failed, Some("log in as root, or set `become: sudo` or `become: doas`"))
             }
             "a wrong clock" => (ExitStatus::Failed, Some("set the clocks by NTP")),
             "the distribution's etcd runs"
