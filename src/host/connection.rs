@@ -1,7 +1,7 @@
 //! A connection to a host, with the privilege that the inventory grants.
 
 use super::error::HostError;
-use super::framing::{Feed, Framed, Reply, frame};
+use super::framing::{Feed, Framed, Reply, find, frame};
 use super::privilege::{Access, Opening, Password, Refusal, Trial};
 use crate::inventory::{Become, Host};
 use crate::ssh::{Input, Limits, Manner, Output, Session, SshError};
@@ -26,6 +26,8 @@ pub struct Connection {
     password: Option<Arc<Password>>,
     /// Whether the host gives root's rights on a terminal only.
     terminal: Arc<AtomicBool>,
+    /// Whether sudo has complained of the host's own name.
+    own_name_unknown: Arc<AtomicBool>,
     session: Session,
 }
 
@@ -105,7 +107,14 @@ impl Connection {
         let password = password.filter(|_| by != Become::No);
         // doas reads passwords from a terminal, never from stdin.
         let terminal = by == Become::Doas && password.is_some();
-        Ok(Self { host: host.name.as_str().into(), by, password, terminal: Arc::new(terminal.into()), session })
+        Ok(Self {
+            host: host.name.as_str().into(),
+            by,
+            password,
+            terminal: Arc::new(terminal.into()),
+            own_name_unknown: Arc::default(),
+            session,
+        })
     }
 
     /// The SSH session, for tunnels.
@@ -127,6 +136,11 @@ impl Connection {
     pub(super) fn access(&self) -> Access {
         let terminal = self.terminal.load(Ordering::Relaxed);
         Access { by: self.by, password: self.password.is_some(), terminal }
+    }
+
+    /// Whether sudo does not find the host's own name.
+    pub(super) fn own_name_unknown(&self) -> bool {
+        self.own_name_unknown.load(Ordering::Relaxed)
     }
 
     pub(super) fn password(&self) -> Option<&Password> {
@@ -172,6 +186,10 @@ impl Connection {
             let Opening { ready, answered, .. } = opening;
             if let Some(mut trial) = trial.take_if(|_| ready) {
                 *trial = Trial::Passed;
+            }
+            let before = if framed.access.talks() { framed.before(&output.stdout) } else { &output.stderr };
+            if self.by == Become::Sudo && find(before, b"unable to resolve host").is_some() {
+                self.own_name_unknown.store(true, Ordering::Relaxed);
             }
             match framed.reply(&output.stdout) {
                 Reply::Ended { status: 0, body, .. } => return Ok(body),

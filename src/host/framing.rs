@@ -119,6 +119,11 @@ impl Framed {
         }
     }
 
+    /// What came before the script.
+    pub fn before<'a>(&self, stdout: &'a [u8]) -> &'a [u8] {
+        &stdout[..find(stdout, self.marker.as_bytes()).unwrap_or(stdout.len())]
+    }
+
     /// The first whole line of the script's own output, of one that still runs.
     pub fn first_line(&self, stdout: &[u8]) -> Option<String> {
         let begin = format!("{}\n", self.marker);
