@@ -1,6 +1,7 @@
 //! The command line: flags become a call. One file per query, one struct for the playbook-backed
 //! operations.
 
+mod become_password;
 mod certs;
 mod deploy;
 mod health;

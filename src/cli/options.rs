@@ -4,6 +4,7 @@ use super::Context;
 use crate::error::Error;
 use crate::etcd::lint::Rules;
 use crate::etcd::version;
+use crate::host::Password;
 use crate::inventory::Inventory;
 use crate::release;
 use crate::report::{
@@ -14,6 +15,7 @@ use crate::tasks::{FleetOptions, SnapshotPlace};
 use clap::{Args, ValueEnum};
 use semver::Version;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -112,7 +114,12 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    pub(super) fn fleet_options(&self, snapshots: SnapshotPlace, downgrade: bool) -> FleetOptions {
+    pub(super) fn fleet_options(
+        &self,
+        snapshots: SnapshotPlace,
+        downgrade: bool,
+        become_password: Option<Arc<Password>>,
+    ) -> FleetOptions {
         FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(|| std::env::temp_dir().join("etcd-ha-cache")),
             direct: self.direct,
@@ -120,6 +127,7 @@ impl Waits {
             health_timeout: Duration::from_secs(self.health_timeout),
             snapshots,
             downgrade,
+            become_password,
         }
     }
 }

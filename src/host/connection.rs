@@ -1,13 +1,16 @@
 //! A connection to a host, with the privilege that the inventory grants.
 
 use super::error::HostError;
-use super::framing::{Reply, frame};
-use crate::inventory::Host;
-use crate::ssh::{Connector, Input, Limits, Session, SshError};
+use super::framing::{Feed, Framed, Reply, find, frame};
+use super::privilege::{Access, Opening, Password, Refusal, Trial};
+use crate::inventory::{Become, Host};
+use crate::ssh::{Connector, Input, Limits, Manner, Output, Session, SshError};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 
 /// The most that a script may print; ours print a few kilobytes.
 const MAX_OUTPUT: usize = 4 << 20;
@@ -19,8 +22,12 @@ const IDLE: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub struct Connection {
     host: Arc<str>,
-    user: Arc<str>,
-    r#become: bool,
+    by: Become,
+    password: Option<Arc<Password>>,
+    /// Whether the host gives root's rights on a terminal only.
+    terminal: Arc<AtomicBool>,
+    /// Whether sudo has complained of the host's own name.
+    own_name_unknown: Arc<AtomicBool>,
     session: Session,
 }
 
@@ -51,6 +58,17 @@ pub enum Stdin<'a> {
     },
 }
 
+impl Stdin<'_> {
+    /// How many bytes it is; a file that cannot be read is found out when it is sent.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { path, .. } => std::fs::metadata(path).map_or(0, |file| file.len()),
+        }
+    }
+}
+
 impl<'a> Script<'a> {
     /// A script without input.
     #[must_use]
@@ -78,14 +96,29 @@ impl<'a> Script<'a> {
 }
 
 impl Connection {
-    /// Connects and logs in.
+    /// Connects and logs in. The password is for sudo or doas, where they ask for one.
     ///
     /// # Errors
     /// SSH's own.
-    pub async fn open(connector: &Connector, host: &Host) -> Result<Self, HostError> {
+    pub async fn open(
+        connector: &Connector,
+        host: &Host,
+        password: Option<Arc<Password>>,
+    ) -> Result<Self, HostError> {
         let session = connector.connect(&host.ssh).await;
         let session = session.map_err(|source| HostError::Ssh { host: host.name.clone(), source })?;
-        Ok(Self { user: session.user().into(), session, host: host.name.as_str().into(), r#become: host.r#become })
+        let by = host.r#become.unwrap_or(if session.user() == "root" { Become::No } else { Become::Sudo });
+        let password = password.filter(|_| by != Become::No);
+        // doas reads passwords from a terminal, never from stdin.
+        let terminal = by == Become::Doas && password.is_some();
+        Ok(Self {
+            host: host.name.as_str().into(),
+            by,
+            password,
+            terminal: Arc::new(terminal.into()),
+            own_name_unknown: Arc::default(),
+            session,
+        })
     }
 
     /// The SSH session, for tunnels.
@@ -98,13 +131,50 @@ impl Connection {
         &self.host
     }
 
-    pub(super) fn r#become(&self) -> bool {
-        self.r#become
-    }
-
     /// Ends the connection politely.
     pub async fn close(&self) {
         self.session.close().await;
+    }
+
+    /// How a script comes to its rights, as far as is known by now.
+    pub(super) fn access(&self) -> Access {
+        let terminal = self.terminal.load(Ordering::Relaxed);
+        Access { by: self.by, password: self.password.is_some(), terminal }
+    }
+
+    /// Whether sudo does not find the host's own name.
+    pub(super) fn own_name_unknown(&self) -> bool {
+        self.own_name_unknown.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn password(&self) -> Option<&Password> {
+        self.password.as_deref()
+    }
+
+    /// Waits until it is known whether the password is right; who is the first to try it holds the guard meanwhile.
+    ///
+    /// # Errors
+    /// The host has refused it before.
+    pub(super) async fn trial(&self) -> Result<Option<OwnedMutexGuard<Trial>>, HostError> {
+        let Some(password) = &self.password else { return Ok(None) };
+        let trial = password.trial(&self.host).lock_owned().await;
+        match &*trial {
+            Trial::Untried => Ok(Some(trial)),
+            Trial::Passed => Ok(None),
+            Trial::Failed(refusal, message) => Err(self.refused(*refusal, message.clone())),
+        }
+    }
+
+    /// Notes that the password was refused, by whoever asked for it.
+    async fn note_refusal(&self, trial: Option<OwnedMutexGuard<Trial>>, refusal: Refusal, message: String) {
+        let trial = match (trial, &self.password) {
+            (Some(trial), _) => Some(trial),
+            (None, Some(password)) => Some(password.trial(&self.host).lock_owned().await),
+            (None, None) => None,
+        };
+        if let Some(mut trial) = trial {
+            *trial = Trial::Failed(refusal, message);
+        }
     }
 
     /// Runs a script with the host's privilege and gives what it wrote to stdout.
@@ -112,52 +182,116 @@ impl Connection {
     /// # Errors
     /// The script failed, could not be run, or the connection broke.
     pub async fn run(&self, script: Script<'_>) -> Result<Vec<u8>, HostError> {
-        let framed = frame(script.text, self.r#become);
-        let head = Bytes::from(framed.head.clone());
-        let input = match script.stdin {
-            Stdin::Empty => Input::Bytes(head),
-            Stdin::Bytes(bytes) => Input::Bytes([head, bytes].concat().into()),
-            Stdin::File { path, progress } => Input::File { head, path: path.to_owned(), progress: Some(progress) },
-        };
-        let limits = Limits { timeout: None, idle: Some(script.silence), max_output: MAX_OUTPUT };
-        let output = self.session.exec(&framed.command, input, &limits).await;
-        let output = output.map_err(|source: SshError| HostError::Ssh { host: self.host.to_string(), source })?;
-        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let garbled = |problem: &str| HostError::Garbled {
-            host: self.host.to_string(),
-            what: script.what.to_owned(),
-            problem: problem.to_owned(),
-        };
-        match framed.reply(&output.stdout) {
-            Reply::Ended { status: 0, body } => Ok(body),
-            Reply::Ended { status, .. } => {
-                Err(HostError::Script { host: self.host.to_string(), what: script.what.to_owned(), status, stderr })
+        let mut trial = self.trial().await?;
+        loop {
+            let framed = frame(script.text, self.access(), Feed::Data(script.stdin.length()));
+            let mut opening = Opening::new(&framed, self.password());
+            let output = self.send(&script, &framed, &mut opening).await?;
+            let Opening { ready, answered, .. } = opening;
+            if let Some(mut trial) = trial.take_if(|_| ready) {
+                *trial = Trial::Passed;
             }
-            Reply::Cut => Err(garbled("it ends early")),
-            Reply::NeverRan
-                if self.r#become && (stderr.contains("sudo") || stderr.contains("a password is required")) =>
-            {
-                Err(HostError::Sudo {
-                    host: self.host.to_string(),
-                    user: self.user.to_string(),
-                    message: last_line(&stderr),
-                })
+            let before = if framed.access.talks() { framed.before(&output.stdout) } else { &output.stderr };
+            if self.by == Become::Sudo && find(before, b"unable to resolve host").is_some() {
+                self.own_name_unknown.store(true, Ordering::Relaxed);
             }
-            Reply::NeverRan => {
-                let said = format!("{} {stderr}", String::from_utf8_lossy(&output.stdout));
-                Err(HostError::NoShell {
-                    host: self.host.to_string(),
-                    user: self.user.to_string(),
-                    status: output.status.to_string(),
-                    output: shorten(said.trim()),
-                })
+            match framed.reply(&output.stdout) {
+                Reply::Ended { status: 0, body, .. } => return Ok(body),
+                Reply::Ended { status, errors, .. } => {
+                    let errors = if framed.access.talks() { errors } else { output.stderr };
+                    let stderr = self.redact(String::from_utf8_lossy(&errors).trim());
+                    let (host, what) = (self.host.to_string(), script.what.to_owned());
+                    return Err(HostError::Script { host, what, status, stderr });
+                }
+                Reply::Cut => {
+                    let (host, what) = (self.host.to_string(), script.what.to_owned());
+                    return Err(HostError::Garbled { host, what, problem: "it ends early".to_owned() });
+                }
+                Reply::NeverRan => {
+                    let said = [output.stdout, vec![b'\n'], output.stderr].concat();
+                    let said = String::from_utf8_lossy(&said);
+                    match self.denied(&framed, trial.take(), answered, &said).await {
+                        Denied::TryATerminal(again) => trial = again,
+                        Denied::For(error) => return Err(error),
+                        Denied::NotByThem => {
+                            return Err(HostError::NoShell {
+                                host: self.host.to_string(),
+                                user: self.session.user().to_owned(),
+                                status: output.status.to_string(),
+                                output: self.redact(&shorten(said.trim())),
+                            });
+                        }
+                    }
+                }
             }
         }
     }
+
+    async fn send(&self, script: &Script<'_>, framed: &Framed, opening: &mut Opening<'_>) -> Result<Output, HostError> {
+        let head = Bytes::from(framed.head.clone());
+        let input = match &script.stdin {
+            Stdin::Empty => Input::Bytes(head),
+            Stdin::Bytes(bytes) => Input::Bytes([&head[..], &bytes[..]].concat().into()),
+            Stdin::File { path, progress } => {
+                Input::File { head, path: (*path).to_owned(), progress: Some(progress.clone()) }
+            }
+        };
+        let limits = Limits { timeout: None, idle: Some(script.silence), max_output: MAX_OUTPUT };
+        let mut manner = Manner { terminal: framed.access.terminal, dialogue: None };
+        if framed.access.talks() {
+            manner.dialogue = Some(opening);
+        }
+        let output = self.session.exec_in(&framed.command, manner, input, &limits).await;
+        output.map_err(|source: SshError| HostError::Ssh { host: self.host.to_string(), source })
+    }
+
+    /// What follows if the script never began.
+    pub(super) async fn denied(
+        &self,
+        framed: &Framed,
+        trial: Option<OwnedMutexGuard<Trial>>,
+        answered: bool,
+        said: &str,
+    ) -> Denied {
+        let asked_again = framed.prompts(said.as_bytes()) > 1;
+        let refusal = match Refusal::read(said, self.by, answered) {
+            _ if asked_again => Some((Refusal::PasswordRefused, String::new())),
+            read => read,
+        };
+        match refusal {
+            Some((Refusal::TerminalWanted, _)) if !framed.access.terminal => {
+                self.terminal.store(true, Ordering::Relaxed);
+                Denied::TryATerminal(trial)
+            }
+            Some((refusal, message)) => {
+                let message = shorten(&self.redact(&message));
+                if answered {
+                    self.note_refusal(trial, refusal, message.clone()).await;
+                }
+                Denied::For(self.refused(refusal, message))
+            }
+            None => Denied::NotByThem,
+        }
+    }
+
+    fn refused(&self, refusal: Refusal, message: String) -> HostError {
+        let (host, user) = (self.host.to_string(), self.session.user().to_owned());
+        HostError::Privilege { host, user, command: self.access().command(), refusal, message }
+    }
+
+    pub(super) fn redact(&self, text: &str) -> String {
+        self.password.as_ref().map_or_else(|| text.to_owned(), |password| password.redact(text))
+    }
 }
 
-fn last_line(text: &str) -> String {
-    text.lines().next_back().unwrap_or_default().to_owned()
+/// Why a script never began.
+pub(super) enum Denied {
+    /// sudo wants a terminal, which it has not had yet.
+    TryATerminal(Option<OwnedMutexGuard<Trial>>),
+    /// sudo or doas said no.
+    For(HostError),
+    /// It was neither of them.
+    NotByThem,
 }
 
 /// The first 300 characters, control characters left out: what a host prints is not trusted.

@@ -1,5 +1,6 @@
 //! What can go wrong on a host.
 
+use super::privilege::Refusal;
 use crate::error::{ExitStatus, Explain};
 use crate::ssh::SshError;
 
@@ -27,14 +28,18 @@ pub enum HostError {
         /// What it said, shortened.
         output: String,
     },
-    /// `sudo` said no.
-    #[error("host `{host}`: `sudo -n sh` was refused for `{user}`: {message}")]
-    Sudo {
+    /// sudo or doas said no.
+    #[error("host `{host}`: {}", denial(command, user, *refusal, message))]
+    Privilege {
         /// The host.
         host: String,
         /// Who asked.
         user: String,
-        /// sudo's words.
+        /// What was asked for, `sudo -n sh`.
+        command: &'static str,
+        /// Why not.
+        refusal: Refusal,
+        /// The program's words.
         message: String,
     },
     /// A script failed.
@@ -75,6 +80,46 @@ fn said(stderr: &str) -> String {
     if tail.is_empty() { String::new() } else { format!(": {}", tail.join("\n    ")) }
 }
 
+fn denial(command: &str, user: &str, refusal: Refusal, message: &str) -> String {
+    match refusal {
+        Refusal::PasswordWanted => format!("`{command}` wants a password for `{user}`"),
+        Refusal::PasswordRefused => format!("`{command}` refused the password for `{user}`"),
+        Refusal::Missing => format!("`{command}` cannot be run for `{user}`: {message}"),
+        Refusal::NotAllowed | Refusal::TerminalWanted | Refusal::Other => {
+            format!("`{command}` was refused for `{user}`: {message}")
+        }
+    }
+}
+
+/// What helps where sudo or doas said no.
+fn next_step(command: &str, user: &str, refusal: Refusal) -> String {
+    let (program, rule) = if command.starts_with("doas") {
+        ("doas", "a `permit nopass` rule in /etc/doas.conf")
+    } else {
+        ("sudo", "a NOPASSWD rule in /etc/sudoers.d")
+    };
+    match refusal {
+        Refusal::PasswordWanted => format!(
+            "say `--ask-become-pass` (without a terminal `--become-pass-fd` or `--become-pass-command`), or give \
+             `{user}` {rule}"
+        ),
+        Refusal::PasswordRefused => format!(
+            "it was tried once and will not be tried again in this run, lest the account be locked; where hosts have \
+             passwords of their own, `--limit` takes them one by one, or give `{user}` {rule}"
+        ),
+        Refusal::Missing => format!(
+            "install {program}, set `become` to the one that is there (`sudo` or `doas`), or log in as root \
+             (`ssh.user: root`)"
+        ),
+        Refusal::NotAllowed => {
+            format!("let `{user}` run `sh` as root by {rule}, or log in as root (`ssh.user: root`)")
+        }
+        Refusal::TerminalWanted | Refusal::Other => {
+            format!("see {program}'s settings on the host, or log in as root (`ssh.user: root`)")
+        }
+    }
+}
+
 impl Explain for HostError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -82,9 +127,7 @@ impl Explain for HostError {
             Self::NoShell { user, .. } => Some(format!(
                 "`{user}` needs a login shell that runs `sh`; look at /etc/passwd and sshd's ForceCommand"
             )),
-            Self::Sudo { user, .. } => Some(format!(
-                "give `{user}` a NOPASSWD rule in /etc/sudoers.d, or log in as root (`ssh.user: root`, `become: false`)"
-            )),
+            Self::Privilege { user, command, refusal, .. } => Some(next_step(command, user, *refusal)),
             Self::Script { stderr, .. } if stderr.contains("No space left on device") => {
                 Some("free space or inodes on that host (`df -h`, `df -i`) and run again".to_owned())
             }

@@ -1,21 +1,26 @@
 //! Scripts that go on for as long as they are held: their stdin ends with the hold, and with the
-//! controller.
+//! controller. A terminal's input has no end: there it is a byte that ends the hold, and the hang-up if the controller
+//! is gone.
 
-use super::connection::Connection;
+use super::connection::{Connection, Denied};
 use super::error::HostError;
-use super::framing::frame;
-use crate::ssh::Pipe;
+use super::framing::{Feed, Framed, frame};
+use super::privilege::{Opening, Trial};
+use crate::ssh::{Dialogue as _, Pipe, Turn};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How long a script may take to say its first line, and to end once it is let go.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long sudo or doas may take to let it in: sudo waits for DNS where a host does not know its own name.
+const OPENING: Duration = Duration::from_secs(60);
 /// The longest that a login's noise and the first line may be.
 const LONGEST: usize = 64 << 10;
 
 /// A script that runs until this is dropped, or the connection ends.
 pub struct Held {
     pipe: Pipe,
+    terminal: bool,
 }
 
 impl Held {
@@ -23,6 +28,9 @@ impl Held {
     pub async fn end(mut self) {
         let ended = async {
             // Whatever is wrong with the line, the script is gone with it.
+            if self.terminal {
+                let _ = self.pipe.write_all(b"\n").await;
+            }
             let _ = self.pipe.shutdown().await;
             let mut rest = [0; 512];
             while matches!(self.pipe.read(&mut rest).await, Ok(count) if count > 0) {}
@@ -37,34 +45,85 @@ impl Connection {
     /// # Errors
     /// It says nothing in time, or the host cannot be reached.
     pub async fn hold(&self, what: &str, script: &str) -> Result<(Held, String), HostError> {
-        let framed = frame(script, self.r#become());
-        let ssh = |source| HostError::Ssh { host: self.host().to_owned(), source };
-        let garbled = |problem: &str| HostError::Garbled {
-            host: self.host().to_owned(),
-            what: what.to_owned(),
-            problem: problem.to_owned(),
-        };
-        let mut pipe = self.session().pipe(&framed.command).await.map_err(ssh)?;
-        let said = async {
-            pipe.write_all(framed.head.as_bytes()).await?;
-            pipe.flush().await?;
-            let (mut said, mut part) = (Vec::new(), [0; 4096]);
-            loop {
-                let count = pipe.read(&mut part).await?;
-                said.extend_from_slice(&part[..count]);
-                if let Some(line) = framed.first_line(&said) {
-                    return Ok(Some(line));
-                }
-                if count == 0 || said.len() > LONGEST {
-                    return Ok::<_, std::io::Error>(None);
+        let mut trial = self.trial().await?;
+        loop {
+            let framed = frame(script, self.access(), Feed::Held);
+            let ssh = |source| HostError::Ssh { host: self.host().to_owned(), source };
+            let mut pipe = self.session().pipe(&framed.command, framed.access.terminal).await.map_err(ssh)?;
+            let mut opening = Opening::new(&framed, self.password());
+            let said = match let_in(&mut pipe, &mut opening).await {
+                Ok(said) => said,
+                Err(problem) => return Err(self.garbled(what, &problem)),
+            };
+            if framed.access.talks() && !opening.ready {
+                let said = String::from_utf8_lossy(&said);
+                match self.denied(&framed, trial.take(), opening.answered, &said).await {
+                    Denied::TryATerminal(again) => {
+                        trial = again;
+                        continue;
+                    }
+                    Denied::For(error) => return Err(error),
+                    Denied::NotByThem => return Err(self.garbled(what, "it ends early")),
                 }
             }
-        };
-        match tokio::time::timeout(LIMIT, said).await {
-            Ok(Ok(Some(line))) => Ok((Held { pipe }, line)),
-            Ok(Ok(None)) => Err(garbled("it ends early")),
-            Ok(Err(error)) => Err(garbled(&error.to_string())),
-            Err(_) => Err(garbled("it said nothing")),
+            if let Some(mut trial) = trial.take() {
+                *trial = Trial::Passed;
+            }
+            return match tokio::time::timeout(LIMIT, first_line(&mut pipe, &framed, said)).await {
+                Ok(Ok(Some(line))) => Ok((Held { pipe, terminal: framed.access.terminal }, line)),
+                Ok(Ok(None)) => Err(self.garbled(what, "it ends early")),
+                Ok(Err(error)) => Err(self.garbled(what, &error.to_string())),
+                Err(_) => Err(self.garbled(what, "it said nothing")),
+            };
+        }
+    }
+
+    fn garbled(&self, what: &str, problem: &str) -> HostError {
+        HostError::Garbled { host: self.host().to_owned(), what: what.to_owned(), problem: problem.to_owned() }
+    }
+}
+
+/// Talks to sudo or doas until the shell behind them is ready, or will never be; gives all that was said.
+async fn let_in(pipe: &mut Pipe, opening: &mut Opening<'_>) -> Result<Vec<u8>, String> {
+    let (mut said, mut part) = (Vec::new(), [0; 4096]);
+    if !opening.talks() {
+        return Ok(said);
+    }
+    let talk = async {
+        loop {
+            let count = pipe.read(&mut part).await?;
+            said.extend_from_slice(&part[..count]);
+            match opening.hear(&said) {
+                Turn::Wait if count == 0 || said.len() > LONGEST => return Ok(()),
+                Turn::Wait => {}
+                Turn::Say(answer) => {
+                    pipe.write_all(&answer).await?;
+                    pipe.flush().await?;
+                }
+                Turn::Begin | Turn::GiveUp => return Ok::<_, std::io::Error>(()),
+            }
+        }
+    };
+    match tokio::time::timeout(OPENING, talk).await {
+        Ok(Ok(())) => Ok(said),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it said nothing".to_owned()),
+    }
+}
+
+/// Sends the script and waits for the first line that it says.
+async fn first_line(pipe: &mut Pipe, framed: &Framed, mut said: Vec<u8>) -> std::io::Result<Option<String>> {
+    pipe.write_all(framed.head.as_bytes()).await?;
+    pipe.flush().await?;
+    let mut part = [0; 4096];
+    loop {
+        let count = pipe.read(&mut part).await?;
+        said.extend_from_slice(&part[..count]);
+        if let Some(line) = framed.first_line(&said) {
+            return Ok(Some(line));
+        }
+        if count == 0 || said.len() > LONGEST {
+            return Ok(None);
         }
     }
 }

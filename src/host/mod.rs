@@ -9,6 +9,7 @@ mod framing;
 mod held;
 mod observation;
 mod observe;
+mod privilege;
 mod process;
 mod unit;
 
@@ -17,5 +18,6 @@ pub use error::HostError;
 pub use held::Held;
 pub use observation::{DataDir, FileKind, FileState, Observation, Process, Release, Space};
 pub use observe::{Places, observe};
+pub use privilege::{Password, Refusal};
 pub use process::{listening, start_and_wait};
 pub use unit::UnitState;

@@ -16,8 +16,10 @@ pub struct Observation {
     pub boot_id: String,
     /// The host's clock, in seconds since the epoch.
     pub clock: Option<f64>,
-    /// By how many seconds the host's clock is ahead of the controller's, give or take half a round trip.
+    /// By how many seconds the host's clock is ahead of the controller's, but for the answer's way back.
     pub clock_skew: Option<f64>,
+    /// Whether sudo does not find the host's own name, for which it may wait long, every time.
+    pub own_name_unknown: bool,
     /// The user id that scripts run as; 0 is wanted.
     pub uid: Option<u32>,
     /// Commands that we need and that are not there.

@@ -76,12 +76,11 @@ impl Places {
 /// The host cannot be reached, or its answer makes no sense.
 pub async fn observe(connection: &Connection, places: &Places) -> Result<Observation, HostError> {
     let text = script(places);
-    let sent = SystemTime::now();
     let answer = connection.run(Script::new("look at the host", &text)).await?;
-    let received = SystemTime::now();
-    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let received = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let mut seen = read(&answer);
-    seen.clock_skew = seen.clock.map(|clock| clock - f64::midpoint(seconds(sent), seconds(received)));
+    seen.clock_skew = seen.clock.map(|clock| clock - received);
+    seen.own_name_unknown = connection.own_name_unknown();
     Ok(seen)
 }
 
@@ -106,7 +105,6 @@ fn script(places: &Places) -> String {
         text,
         r#"v() {{ printf '%s %s\n' "$1" "$2"; }}
 v uname "$(uname -sm)"
-v clock "$(date +%s.%N)"
 v uid "$(id -u)"
 if [ -r /etc/machine-id ]; then read -r id </etc/machine-id || :; v machine-id "$id"; fi
 if [ -r /proc/sys/kernel/random/boot_id ]; then read -r id </proc/sys/kernel/random/boot_id || :; v boot-id "$id"; fi
@@ -200,6 +198,8 @@ done
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _ state _; do
   case $state/$local in {ports}) v listen "$local";; esac
 done || :
+# Last, since nobody knows how long sudo took before the first line.
+v clock "$(date +%s.%N)"
 "#,
         properties = UnitState::PROPERTIES,
         generation = places.generation,

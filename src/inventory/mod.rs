@@ -139,10 +139,22 @@ pub struct Host {
     pub settings: BTreeMap<String, String>,
     /// How SSH reaches it.
     pub ssh: ssh::Target,
-    /// Whether commands run through `sudo -n`.
-    pub r#become: bool,
+    /// How commands come to root's rights, if the inventory says: else as they are for root, and through sudo for
+    /// anybody else.
+    pub r#become: Option<Become>,
     /// Where things lie on it.
     pub paths: Paths,
+}
+
+/// How commands come to root's rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Become {
+    /// They have them, or do without.
+    No,
+    /// Through sudo.
+    Sudo,
+    /// Through doas.
+    Doas,
 }
 
 /// Where things lie on a host; all absolute.

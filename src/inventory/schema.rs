@@ -5,7 +5,7 @@
 
 use super::problem::{Problem, nearest, quoted};
 use super::tree::{At, Node};
-use super::values::{Checking, Hosts, Jump, KeyKind, Port, Settings, Texts, Time};
+use super::values::{Checking, Elevation, Hosts, Jump, KeyKind, Port, Settings, Texts, Time};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::borrow::Cow;
@@ -181,8 +181,8 @@ mapping! {
         jump: Jump,
         /// The ssh_config file to go by, or `none`. Default: the user's and the system's, as for `ssh`.
         config: String,
-        /// Run commands through `sudo -n`, for users other than root. Default: false.
-        r#become: bool,
+        /// Run commands as root through `sudo` (or `true`) or `doas`. Default: sudo for users other than root.
+        r#become: Elevation,
         /// Private key file, or a list of them. Default: ssh_config's, or else the agent's keys and OpenSSH's default names in ~/.ssh.
         identity: Texts,
         /// Files with host keys. Default: ssh_config's, or else ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts.

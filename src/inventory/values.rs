@@ -1,5 +1,6 @@
 //! The kinds of values that an inventory's keys take.
 
+use super::Become;
 use super::problem::{Problem, nearest, quoted};
 use super::schema::{Host, Read, unique};
 use super::tree::{At, Node};
@@ -51,6 +52,39 @@ impl Read for bool {
                 refuse(node, message, "write `true` or `false`", problems)
             }
         }
+    }
+}
+
+/// How commands come to root's rights.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Elevation(pub(super) Become);
+
+impl Read for Elevation {
+    fn read(node: &At<Node>, problems: &mut Vec<Problem>) -> Option<Self> {
+        const WANTED: &str = "`true`, `false`, `sudo` or `doas`";
+        match scalar(node, WANTED, problems)? {
+            "true" | "True" | "TRUE" | "sudo" => Some(Self(Become::Sudo)),
+            "false" | "False" | "FALSE" => Some(Self(Become::No)),
+            "doas" => Some(Self(Become::Doas)),
+            other => {
+                let message = format!("expected {WANTED}, found {}", quoted(other));
+                refuse(node, message, &format!("write {WANTED}; `true` is `sudo`"), problems)
+            }
+        }
+    }
+}
+
+impl JsonSchema for Elevation {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Elevation".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": [true, false, "sudo", "doas"] })
     }
 }
 

@@ -239,6 +239,12 @@ pub enum SshError {
         /// The machine.
         peer: Peer,
     },
+    /// The machine gives no terminal to a command that wants one.
+    #[error("`{peer}` gives no terminal")]
+    TerminalRefused {
+        /// The machine.
+        peer: Peer,
+    },
     /// The command holds a NUL, which no shell can be given.
     #[error("the command for `{peer}` holds a NUL byte")]
     NulInCommand {
@@ -366,6 +372,9 @@ impl Explain for SshError {
             Self::AuthFailed { failure, .. } => auth_hint(failure),
             Self::ChannelRefused { .. } => "check MaxSessions in the host's sshd_config".to_owned(),
             Self::ExecRefused { .. } => "check ForceCommand and the user's login shell on the host".to_owned(),
+            Self::TerminalRefused { .. } => {
+                "check PermitTTY in the host's sshd_config, and `no-pty` in the user's authorized_keys".to_owned()
+            }
             Self::NoExitStatus { .. } => "the command may or may not have been carried out".to_owned(),
             Self::TunnelRefused { prohibited: true, .. } => {
                 "check AllowTcpForwarding and PermitOpen in the host's sshd_config".to_owned()

@@ -8,6 +8,7 @@ use russh::{ChannelMsg, ChannelWriteHalf, Sig};
 use tokio::time::{Instant, sleep_until};
 
 use super::channels::{Slot, open_in_turn};
+use super::dialogue::{Dialogue, RAW, TERM, Turn};
 use super::error::SshError;
 use super::input::{Clock, Input, Pen, Source, Unread, feed};
 use super::session::Session;
@@ -31,6 +32,16 @@ impl Default for Limits {
     }
 }
 
+/// How a command is started.
+#[derive(Default)]
+pub struct Manner<'a> {
+    /// On a terminal, which passes all bytes on as they are. There standard error is one with standard output, and the
+    /// input has no end: the command has to know how much of it there is.
+    pub terminal: bool,
+    /// What comes before the input.
+    pub dialogue: Option<&'a mut dyn Dialogue>,
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
@@ -38,6 +49,8 @@ pub enum Status {
     Exited(u32),
     /// By this signal, such as `KILL`.
     Signaled(String),
+    /// By us: the dialogue with it was given up.
+    GivenUp,
 }
 
 impl fmt::Display for Status {
@@ -45,6 +58,7 @@ impl fmt::Display for Status {
         match self {
             Self::Exited(code) => write!(f, "exited with status {code}"),
             Self::Signaled(signal) => write!(f, "was ended by signal {signal}"),
+            Self::GivenUp => f.write_str("was given up"),
         }
     }
 }
@@ -81,6 +95,21 @@ impl Session {
     /// If the command could not be started, overstepped its limits, or its end is not known; never
     /// because of the exit status.
     pub async fn exec(&self, command: &str, input: Input, limits: &Limits) -> Result<Output, SshError> {
+        self.exec_in(command, Manner::default(), input, limits).await
+    }
+
+    /// The same, for a command that wants a terminal, or to be talked to before it gets its input.
+    ///
+    /// # Errors
+    /// As with [`exec`](Self::exec), and [`SshError::TerminalRefused`].
+    pub async fn exec_in(
+        &self,
+        command: &str,
+        manner: Manner<'_>,
+        input: Input,
+        limits: &Limits,
+    ) -> Result<Output, SshError> {
+        let Manner { terminal, mut dialogue } = manner;
         if command.contains('\0') {
             return Err(SshError::NulInCommand { peer: self.0.peer.clone() });
         }
@@ -91,15 +120,18 @@ impl Session {
         let Some((writer, _)) = &running.channel else {
             return Err(self.0.lost());
         };
+        if terminal && writer.request_pty(true, TERM, 80, 24, 0, 0, RAW).await.is_err() {
+            return Err(self.0.lost());
+        }
         if writer.exec(true, command).await.is_err() {
             return Err(self.0.lost());
         }
 
         let clock = Clock::start();
-        let feeding = feed(Pen::new(writer, &self.0.watch, &clock), input);
+        let feeding = feed(Pen::new(writer, &self.0.watch, &clock), input, !terminal);
         tokio::pin!(feeding);
         let mut fed = false;
-        let mut heard = Heard::default();
+        let mut heard = Heard { terminal_asked: terminal, ..Heard::default() };
         let deadline = limits.timeout.map(|limit| clock.start + limit);
         loop {
             let still_until = limits.idle.map(|limit| clock.moved() + limit);
@@ -112,8 +144,18 @@ impl Session {
                         },
                         None => return Err(self.0.lost()),
                     }
+                    let turn = dialogue.as_mut().map(|dialogue| dialogue.hear(&heard.stdout));
+                    match turn {
+                        None | Some(Turn::Wait) => {}
+                        // Nobody takes it any more: the end of the command says why.
+                        Some(Turn::Say(answer)) => drop(writer.data_bytes(answer).await),
+                        Some(Turn::Begin) => dialogue = None,
+                        Some(Turn::GiveUp) => {
+                            return Ok(Output { status: Status::GivenUp, stdout: heard.stdout, stderr: heard.stderr });
+                        }
+                    }
                 }
-                outcome = &mut feeding, if !fed => {
+                outcome = &mut feeding, if !fed && dialogue.is_none() => {
                     fed = true;
                     outcome.map_err(|unread| self.fault(Fault::Read(unread)))?;
                 }
@@ -141,6 +183,7 @@ impl Session {
         match fault {
             Fault::Read(Unread(path, source)) => SshError::Input { peer, path, source },
             Fault::Refused => SshError::ExecRefused { peer },
+            Fault::NoTerminal => SshError::TerminalRefused { peer },
             Fault::TooLong(limit) => SshError::OutputTooLong { peer, limit },
             Fault::Timeout(after) => SshError::CommandTimeout { peer, after },
             Fault::Idle(after) => SshError::IdleTimeout { peer, after },
@@ -152,6 +195,7 @@ impl Session {
 enum Fault {
     Read(Unread),
     Refused,
+    NoTerminal,
     TooLong(usize),
     Timeout(Duration),
     Idle(Duration),
@@ -194,6 +238,8 @@ struct Heard {
     status: Option<Status>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    /// Whether a terminal was asked for, and the answer to that is still to come.
+    terminal_asked: bool,
 }
 
 impl Heard {
@@ -212,6 +258,8 @@ impl Heard {
             ChannelMsg::ExitSignal { signal_name, .. } => {
                 self.status = Some(Status::Signaled(signal_text(signal_name)));
             }
+            ChannelMsg::Success => self.terminal_asked = false,
+            ChannelMsg::Failure if self.terminal_asked => return Err(Fault::NoTerminal),
             ChannelMsg::Failure => return Err(Fault::Refused),
             ChannelMsg::Close => return Ok(true),
             _ => {}

@@ -29,8 +29,8 @@ const BACKLOG: u64 = 256 << 10;
 /// Told how many bytes of a file have been handed over so far.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// What a command gets on its standard input. It always ends: a command that reads its input sees
-/// the end of it.
+/// What a command gets on its standard input. It always ends, but on a terminal: a command that reads its
+/// input sees the end of it.
 #[derive(Clone, Default)]
 pub enum Input {
     /// Nothing.
@@ -107,10 +107,10 @@ impl Source {
     }
 }
 
-/// Sends the input and its end. That the other side does not take it is no fault: the command has
+/// Sends the input and, where it has one, its end. That the other side does not take it is no fault: the command has
 /// ended, and its reader learns how. A file that cannot be read to its end is one, and then the
 /// command must not see an end either.
-pub(super) async fn feed(mut pen: Pen<'_>, input: Source) -> Result<(), Unread> {
+pub(super) async fn feed(mut pen: Pen<'_>, input: Source, ends: bool) -> Result<(), Unread> {
     let Source { mut head, file, progress } = input;
     while !head.is_empty() {
         if pen.send_packet(&mut head).await.is_none() {
@@ -143,7 +143,9 @@ pub(super) async fn feed(mut pen: Pen<'_>, input: Source) -> Result<(), Unread> 
             }
         }
     }
-    let _ = pen.writer.eof().await;
+    if ends {
+        let _ = pen.writer.eof().await;
+    }
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod config;
 mod connect;
 mod connector;
 mod dial;
+mod dialogue;
 mod error;
 mod exec;
 mod facts;
@@ -35,8 +36,9 @@ mod wire;
 
 pub use auth::Credentials;
 pub use connector::Connector;
+pub use dialogue::{Dialogue, Turn};
 pub use error::SshError;
-pub use exec::{Limits, Output, Status};
+pub use exec::{Limits, Manner, Output, Status};
 pub use facts::{Attempt, AuthFailure, ChangedHostKey, HostKeyFacts, KeyOrigin, Loss, Outcome, Peer};
 pub use hop::{AgentSocket, Algorithms, Hop, HostKeys, KnownName, Login, Method, Proxy};
 pub use input::{Input, Progress};

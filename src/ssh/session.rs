@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::channels::{Slots, open, reason};
 use super::client::{Client, News};
 use super::connect::Connected;
+use super::dialogue::{RAW, TERM};
 use super::error::SshError;
 use super::facts::{Loss, Peer};
 use super::hop::Hop;
@@ -118,11 +119,12 @@ impl Session {
     /// Starts `command` and leaves its standard input and output to the caller, for as long as the
     /// caller holds them: for a command that waits for the end of its input, such as one that holds a
     /// lock. It does not take one of the turns that [`exec`](Self::exec) waits for. Standard error
-    /// and exit status are not to be had.
+    /// and exit status are not to be had; on a `terminal` the former is one with standard output, and the
+    /// input ends with the channel only.
     ///
     /// # Errors
     /// [`SshError::ChannelRefused`] if the machine opens no more sessions.
-    pub async fn pipe(&self, command: &str) -> Result<Pipe, SshError> {
+    pub async fn pipe(&self, command: &str, terminal: bool) -> Result<Pipe, SshError> {
         let inner = &self.0;
         let channel = match open(inner).await? {
             Ok(channel) => channel,
@@ -130,6 +132,9 @@ impl Session {
                 return Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason });
             }
         };
+        if terminal && channel.request_pty(false, TERM, 80, 24, 0, 0, RAW).await.is_err() {
+            return Err(inner.lost());
+        }
         match channel.exec(false, command).await {
             Ok(()) => Ok(Pipe::new(channel, Arc::clone(inner))),
             Err(_) => Err(inner.lost()),

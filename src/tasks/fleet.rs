@@ -22,7 +22,7 @@ use crate::etcd::client::MemberClient;
 use crate::etcd::config::{self, Membership};
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::identity::read_wal_head;
-use crate::host::{Connection, HostError, Observation, Places, Script, observe};
+use crate::host::{Connection, HostError, Observation, Password, Places, Script, observe};
 use crate::inventory::{Host, Inventory};
 use crate::pki::Pki;
 use crate::release::{Arch, Archive};
@@ -54,6 +54,8 @@ pub struct FleetOptions {
     pub snapshots: SnapshotPlace,
     /// Whether members may go down a minor version by etcd's own downgrade.
     pub downgrade: bool,
+    /// The password for sudo or doas on the hosts.
+    pub become_password: Option<Arc<Password>>,
 }
 
 /// Where snapshots belong.
@@ -151,7 +153,8 @@ impl Fleet {
             Some(Err(error)) => return Err(TaskError::Host(error.clone())),
             _ => {}
         }
-        let opened = Connection::open(&self.connector, host).await.map_err(Arc::new);
+        let password = self.options.become_password.clone();
+        let opened = Connection::open(&self.connector, host, password).await.map_err(Arc::new);
         *slot = Some(opened.clone());
         opened.map_err(TaskError::Host)
     }

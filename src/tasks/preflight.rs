@@ -70,6 +70,9 @@ impl HostTask for Preflight {
             let (off, way) = off(skew);
             warnings.push(format!("its clock is {off:.1} s {way} the controller's"));
         }
+        if seen.own_name_unknown {
+            warnings.push("sudo does not find the host's own name, and may wait for DNS every time: put it into /etc/hosts".to_owned());
+        }
         warnings.extend(seen.taken_back.as_deref().and_then(way_back::taken_back));
         if seen.data.is_none()
             && let Some(space) = seen.space.get(&view.host.paths.data)
@@ -131,7 +134,7 @@ fn unfit(view: &View<'_>) -> (Vec<String>, Option<String>) {
     }
     if seen.uid != Some(0) {
         problems.push("who logs in there is not root".to_owned());
-        hint = Some("log in as root, or set `become: true` to go through sudo".to_owned());
+        hint = Some("log in as root, or set `become: sudo` or `become: doas`".to_owned());
     }
     if !seen.missing.is_empty() {
         problems.push(format!("commands are missing: {}", seen.missing.join(", ")));

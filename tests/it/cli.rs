@@ -5,6 +5,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod become_password;
 mod operations;
 mod queries;
 mod upgrade;

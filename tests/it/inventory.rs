@@ -5,7 +5,7 @@
 
 use etcd_ha::error::{Error, ExitStatus};
 use etcd_ha::etcd::{lint::Rules, version};
-use etcd_ha::inventory::{Host, Inventory, InventoryError, SCHEMA_FILE, json_schema, starter};
+use etcd_ha::inventory::{Become, Host, Inventory, InventoryError, SCHEMA_FILE, json_schema, starter};
 use etcd_ha::{pki, release, ssh};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ fn the_production_example_means_what_it_says() {
         assert_eq!(host.paths.bin, "/app/allblue/etcd/bin");
         assert_eq!(host.paths.data, "/app/allblue/etcddata");
         assert_eq!(host.ssh.user, None);
-        assert!(!host.r#become);
+        assert_eq!(host.r#become, None);
     }
 }
 
@@ -146,7 +146,7 @@ fn what_is_left_out_has_its_default() {
             local_plaintext: false,
             settings: BTreeMap::new(),
             ssh: ssh::Target::new("node01", "10.19.0.51"),
-            r#become: false,
+            r#become: None,
             paths: etcd_ha::inventory::Paths {
                 install: "/opt/etcd".to_owned(),
                 config: "/etc/etcd".to_owned(),
@@ -186,7 +186,10 @@ hosts:
         |host: &Host| host.settings.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
     assert_eq!(settings(first), ["election-timeout=2000", "heartbeat-interval=200", "quota-backend-bytes=4294967296"]);
     assert_eq!(settings(second), ["election-timeout=3000", "heartbeat-interval=200", "quota-backend-bytes=4294967296"]);
-    assert_eq!((first.r#become, second.r#become, third.r#become), (true, false, true));
+    assert_eq!(
+        (first.r#become, second.r#become, third.r#become),
+        (Some(Become::Sudo), Some(Become::No), Some(Become::Sudo))
+    );
     assert_eq!((first.ssh.user.as_deref(), second.ssh.user.as_deref()), (Some("ops"), Some("admin")));
     assert_eq!((first.ssh.address.as_str(), second.ssh.ssh_address.as_deref()), ("10.0.0.1", Some("203.0.113.7")));
     assert_eq!((first.ssh.port, second.ssh.port), (Some(2222), Some(2222)));
@@ -352,7 +355,7 @@ fn the_starter_is_valid_and_names_the_schema() {
     // What the comments show is valid, too, once taken in: a user's first edit is to remove a `#`.
     let uncommented = text
         .replace("# port: 22", "port: 22")
-        .replace("# become: false", "become: false")
+        .replace("# become: sudo", "become: sudo")
         .replace("# identity:", "identity:")
         .replace("# host_key_checking: strict     # or", "host_key_checking: strict     # or")
         .replace("# local_plaintext: false", "local_plaintext: false")

@@ -6,7 +6,8 @@ use crate::site::Site;
 pub fn a_user_with_sudo_and_loud_shells_does_as_well_as_root() {
     let site = Site::up(3);
     let mut inventory = site.inventory(1..=3);
-    inventory.ssh += "user: ops\nbecome: true\n";
+    // Who does not log in as root goes through sudo, without having to say so.
+    inventory.ssh += "user: ops\n";
     site.write(&inventory);
     for (host, shell) in [(1, "/usr/bin/fish"), (2, "/usr/bin/tcsh"), (3, "/bin/bash")] {
         let script = format!(
@@ -42,14 +43,18 @@ pub fn a_user_with_sudo_and_loud_shells_does_as_well_as_root() {
         (
             "sed -i 's/NOPASSWD://' /etc/sudoers.d/ops",
             "sed -i 's/ALL$/NOPASSWD:ALL/' /etc/sudoers.d/ops",
-            ["`sudo -n sh` was refused for `ops`", "a password is required"],
+            ["`sudo -n sh` wants a password for `ops`", "--ask-become-pass"],
         ),
         (
             "mv /etc/sudoers.d/ops /root/",
             "mv /root/ops /etc/sudoers.d/",
-            ["`sudo -n sh` was refused for `ops`", "NOPASSWD rule"],
+            ["`sudo -n sh` wants a password for `ops`", "NOPASSWD rule"],
         ),
-        ("mv /usr/bin/sudo /root/", "mv /root/sudo /usr/bin/", ["`sudo -n sh` was refused for `ops`", "sudo"]),
+        (
+            "mv /usr/bin/sudo /root/",
+            "mv /root/sudo /usr/bin/",
+            ["`sudo -n sh` cannot be run for `ops`", "install sudo"],
+        ),
         (
             "usermod -s /bin/false ops",
             "usermod -s /usr/bin/tcsh ops",

@@ -23,6 +23,7 @@ mod members;
 mod mishaps;
 mod playbooks;
 mod power;
+mod privilege;
 mod probe;
 mod refusals;
 mod rollback;
@@ -57,6 +58,9 @@ fn main() -> ExitCode {
         login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
         connecting::hosts_behind_bastions_are_deployed_to_from_outside,
         connecting::sshds_of_all_kinds_are_got_along_with,
+        privilege::sudo_and_doas_are_given_the_password_and_nobody_else_is,
+        privilege::a_wrong_password_is_tried_once_and_a_user_without_rights_is_told,
+        privilege::what_is_cut_off_on_a_terminal_clears_up_behind_itself,
         upgrades::a_jump_over_a_minor_version_goes_by_hops,
         upgrades::upgrade_writes_the_version_once_all_members_run_it,
         upgrades::a_cluster_agrees_on_a_downgrade_only_with_the_user_s_consent,

@@ -150,8 +150,8 @@ fn who_may_and_who_answers(site: &Site) {
         change(&mut inventory);
         site.write(&inventory);
     };
-    with(&|inventory| inventory.hosts[1].2 = "ssh: { user: ops }".to_owned());
-    let ran = refused(site, 1, &["who logs in there is not root", "set `become: true`"]);
+    with(&|inventory| inventory.hosts[1].2 = "ssh: { user: ops, become: false }".to_owned());
+    let ran = refused(site, 1, &["who logs in there is not root", "set `become: sudo`"]);
     assert!(ran.stderr.contains("node01 preflight: ok"), "{ran:?}");
 
     with(&|inventory| inventory.hosts[1].2 = "ssh: { user: nobody-there }".to_owned());

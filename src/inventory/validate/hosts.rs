@@ -86,7 +86,7 @@ impl Validation<'_> {
                 .as_ref()
                 .and_then(|at| at.value.r#become.as_ref())
                 .or(defaults.ssh.r#become.as_ref())
-                .is_some_and(|at| at.value),
+                .map(|at| at.value.0),
             paths: self.paths(host.paths.as_ref().map(|at| &at.value), &defaults.paths),
             name: name.value,
             address: address.value,

@@ -275,7 +275,7 @@ fn how_a_run_ends_and_what_to_do_next() {
                              or choose other `paths` and ports";
         let want = match case.what {
             "no privilege" | "nobody knows who it is" => {
-                (ExitStatus::Failed, Some("log in as root, or set `become: true` to go through sudo"))
+                (ExitStatus::Failed, Some("log in as root, or set `become: sudo` or `become: doas`"))
             }
             "a wrong clock" => (ExitStatus::Failed, Some("set the clocks by NTP")),
             "the distribution's etcd runs"
@@ -352,6 +352,11 @@ fn warnings() {
             vec!["its clock is 61.0 s behind the controller's"],
         ),
         ("a clock that nobody minds", Scene::fresh().seen(|seen| seen.clock_skew = Some(-2.0)), vec![]),
+        (
+            "a host that does not know its own name",
+            Scene::fresh().seen(|seen| seen.own_name_unknown = true),
+            vec!["sudo does not find the host's own name, and may wait for DNS every time: put it into /etc/hosts"],
+        ),
         ("an unknown clock", Scene::fresh().seen(|seen| seen.clock_skew = None), vec![]),
         (
             "a small disk",

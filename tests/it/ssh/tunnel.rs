@@ -60,7 +60,7 @@ async fn refusals_are_told_apart() {
 async fn the_end_of_the_connection_is_not_the_end_of_the_stream() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let session = fixture.session().await;
-    let mut pipe = session.pipe("echo begun; exec cat").await.unwrap();
+    let mut pipe = session.pipe("echo begun; exec cat", false).await.unwrap();
     let mut begun = [0; 6];
     pipe.read_exact(&mut begun).await.unwrap();
     session.close().await;
@@ -75,7 +75,7 @@ async fn a_pipe_lives_as_long_as_it_is_held() {
     let session = fixture.session().await;
     let mark = fixture.path("held");
     let script = format!("touch {0}; echo locked; cat > /dev/null; rm {0}", mark.display());
-    let mut pipe = BufReader::new(session.pipe(&script).await.unwrap());
+    let mut pipe = BufReader::new(session.pipe(&script, false).await.unwrap());
     let mut line = String::new();
     pipe.read_line(&mut line).await.unwrap();
     assert_eq!(line, "locked\n");
