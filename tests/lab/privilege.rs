@@ -4,6 +4,7 @@ use crate::members::{Members, node};
 use crate::site::{Inventory, Ran, Site, eventually};
 use etcd_ha::etcd::lint::Rules;
 use etcd_ha::host::{Connection, Password};
+use etcd_ha::ssh::Connector;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -268,7 +269,7 @@ async fn held(site: &Site) {
         let marks = || site.lab.read(&node(number), "ls /run/held* 2>/dev/null || true");
         let script = "trap 'rm -f /run/held' EXIT; touch /run/held; id -u; cat >/dev/null; touch /run/held-ended";
         for polite in [true, false] {
-            let connection = Connection::open(host, Some(password.clone())).await.unwrap();
+            let connection = Connection::open(&Connector::default(), host, Some(password.clone())).await.unwrap();
             let (held, line) = connection.hold("hold", script).await.unwrap();
             assert_eq!(line, "0");
             tokio::time::sleep(Duration::from_secs(1)).await;
