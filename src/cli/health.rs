@@ -1,5 +1,6 @@
 //! `etcd-ha health`: every member is asked, through its own SSH tunnel.
 
+use super::login::{LoginPassword, connector};
 use super::options::{OutputFormat, Target};
 use super::{Context, interrupt};
 use crate::error::{Error, ExitStatus};
@@ -17,6 +18,8 @@ use std::time::Duration;
 pub(super) struct Health {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    login: LoginPassword,
     /// Ask members straight from this machine instead of through SSH.
     #[arg(long)]
     direct: bool,
@@ -34,6 +37,8 @@ impl Health {
             host.ssh.connect_timeout = Some(host.ssh.connect_timeout.map_or(limit, |written| written.min(limit)));
         }
         let inventory = Arc::new(inventory);
+        let reporter = Reporter::new(Vec::new());
+        let (connector, asker) = connector(&context, self.login.read(&context)?, &reporter);
         let options = FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(std::env::temp_dir),
             direct: self.direct,
@@ -41,9 +46,10 @@ impl Health {
             health_timeout: limit,
             snapshots: SnapshotPlace::Unwanted,
             downgrade: false,
+            connector,
         };
-        let fleet = Fleet::new(inventory, Reporter::new(Vec::new()), options);
-        let ended = interrupt::run(None, |_| async {
+        let fleet = Fleet::new(inventory, reporter, options);
+        let ended = interrupt::run(None, asker.as_deref(), |_| async {
             let health = fleet.standing_cluster().await;
             fleet.close().await;
             health

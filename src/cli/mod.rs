@@ -1,12 +1,14 @@
 //! The command line: flags become a call. One file per query, one struct for the playbook-backed
 //! operations.
 
+mod ask;
 mod certs;
 mod deploy;
 mod health;
 mod hops;
 mod init;
 mod interrupt;
+mod login;
 mod members;
 mod operation;
 mod options;
@@ -15,6 +17,7 @@ mod playbook;
 mod probe;
 mod render;
 mod schema;
+mod secret;
 mod upgrade;
 
 use crate::error::{Error, ExitStatus};

@@ -1,6 +1,7 @@
 //! Running a playbook on an inventory's hosts, and telling of it: what all such subcommands share.
 
 use super::hops::{Hops, Passed, Way};
+use super::login::{LoginPassword, connector};
 use super::options::{Binaries, OutputFormat, Safeguards, Target, Waits};
 use super::pause::Pause;
 use super::probe::Probe;
@@ -21,6 +22,8 @@ use std::time::Instant;
 pub(super) struct Operation {
     #[command(flatten)]
     pub target: Target,
+    #[command(flatten)]
+    login: LoginPassword,
     #[command(flatten)]
     waits: Waits,
     /// How many hosts are worked on at once.
@@ -139,6 +142,7 @@ impl Operation {
         if let Some(way) = &how.way {
             way.check(&inventory)?;
         }
+        let password = self.login.read(context)?;
         let pause = if how.acting.pause { Some(Pause::new(context)?) } else { None };
         let mut snapshots = SnapshotPlace::Unwanted;
         if let Some(supplies) = &how.supplies {
@@ -158,9 +162,10 @@ impl Operation {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
         let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
-        let options = self.waits.fleet_options(snapshots, downgrade);
+        let (connector, asker) = connector(context, password, &reporter);
+        let options = self.waits.fleet_options(snapshots, downgrade, connector);
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
-        let ended = interrupt::run(Some(reporter.clone()), |stop| async {
+        let ended = interrupt::run(Some(reporter.clone()), asker.as_deref(), |stop| async {
             let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));
             let ask = pause.map(|pause| pause.ask(reporter.clone(), stop.clone()));
             let hops = Hops {

@@ -10,6 +10,7 @@ use crate::report::{
     Activity, Color, Detail, Event, Format, ReportError, Reporter, RunLog, Screen, Sink, cluster_folder, run_log_path,
     state_folder,
 };
+use crate::ssh::Connector;
 use crate::tasks::{FleetOptions, SnapshotPlace};
 use clap::{Args, ValueEnum};
 use semver::Version;
@@ -112,7 +113,12 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    pub(super) fn fleet_options(&self, snapshots: SnapshotPlace, downgrade: bool) -> FleetOptions {
+    pub(super) fn fleet_options(
+        &self,
+        snapshots: SnapshotPlace,
+        downgrade: bool,
+        connector: Connector,
+    ) -> FleetOptions {
         FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(|| std::env::temp_dir().join("etcd-ha-cache")),
             direct: self.direct,
@@ -120,6 +126,7 @@ impl Waits {
             health_timeout: Duration::from_secs(self.health_timeout),
             snapshots,
             downgrade,
+            connector,
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct FleetOptions {
     pub snapshots: SnapshotPlace,
     /// Whether members may go down a minor version by etcd's own downgrade.
     pub downgrade: bool,
+    /// What connects to the hosts.
+    pub connector: Connector,
 }
 
 /// Where snapshots belong.
@@ -113,8 +115,8 @@ impl Fleet {
             fresh: Membership::bootstrap(&inventory, token),
             inventory,
             reporter,
+            connector: options.connector.clone(),
             options,
-            connector: Connector::default(),
             pki: Mutex::default(),
             archives: Mutex::default(),
             cluster: Mutex::default(),
