@@ -1,6 +1,7 @@
 //! `etcd-ha health`: every member is asked, through its own SSH tunnel.
 
 use super::become_password::BecomePassword;
+use super::login::{LoginPassword, connector};
 use super::options::{OutputFormat, Target};
 use super::{Context, interrupt};
 use crate::error::{Error, ExitStatus};
@@ -20,6 +21,7 @@ pub(super) struct Health {
     target: Target,
     #[command(flatten)]
     become_password: BecomePassword,
+    login: LoginPassword,
     /// Ask members straight from this machine instead of through SSH.
     #[arg(long)]
     direct: bool,
@@ -38,6 +40,8 @@ impl Health {
         }
         let inventory = Arc::new(inventory);
         let become_password = self.become_password.read(&context)?;
+        let reporter = Reporter::new(Vec::new());
+        let (connector, asker) = connector(&context, self.login.read(&context)?, &reporter);
         let options = FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(std::env::temp_dir),
             direct: self.direct,
@@ -46,9 +50,10 @@ impl Health {
             snapshots: SnapshotPlace::Unwanted,
             downgrade: false,
             become_password,
+            connector,
         };
-        let fleet = Fleet::new(inventory, Reporter::new(Vec::new()), options);
-        let ended = interrupt::run(None, |_| async {
+        let fleet = Fleet::new(inventory, reporter, options);
+        let ended = interrupt::run(None, asker.as_deref(), |_| async {
             let health = fleet.standing_cluster().await;
             fleet.close().await;
             health

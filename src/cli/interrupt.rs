@@ -1,5 +1,6 @@
-//! Ctrl-C: the first one stops after the task in hand, the second at once.
+//! Ctrl-C: the first one stops after the task in hand, the second at once; so does the first where a question is open.
 
+use super::ask::Asker;
 use crate::error::ExitStatus;
 use crate::report::{Event, Reporter};
 use std::future::Future;
@@ -16,6 +17,7 @@ pub(super) enum Ended<T> {
 /// Runs `work` on a runtime of its own; it is given a flag that a first Ctrl-C (or SIGTERM) sets.
 pub(super) fn run<T, F>(
     reporter: Option<Reporter>,
+    asker: Option<&Asker>,
     work: impl FnOnce(watch::Receiver<bool>) -> F,
 ) -> std::io::Result<Ended<T>>
 where
@@ -33,7 +35,9 @@ where
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
             }
-            if stop.send_replace(true) {
+            // Whoever leaves instead of answering waits for nothing.
+            let unanswered = asker.is_some_and(Asker::give_up);
+            if stop.send_replace(true) || unanswered {
                 return Ok(Ended::AtOnce(ExitStatus::Interrupted));
             }
             if let Some(reporter) = &reporter {

@@ -1,6 +1,7 @@
 //! The command line: flags become a call. One file per query, one struct for the playbook-backed
 //! operations.
 
+mod ask;
 mod become_password;
 mod certs;
 mod deploy;
@@ -8,6 +9,7 @@ mod health;
 mod hops;
 mod init;
 mod interrupt;
+mod login;
 mod members;
 mod operation;
 mod options;
@@ -16,6 +18,7 @@ mod playbook;
 mod probe;
 mod render;
 mod schema;
+mod secret;
 mod ssh_config;
 mod upgrade;
 

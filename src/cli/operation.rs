@@ -2,6 +2,7 @@
 
 use super::become_password::BecomePassword;
 use super::hops::{Hops, Passed, Way};
+use super::login::{LoginPassword, connector};
 use super::options::{Binaries, OutputFormat, Safeguards, Target, Waits};
 use super::pause::Pause;
 use super::probe::Probe;
@@ -24,6 +25,7 @@ pub(super) struct Operation {
     pub target: Target,
     #[command(flatten)]
     become_password: BecomePassword,
+    login: LoginPassword,
     #[command(flatten)]
     waits: Waits,
     /// How many hosts are worked on at once.
@@ -142,7 +144,8 @@ impl Operation {
         if let Some(way) = &how.way {
             way.check(&inventory)?;
         }
-        let password = self.become_password.read(context)?;
+        let become_password = self.become_password.read(context)?;
+        let password = self.login.read(context)?;
         let pause = if how.acting.pause { Some(Pause::new(context)?) } else { None };
         let mut snapshots = SnapshotPlace::Unwanted;
         if let Some(supplies) = &how.supplies {
@@ -162,9 +165,10 @@ impl Operation {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
         let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
-        let options = self.waits.fleet_options(snapshots, downgrade, password);
+        let (connector, asker) = connector(context, password, &reporter);
+        let options = self.waits.fleet_options(snapshots, downgrade, connector, become_password);
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
-        let ended = interrupt::run(Some(reporter.clone()), |stop| async {
+        let ended = interrupt::run(Some(reporter.clone()), asker.as_deref(), |stop| async {
             let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));
             let ask = pause.map(|pause| pause.ask(reporter.clone(), stop.clone()));
             let hops = Hops {

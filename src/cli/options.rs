@@ -11,6 +11,7 @@ use crate::report::{
     Activity, Color, Detail, Event, Format, ReportError, Reporter, RunLog, Screen, Sink, cluster_folder, run_log_path,
     state_folder,
 };
+use crate::ssh::Connector;
 use crate::tasks::{FleetOptions, SnapshotPlace};
 use clap::{Args, ValueEnum};
 use semver::Version;
@@ -118,6 +119,7 @@ impl Waits {
         &self,
         snapshots: SnapshotPlace,
         downgrade: bool,
+        connector: Connector,
         become_password: Option<Arc<Password>>,
     ) -> FleetOptions {
         FleetOptions {
@@ -128,6 +130,7 @@ impl Waits {
             snapshots,
             downgrade,
             become_password,
+            connector,
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 #[derive(Debug, thiserror::Error)]
 #[error("`{what}` asks on the terminal, and there is none")]
 pub(super) struct NoTerminal {
-    what: &'static str,
-    instead: &'static str,
+    pub what: &'static str,
+    pub instead: &'static str,
 }
 
 impl Explain for NoTerminal {

@@ -38,7 +38,7 @@ pub use json::{JsonLines, json_line};
 pub use output::Output;
 pub use plain::Plain;
 pub use recap::Recap;
-pub use reporter::{Reporter, Sink};
+pub use reporter::{Hold, Reporter, Sink};
 pub use run_log::{RunLog, cluster_folder, run_log_path, state_folder};
 pub use screen::{Format, Screen, Surroundings};
 pub use style::{Color, Look, Style, Symbols};

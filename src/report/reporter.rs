@@ -1,6 +1,7 @@
 //! The way from the engine to the sinks.
 
 use super::{Event, ReportError};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +37,9 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// Nothing is told until the next call, since somebody is asked on the terminal: what moves there goes away.
+    fn hold(&mut self) {}
+
     /// The last call: what is held back is written, the screen is tidied.
     fn finish(&mut self) {}
 }
@@ -43,7 +47,15 @@ pub trait Sink: Send {
 enum Message {
     Event(OffsetDateTime, Box<Event>),
     Flush(Sender<()>),
+    /// The sinks are still until the other end of the second channel goes.
+    Hold(Sender<()>, Receiver<Infallible>),
     Finish,
+}
+
+/// The sinks are still as long as this is there; what is emitted meanwhile comes later.
+#[derive(Debug)]
+pub struct Hold {
+    _held: Sender<Infallible>,
 }
 
 /// Hands events to the sinks, in order, from a thread of its own: a slow or stopped terminal holds
@@ -106,6 +118,20 @@ impl Reporter {
         }
     }
 
+    /// Lets the sinks be still, so that somebody can be asked on the terminal. Comes back once all that was emitted so
+    /// far is shown, or after a moment. Drop it before [`Reporter::finish`], which waits for it.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        let (held, until) = channel();
+        if let Some(messages) = &self.shared.messages {
+            let (done, still) = channel();
+            if messages.send(Message::Hold(done, until)).is_ok() {
+                let _ = still.recv_timeout(FLUSH);
+            }
+        }
+        Hold { _held: held }
+    }
+
     /// Waits until all that was emitted is shown and the sinks are finished. After it the streams
     /// belong to [`super::Output`] again.
     pub fn finish(&self) {
@@ -141,6 +167,11 @@ fn serve(inbox: &Receiver<Message>, waiting: &AtomicUsize, mut sinks: Sinks) {
             }
             // Whoever waits for it may have left.
             Ok(Message::Flush(done)) => _ = done.send(()),
+            Ok(Message::Hold(done, until)) => {
+                sinks.hold();
+                let _ = done.send(());
+                let _ = until.recv();
+            }
             Ok(Message::Finish) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -187,6 +218,10 @@ impl Sinks {
                 self.warn(now, warning, 0);
             }
         }
+    }
+
+    fn hold(&mut self) {
+        self.sinks.iter_mut().flatten().for_each(|sink| sink.hold());
     }
 
     fn finish(&mut self) {

@@ -100,6 +100,11 @@ impl<T: TermLike + Clone + 'static> Sink for Terminal<T> {
         Ok(())
     }
 
+    fn hold(&mut self) {
+        // The cursor waits at the picture's first line.
+        let _ = self.term.write_str("\r\x1b[J").and_then(|()| self.term.flush());
+    }
+
     fn finish(&mut self) {
         self.block.finish_and_clear();
     }
@@ -332,6 +337,23 @@ node01   ok 1  changed 1  failed 0   1.0 s
         assert_eq!(term.contents().lines().count(), 3);
         assert!(term.write_str("\x1b[J").is_ok());
         assert_eq!(term.contents(), "▸ Stage (2 hosts, parallel)");
+    }
+
+    #[test]
+    fn a_question_has_the_terminal_to_itself() {
+        let (mut terminal, term) = terminal(24, 60);
+        tell(&mut terminal, 0.0, play("Stage"));
+        tell(&mut terminal, 0.0, progress("node01", 0));
+        assert!(terminal.tick(at(0.5)).is_ok());
+        terminal.hold();
+        assert!(term.write_line("Passphrase: ").is_ok());
+        assert_eq!(term.contents(), "▸ Stage (2 hosts, parallel)\nPassphrase:");
+        tell(&mut terminal, 5.0, progress("node01", 1 << 19));
+        assert!(terminal.tick(at(5.0)).is_ok());
+        let contents = term.contents();
+        let lines: Vec<&str> = contents.lines().collect();
+        assert_eq!(lines[..2], ["▸ Stage (2 hosts, parallel)", "Passphrase:"], "{contents}");
+        assert_eq!(lines.len(), 4, "{contents}");
     }
 
     #[test]

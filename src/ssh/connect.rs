@@ -1,7 +1,7 @@
 //! From a hop to a session: a way there, key exchange, host key, log-in.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::client::{self, Handle};
@@ -9,15 +9,16 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Preferred, SshId, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
-use super::auth::{Credentials, log_in};
+use super::auth::{Credentials, Keys, Resources, Unlocked, log_in};
 use super::client::{Client, ClientError, News};
 use super::dial::dial;
 use super::error::SshError;
-use super::facts::Peer;
+use super::facts::{Means, Peer};
 use super::hop::{Hop, Proxy};
-use super::keys::KeyFile;
 use super::known_hosts::KnownHosts;
+use super::prompt::Patience;
 use super::proxy::{self, LastWords};
 use super::session::Session;
 use super::target::HostKeyChecking;
@@ -38,16 +39,23 @@ pub(super) struct Connected {
     pub(super) watch: Arc<Watch>,
 }
 
+/// What a connection may log in with.
+pub(super) struct Access<'a> {
+    pub(super) credentials: &'a Credentials,
+    pub(super) unlocked: &'a Unlocked,
+    /// What questions call the machine.
+    pub(super) name: &'a str,
+    /// Whether it is a jump host.
+    pub(super) jump: bool,
+}
+
 /// Connects and logs in, again if the server closes the door at first.
-pub(super) async fn connect(
-    hop: &Hop,
-    through: Option<&Session>,
-    credentials: &Credentials,
-) -> Result<Connected, SshError> {
-    let keys = credentials.key_files(&hop.login)?;
+pub(super) async fn connect(hop: &Hop, through: Option<&Session>, access: &Access<'_>) -> Result<Connected, SshError> {
+    let keys = access.credentials.keys(&hop.login)?;
+    let typed = Mutex::default();
     let mut retries = 0;
     loop {
-        match connect_once(hop, through, credentials, &keys).await {
+        match connect_once(hop, through, access, &keys, &typed).await {
             Err(error) if error.is_retryable() && retries < RETRIES => {
                 // Jitter, lest a crowd that was turned away together comes back together.
                 let jitter = rand::random_range(0.5..1.5);
@@ -88,8 +96,9 @@ async fn open(
 async fn connect_once(
     hop: &Hop,
     through: Option<&Session>,
-    credentials: &Credentials,
-    keys: &[KeyFile],
+    access: &Access<'_>,
+    keys: &Keys,
+    typed: &Mutex<Option<Zeroizing<String>>>,
 ) -> Result<Connected, SshError> {
     let limit = hop.connect_timeout;
     let mut peer = hop.peer();
@@ -119,23 +128,40 @@ async fn connect_once(
         Err(_) if watch.speaks_ssh() => return Err(SshError::KexTimeout { peer, after: limit }),
         Err(_) => return Err(SshError::BannerTimeout { peer, after: limit }),
     };
-    let outcome = timeout(limit, log_in(&mut handle, &hop.user, &hop.login, keys, credentials)).await;
+    let credentials = access.credentials;
+    let resources = Resources {
+        agent: credentials.agent.as_deref(),
+        password: credentials.password.as_ref().filter(|_| !access.jump),
+        prompt: credentials.prompt.as_deref(),
+        unlocked: access.unlocked,
+        name: access.name,
+        jump: access.jump,
+        typed,
+    };
+    let patience = Patience::new(limit);
+    let outcome = tokio::select! {
+        outcome = log_in(&mut handle, &hop.user, &hop.login, keys, &resources, &patience) => Some(outcome),
+        () = patience.has_run_out() => None,
+    };
     match outcome {
-        Ok(Ok(())) => {
+        Some(Ok(())) => {
             cutting.0 = None;
             Ok(Connected { peer, handle, news, watch })
         }
-        Ok(Err(refusal)) => {
+        Some(Err(refusal)) => {
             let words = news.words();
             let mut failure = refusal.failure;
-            // Closed at the very first key, without a word about it: not about our keys.
-            if refusal.gone && failure.tried.len() <= 1 && words.is_none() {
+            // Closed at the very first key, without a word about it: not about our keys. A password that was refused so
+            // is not tried again, since accounts are locked for that. Nor is it about us if somebody was asked meanwhile.
+            let about_keys = |means: &Means| !matches!(means, Means::Password | Means::KeyboardInteractive);
+            let early = failure.tried.len() <= 1 && failure.tried.iter().all(|attempt| about_keys(&attempt.means));
+            if refusal.gone && words.is_none() && (early || patience.was_tried()) {
                 return Err(SshError::ClosedEarly { peer, said: None });
             }
             failure.remark = words.or(failure.remark);
             Err(SshError::AuthFailed { peer, failure: Box::new(failure) })
         }
-        Err(_) => Err(SshError::AuthTimeout { peer, user: hop.user.clone(), after: limit }),
+        None => Err(SshError::AuthTimeout { peer, user: hop.user.clone(), after: limit }),
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-use super::auth::Credentials;
+use super::auth::{Credentials, Unlocked};
 use super::config::Answers;
-use super::connect::connect;
+use super::connect::{Access, connect};
 use super::error::SshError;
 use super::hop::{Hop, Proxy};
 use super::route::{Here, Route, route};
@@ -23,6 +23,7 @@ pub struct Connector(Arc<Shared>);
 
 struct Shared {
     credentials: Credentials,
+    unlocked: Unlocked,
     answers: Answers,
     user: String,
     jumps: Mutex<HashMap<Hop, Arc<AsyncMutex<Jump>>>>,
@@ -55,7 +56,7 @@ impl Connector {
     pub fn new(credentials: Credentials) -> Self {
         let answers = Answers::new("ssh".into(), credentials.home.clone());
         let user = local_user(|name| std::env::var(name).ok());
-        Self(Arc::new(Shared { credentials, answers, user, jumps: Mutex::default() }))
+        Self(Arc::new(Shared { credentials, unlocked: Unlocked::default(), answers, user, jumps: Mutex::default() }))
     }
 
     /// How a machine is reached: what the inventory says, over ssh_config, over defaults.
@@ -77,17 +78,20 @@ impl Connector {
     /// Names the machine and the one step that failed; see [`SshError`].
     pub async fn connect(&self, target: &Target) -> Result<Session, SshError> {
         let route = self.route(target).await?;
-        self.session(&route.hop).await
+        self.session(&route.hop, Some(&target.name)).await
     }
 
-    async fn session(&self, hop: &Hop) -> Result<Session, SshError> {
+    /// A connection to the goal, which has a name in the inventory, or to a jump host.
+    async fn session(&self, hop: &Hop, goal: Option<&str>) -> Result<Session, SshError> {
         let through = match &hop.proxy {
             Proxy::Jump(jump) => Some(
                 Box::pin(self.jump(jump)).await.map_err(|source| SshError::JumpHost { peer: hop.peer(), source })?,
             ),
             Proxy::None | Proxy::Command(_) => None,
         };
-        let connected = connect(hop, through.as_ref(), &self.0.credentials).await?;
+        let (credentials, unlocked) = (&self.0.credentials, &self.0.unlocked);
+        let access = Access { credentials, unlocked, name: goal.unwrap_or(&hop.name), jump: goal.is_none() };
+        let connected = connect(hop, through.as_ref(), &access).await?;
         Ok(Session::new(connected, hop))
     }
 
@@ -109,7 +113,7 @@ impl Connector {
         {
             return Err(Arc::clone(failure));
         }
-        match self.session(hop).await {
+        match self.session(hop, None).await {
             Ok(session) => {
                 *slot = Jump { session: Some(session.clone()), failure: None };
                 Ok(session)

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::facts::{AuthFailure, ChangedHostKey, HostKeyFacts, KeyOrigin, Loss, Outcome, Peer};
-use super::keys::Unusable;
+use super::auth::hint;
+use super::facts::{AuthFailure, ChangedHostKey, HostKeyFacts, Loss, Peer};
 use crate::error::{ExitStatus, Explain};
 
 /// A failure between us and one machine.
@@ -203,7 +203,7 @@ pub enum SshError {
         /// How long we waited.
         after: Duration,
     },
-    /// No key was good enough.
+    /// Nothing that there was to log in with was good enough.
     #[error("cannot log in as `{}` on `{peer}`: {failure}", failure.user)]
     AuthFailed {
         /// The machine.
@@ -369,7 +369,7 @@ impl Explain for SshError {
             ),
             Self::HostKeyRevoked { .. } => "this key must not be used again: give the host a new one".to_owned(),
             Self::KeyFile { .. } => "check `identity` in the inventory".to_owned(),
-            Self::AuthFailed { failure, .. } => auth_hint(failure),
+            Self::AuthFailed { failure, .. } => hint(failure),
             Self::ChannelRefused { .. } => "check MaxSessions in the host's sshd_config".to_owned(),
             Self::ExecRefused { .. } => "check ForceCommand and the user's login shell on the host".to_owned(),
             Self::TerminalRefused { .. } => {
@@ -401,25 +401,6 @@ impl Explain for SshError {
             Self::JumpHost { source, .. } => source.exit(),
             _ => ExitStatus::Failed,
         }
-    }
-}
-
-/// The one next step that most likely helps.
-fn auth_hint(failure: &AuthFailure) -> String {
-    let unusable = failure.tried.iter().find_map(|attempt| match (&attempt.origin, &attempt.outcome) {
-        (KeyOrigin::File(path), Outcome::Unusable(why)) => Some((path, why)),
-        _ => None,
-    });
-    match unusable {
-        Some((path, Unusable::Encrypted)) => {
-            format!("hand the key to your agent with `ssh-add {}`", path.display())
-        }
-        Some((path, Unusable::Permissions(_))) => format!("run `chmod 600 {}`", path.display()),
-        _ if failure.tried.is_empty() => {
-            "name a key file as `identity` in the inventory, or add a key to your agent with `ssh-add`".to_owned()
-        }
-        _ if failure.untried > 0 => "name the right key file as `identity` in the inventory".to_owned(),
-        _ => format!("check `~{}/.ssh/authorized_keys` on the host and sshd's log there", failure.user),
     }
 }
 

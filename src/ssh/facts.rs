@@ -61,16 +61,37 @@ pub struct ChangedHostKey {
     pub line: usize,
 }
 
-/// Where a key for logging in came from.
+/// What was tried to log in with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyOrigin {
-    /// The agent; with the key's comment.
-    Agent(String),
-    /// A file.
+pub enum Means {
+    /// A key of the agent; with its comment.
+    AgentKey(String),
+    /// A certificate of the agent; with its comment.
+    AgentCertificate(String),
+    /// A key file.
     File(PathBuf),
+    /// A certificate's file.
+    Certificate(PathBuf),
+    /// Answers to the server's questions.
+    KeyboardInteractive,
+    /// A password.
+    Password,
 }
 
-/// What became of a key.
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AgentKey(comment) => write!(f, "agent key `{comment}`"),
+            Self::AgentCertificate(comment) => write!(f, "agent certificate `{comment}`"),
+            Self::File(path) => write!(f, "`{}`", path.display()),
+            Self::Certificate(path) => write!(f, "certificate `{}`", path.display()),
+            Self::KeyboardInteractive => f.write_str("keyboard-interactive"),
+            Self::Password => f.write_str("password"),
+        }
+    }
+}
+
+/// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The server did not take it.
@@ -81,14 +102,18 @@ pub enum Outcome {
     NotSigned(String),
     /// It could not be used at all.
     Unusable(Unusable),
+    /// There was no answer to what the server asked; with what it asked.
+    Unanswered(String),
+    /// The server asked on and on; with what it did.
+    Endless(String),
 }
 
-/// One key and what became of it.
+/// One thing that was tried, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Where the key came from.
-    pub origin: KeyOrigin,
-    /// Its type and fingerprint, if it could be read that far.
+    /// What was tried.
+    pub means: Means,
+    /// A key's type and fingerprint, if it could be read that far.
     pub key: Option<String>,
     /// What became of it.
     pub outcome: Outcome,
@@ -96,10 +121,7 @@ pub struct Attempt {
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            KeyOrigin::Agent(comment) => write!(f, "agent key `{comment}`")?,
-            KeyOrigin::File(path) => write!(f, "`{}`", path.display())?,
-        }
+        write!(f, "{}", self.means)?;
         if let Some(key) = &self.key {
             write!(f, " ({key})")?;
         }
@@ -108,16 +130,18 @@ impl fmt::Display for Attempt {
             Outcome::Partial => f.write_str(" accepted, but not enough by itself"),
             Outcome::NotSigned(why) => write!(f, " not signed by the agent: {why}"),
             Outcome::Unusable(why) => write!(f, " not used: {why}"),
+            Outcome::Unanswered(what) => write!(f, " not answered: {what}"),
+            Outcome::Endless(what) => write!(f, " given up: {what}"),
         }
     }
 }
 
-/// A log-in that no key achieved.
+/// A log-in that nothing achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthFailure {
     /// The user that we wanted to be.
     pub user: String,
-    /// Every key, in the order in which its turn came.
+    /// Everything, in the order in which its turn came.
     pub tried: Vec<Attempt>,
     /// How many keys had no turn, since servers cut off a client after six refusals.
     pub untried: usize,
@@ -125,15 +149,21 @@ pub struct AuthFailure {
     pub accepted: Vec<String>,
     /// What server or agent had to say about it.
     pub remark: Option<String>,
+    /// Whether this is a jump host, to which no password is given that was meant for the hosts.
+    pub jump: bool,
 }
 
 impl fmt::Display for AuthFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.tried.is_empty() {
             f.write_str("there is no key to try")?;
-        } else {
-            for (index, attempt) in self.tried.iter().enumerate() {
-                write!(f, "{}{attempt}", if index == 0 { "" } else { "; " })?;
+        }
+        for (index, same) in self.tried.chunk_by(|one, next| one == next).enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            match same {
+                [one] => write!(f, "{separator}{one}")?,
+                [one, ..] => write!(f, "{separator}{one} ({} times)", same.len())?,
+                [] => {}
             }
         }
         if self.untried > 0 {

@@ -5,8 +5,9 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use russh::keys::{self, PrivateKey, PublicKey};
+use russh::keys::{self, Algorithm, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 /// OpenSSH's default names in `~/.ssh` (ssh_config(5), IdentityFile), the strongest kind first.
@@ -15,11 +16,17 @@ pub(super) const DEFAULT_NAMES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"]
 /// Nothing that is a key is longer.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// Why a key file gives no private key.
+/// Why a key or a certificate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unusable {
-    /// It has a passphrase; only an agent can use it.
+    /// It has a passphrase, and there is nobody to ask for it; only an agent can use it.
     Encrypted,
+    /// It has a passphrase, which nobody typed.
+    NoPassphrase,
+    /// It has a passphrase, and all that were typed were wrong.
+    WrongPassphrase,
+    /// It belongs to a security key (FIDO), which only an agent can talk to.
+    SecurityKey,
     /// It is ours and others may read it (these are its mode bits), so OpenSSH would refuse it, too.
     Permissions(u32),
     /// It holds, or there is, only the public half.
@@ -28,6 +35,16 @@ pub enum Unusable {
     Unreadable(String),
     /// It is no private key of a kind that is known here.
     Malformed(String),
+    /// It is no certificate that can be read.
+    NoCertificate(String),
+    /// It is a certificate for a host.
+    HostCertificate,
+    /// It is a certificate that has expired; with the time, in UTC.
+    Expired(String),
+    /// It is a certificate that is not valid yet; with the time from which it will be, in UTC.
+    NotYetValid(String),
+    /// It is a certificate for a key that neither the agent nor an identity file has.
+    NoKey,
 }
 
 impl fmt::Display for Unusable {
@@ -35,9 +52,17 @@ impl fmt::Display for Unusable {
         match self {
             Self::Encrypted => f.write_str("it has a passphrase and is not in the agent"),
             Self::Permissions(mode) => write!(f, "its mode {mode:04o} lets others read it"),
+            Self::NoPassphrase => f.write_str("it has a passphrase, and none was typed"),
+            Self::WrongPassphrase => f.write_str("it has a passphrase, and what was typed was wrong"),
+            Self::SecurityKey => f.write_str("it belongs to a security key, and is not in the agent"),
             Self::PublicOnly => f.write_str("it is only a public key, and the agent has no private one for it"),
             Self::Unreadable(why) => f.write_str(why),
             Self::Malformed(why) => write!(f, "no private key that can be read: {why}"),
+            Self::NoCertificate(why) => write!(f, "no certificate that can be read: {why}"),
+            Self::HostCertificate => f.write_str("it is a host's certificate, not a user's"),
+            Self::Expired(when) => write!(f, "it expired on {when}"),
+            Self::NotYetValid(when) => write!(f, "it is not valid before {when}"),
+            Self::NoKey => f.write_str("neither the agent nor an identity file has its key"),
         }
     }
 }
@@ -49,7 +74,16 @@ pub(super) struct KeyFile {
     pub(super) path: PathBuf,
     /// Known for encrypted keys as well, so that the agent's copy can be told.
     pub(super) public: Option<PublicKey>,
-    pub(super) private: Result<PrivateKey, Unusable>,
+    pub(super) private: Result<Arc<PrivateKey>, Unusable>,
+}
+
+/// Why a passphrase opens no key file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// Another one might.
+    Wrong,
+    /// None will.
+    Hopeless(Unusable),
 }
 
 impl KeyFile {
@@ -91,18 +125,36 @@ impl KeyFile {
         match keys::decode_secret_key(&text, None) {
             Ok(private) => {
                 let public = Some(private.public_key().clone());
-                Self { path: path.to_path_buf(), public, private: Ok(private) }
+                let private =
+                    if is_of_a_security_key(&private) { Err(Unusable::SecurityKey) } else { Ok(Arc::new(private)) };
+                Self { path: path.to_path_buf(), public, private }
             }
             Err(keys::Error::KeyIsEncrypted) => {
-                let public = PrivateKey::from_openssh(text.as_bytes()).ok().map(|locked| locked.public_key().clone());
-                unusable(public.or(beside), Unusable::Encrypted)
+                let locked = PrivateKey::from_openssh(text.as_bytes()).ok();
+                let why = match &locked {
+                    Some(locked) if is_of_a_security_key(locked) => Unusable::SecurityKey,
+                    _ => Unusable::Encrypted,
+                };
+                unusable(locked.map(|locked| locked.public_key().clone()).or(beside), why)
             }
             Err(error) => unusable(beside, Unusable::Malformed(error.to_string())),
         }
     }
+
+    /// Opens a key file that has a passphrase. Takes a while: such files are made to.
+    pub(super) fn unlock(path: &Path, passphrase: &str) -> Result<PrivateKey, Closed> {
+        let hopeless = |error: io::Error| Closed::Hopeless(Unusable::Unreadable(error.to_string()));
+        let text = read_text(path).map_err(hopeless)?;
+        let private = keys::decode_secret_key(&text, Some(passphrase)).map_err(|_| Closed::Wrong)?;
+        if is_of_a_security_key(&private) { Err(Closed::Hopeless(Unusable::SecurityKey)) } else { Ok(private) }
+    }
 }
 
-fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
+fn is_of_a_security_key(key: &PrivateKey) -> bool {
+    matches!(key.algorithm(), Algorithm::SkEcdsaSha2NistP256 | Algorithm::SkEd25519)
+}
+
+pub(super) fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     fs::File::open(path)?.take(MAX_SIZE).read_to_string(&mut text)?;
     Ok(text)

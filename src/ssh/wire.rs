@@ -77,9 +77,14 @@ impl Watch {
     }
 }
 
-/// `text` without control characters and not longer than a line.
+/// `text` without what could paint a terminal (control characters, and those that turn the direction of writing or
+/// cannot be seen), and not longer than a line.
 pub(super) fn printable(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+    let paints = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.trim().chars().map(|c| if paints(c) { ' ' } else { c }).take(200).collect()
 }
 
 /// A stream under watch.

@@ -56,6 +56,8 @@ pub struct FleetOptions {
     pub downgrade: bool,
     /// The password for sudo or doas on the hosts.
     pub become_password: Option<Arc<Password>>,
+    /// What connects to the hosts.
+    pub connector: Connector,
 }
 
 /// Where snapshots belong.
@@ -115,8 +117,8 @@ impl Fleet {
             fresh: Membership::bootstrap(&inventory, token),
             inventory,
             reporter,
+            connector: options.connector.clone(),
             options,
-            connector: Connector::default(),
             pki: Mutex::default(),
             archives: Mutex::default(),
             cluster: Mutex::default(),

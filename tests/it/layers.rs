@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Single items that a room may use of another that it may not use as a whole.
 const ITEMS: &[(&str, &str, &[&str])] = &[
     // Scripts are quoted by the one function; the way to a peer is tried through an SSH session.
-    ("tasks", "ssh", &["quote", "SshError"]),
+    ("tasks", "ssh", &["Connector", "quote", "SshError"]),
 ];
 
 /// Crates that stay in their rooms.
@@ -48,6 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rpassword", &["cli"]),
     ("rsa", &["pki"]),
     ("russh", &["ssh"]),
+    ("rustix", &["cli"]),
     ("rustls", &["etcd", "pki"]),
     ("schemars", &["inventory"]),
     ("serde-saphyr", &["inventory", "playbook"]),

@@ -4,8 +4,10 @@
 
 mod agent;
 mod connect;
+mod door;
 mod exec;
 mod known_hosts;
+mod login;
 mod route;
 mod server;
 mod tunnel;

@@ -7,20 +7,20 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use etcd_ha::error::Explain as _;
-use etcd_ha::ssh::{AuthFailure, Credentials, KeyOrigin, Outcome, Session, SshError, Unusable};
+use etcd_ha::ssh::{AuthFailure, Credentials, Means, Outcome, Session, SshError, Unusable};
 use russh::keys::PublicKey;
 
 use super::server::{Behaviour, new_key};
 use super::{Fixture, installed, write_key};
 
 /// OpenSSH's agent, ended when dropped.
-struct Agent {
+pub struct Agent {
     process: Child,
-    socket: PathBuf,
+    pub socket: PathBuf,
 }
 
 impl Agent {
-    fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path) -> Self {
         let socket = folder.join("agent");
         let process = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
         while !socket.exists() {
@@ -29,7 +29,7 @@ impl Agent {
         Self { process, socket }
     }
 
-    fn add(&self, key: &Path) {
+    pub fn add(&self, key: &Path) {
         let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &self.socket).status().unwrap();
         assert!(added.success());
     }
@@ -42,19 +42,19 @@ impl Drop for Agent {
     }
 }
 
-fn public(path: &Path) -> PublicKey {
+pub fn public(path: &Path) -> PublicKey {
     PublicKey::from_openssh(&fs::read_to_string(path.with_extension("pub")).unwrap()).unwrap()
 }
 
 /// Makes a key pair with `ssh-keygen`.
-fn keygen(path: &Path, kind: &[&str], passphrase: &str) -> PublicKey {
+pub fn keygen(path: &Path, kind: &[&str], passphrase: &str) -> PublicKey {
     let mut command = Command::new("ssh-keygen");
     let made = command.args(["-q", "-N", passphrase, "-C", "a comment", "-f"]).arg(path).arg("-t").args(kind).status();
     assert!(made.unwrap().success());
     public(path)
 }
 
-fn failure(outcome: Result<Session, SshError>) -> (AuthFailure, String, String) {
+pub fn failure(outcome: Result<Session, SshError>) -> (AuthFailure, String, String) {
     let error = outcome.unwrap_err();
     let (text, hint) = (error.to_string(), error.hint().unwrap_or_default());
     match error {
@@ -81,7 +81,7 @@ async fn keys_of_every_kind_log_in() {
     for (index, kind) in kinds.iter().enumerate() {
         let path = folder.path().join(index.to_string());
         let key = keygen(&path, kind, "");
-        let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![key]), ..Behaviour::default() }).await;
+        let mut fixture = Fixture::new(Behaviour::opened_by(vec![key])).await;
         fixture.target.identity = vec![path];
         fixture.connect().await.unwrap_or_else(|error| panic!("{kind:?}: {error}"));
     }
@@ -89,15 +89,15 @@ async fn keys_of_every_kind_log_in() {
 
 #[tokio::test]
 async fn a_refusal_says_what_was_tried_in_order() {
-    let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![]), ..Behaviour::default() }).await;
+    let mut fixture = Fixture::new(Behaviour::opened_by(vec![])).await;
     let (open, second) = (fixture.path("open"), fixture.path("second"));
     write_key(&open, &new_key());
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
     write_key(&second, &new_key());
     fixture.target.identity = vec![fixture.path("id"), open.clone(), second.clone()];
     let (failure, text, hint) = failure(fixture.connect().await);
-    let origins: Vec<_> = failure.tried.iter().map(|attempt| attempt.origin.clone()).collect();
-    assert_eq!(origins, [fixture.path("id"), open.clone(), second].map(KeyOrigin::File));
+    let origins: Vec<_> = failure.tried.iter().map(|attempt| attempt.means.clone()).collect();
+    assert_eq!(origins, [fixture.path("id"), open.clone(), second].map(Means::File));
     assert_eq!(failure.tried[0].outcome, Outcome::Refused);
     assert_eq!(failure.tried[1].outcome, Outcome::Unusable(Unusable::Permissions(0o644)));
     assert!(failure.accepted.contains(&"publickey".to_owned()), "{failure:?}");
@@ -146,7 +146,7 @@ async fn a_key_with_a_passphrase_needs_the_agent() {
     for kind in [&["ed25519"][..], &["rsa", "-b", "2048", "-m", "PEM"]] {
         let path = folder.path().join(format!("key-{}", kind[0]));
         let key = keygen(&path, kind, "secret");
-        let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![key.clone()]), ..Behaviour::default() }).await;
+        let mut fixture = Fixture::new(Behaviour::opened_by(vec![key.clone()])).await;
         fixture.target.identity = vec![path.clone()];
         let (failed, text, hint) = failure(fixture.connect().await);
         assert_eq!(failed.tried[0].outcome, Outcome::Unusable(Unusable::Encrypted));
@@ -179,11 +179,11 @@ async fn an_agent_full_of_keys_does_not_use_up_the_tries() {
         agent.add(&path);
         keys.push((path, key.public_key().clone()));
     }
-    let credentials = Credentials { home: None, agent: Some(agent.socket.clone()) };
+    let credentials = Credentials { agent: Some(agent.socket.clone()), ..Credentials::default() };
 
     // The right key is the seventh of the agent, and it is named, be it by its public half alone.
     let (path, key) = &keys[6];
-    let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![key.clone()]), ..Behaviour::default() }).await;
+    let mut fixture = Fixture::new(Behaviour::opened_by(vec![key.clone()])).await;
     fixture.credentials = credentials.clone();
     fixture.target.identity = vec![path.clone()];
     fixture.connect().await.unwrap();
@@ -202,7 +202,7 @@ async fn an_agent_full_of_keys_does_not_use_up_the_tries() {
     assert!(hint.contains("identity"), "{hint}");
 
     // A server with less patience than most.
-    let strict = Behaviour { authorized: Some(vec![]), max_auth_tries: Some(2), ..Behaviour::default() };
+    let strict = Behaviour { max_auth_tries: Some(2), ..Behaviour::opened_by(vec![]) };
     let mut fixture = Fixture::new(strict).await;
     fixture.credentials = credentials;
     fixture.target.identity.clear();
@@ -216,7 +216,7 @@ async fn an_agent_that_is_gone_is_mentioned_and_harmless() {
     fixture.credentials.agent = Some(fixture.path("no agent"));
     fixture.connect().await.unwrap();
 
-    let mut fixture = Fixture::new(Behaviour { authorized: Some(vec![]), ..Behaviour::default() }).await;
+    let mut fixture = Fixture::new(Behaviour::opened_by(vec![])).await;
     fixture.credentials.agent = Some(fixture.path("no agent"));
     let (_, text, _) = failure(fixture.connect().await);
     assert!(text.contains("no agent` is of no use: No such file or directory"), "{text}");

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, key::safe_rng};
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, Sig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::task::JoinSet;
+
+use super::door::{Door, Heard, Progress};
 
 /// How the server behaves; the default is well.
 #[derive(Default)]
@@ -24,8 +26,8 @@ pub struct Behaviour {
     pub noise: &'static str,
     /// Shows this at log-in.
     pub banner: Option<&'static str>,
-    /// Keys that may log in; none: any may.
-    pub authorized: Option<Vec<PublicKey>>,
+    /// Who may log in.
+    pub door: Door,
     /// Refusals after which a client is cut off.
     pub max_auth_tries: Option<usize>,
     /// Sessions to refuse at first.
@@ -40,6 +42,13 @@ pub struct Behaviour {
     pub host_keys: Vec<PrivateKey>,
 }
 
+impl Behaviour {
+    /// A server that lets these keys in, and nobody else.
+    pub fn opened_by(keys: Vec<PublicKey>) -> Self {
+        Self { door: Door { authorized: Some(keys), ..Door::default() }, ..Self::default() }
+    }
+}
+
 /// What the server saw.
 #[derive(Default)]
 pub struct Seen {
@@ -49,6 +58,7 @@ pub struct Seen {
     pub signals: Mutex<Vec<String>>,
     pub commands: Mutex<Vec<String>>,
     pub client_ids: Mutex<Vec<String>>,
+    pub secrets: Heard,
 }
 
 /// A running server; ended, with all its connections, when dropped.
@@ -78,6 +88,7 @@ impl Server {
         let config = Arc::new(server::Config {
             keys: behaviour.host_keys.clone(),
             auth_rejection_time: Duration::from_millis(5),
+            methods: behaviour.door.methods(),
             max_auth_attempts: behaviour.max_auth_tries.unwrap_or(6),
             window_size: behaviour.window.unwrap_or(2 << 20),
             nodelay: true,
@@ -128,7 +139,8 @@ async fn serve(mut stream: TcpStream, config: Arc<server::Config>, shared: Arc<S
     }
     stream.set_nodelay(true).unwrap();
     stream.write_all(shared.behaviour.noise.as_bytes()).await.unwrap();
-    let handler = Connection { shared, channels: HashMap::new(), commands: JoinSet::new() };
+    let handler =
+        Connection { shared, progress: Progress::default(), channels: HashMap::new(), commands: JoinSet::new() };
     if let Ok(session) = server::run_stream(config, stream, handler).await {
         let _ = session.await;
     }
@@ -136,6 +148,7 @@ async fn serve(mut stream: TcpStream, config: Arc<server::Config>, shared: Arc<S
 
 struct Connection {
     shared: Arc<Shared>,
+    progress: Progress,
     channels: HashMap<ChannelId, Channel<Msg>>,
     commands: JoinSet<()>,
 }
@@ -161,11 +174,28 @@ impl server::Handler for Connection {
         _: &str,
         offer: server::PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.answer(offer.public_key))
+        Ok(self.shared.behaviour.door.offered(offer.public_key, &self.progress))
     }
 
     async fn auth_publickey(&mut self, _: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        Ok(self.answer(key.public_key))
+        Ok(self.shared.behaviour.door.key(key.public_key, &mut self.progress))
+    }
+
+    async fn auth_openssh_certificate(&mut self, _: &str, certificate: &Certificate) -> Result<Auth, russh::Error> {
+        Ok(self.shared.behaviour.door.certificate(certificate, &mut self.progress))
+    }
+
+    async fn auth_password(&mut self, _: &str, password: &str) -> Result<Auth, russh::Error> {
+        Ok(self.shared.behaviour.door.password(password, &self.shared.seen.secrets, &mut self.progress))
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _: &str,
+        _: &str,
+        answers: Option<server::Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        Ok(self.shared.behaviour.door.answers(answers, &self.shared.seen.secrets, &mut self.progress))
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {
@@ -242,15 +272,6 @@ impl server::Handler for Connection {
     async fn signal(&mut self, _: ChannelId, signal: Sig, _: &mut Session) -> Result<(), russh::Error> {
         self.shared.seen.signals.lock().unwrap().push(format!("{signal:?}"));
         Ok(())
-    }
-}
-
-impl Connection {
-    fn answer(&self, key: &PublicKey) -> Auth {
-        match &self.shared.behaviour.authorized {
-            Some(keys) if !keys.iter().any(|known| known.key_data() == key.key_data()) => Auth::reject(),
-            _ => Auth::Accept,
-        }
     }
 }
 
