@@ -21,6 +21,7 @@ pub(super) struct Health {
     target: Target,
     #[command(flatten)]
     become_password: BecomePassword,
+    #[command(flatten)]
     login: LoginPassword,
     /// Ask members straight from this machine instead of through SSH.
     #[arg(long)]

@@ -25,6 +25,7 @@ pub(super) struct Operation {
     pub target: Target,
     #[command(flatten)]
     become_password: BecomePassword,
+    #[command(flatten)]
     login: LoginPassword,
     #[command(flatten)]
     waits: Waits,

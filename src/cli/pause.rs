@@ -69,7 +69,7 @@ pub(super) fn confirm(context: &Context, meaning: &str, cluster: &str) -> Result
     Ok(line().trim() == cluster)
 }
 
-pub(super) fn somebody_there(context: &Context, what: &'static str, instead: &'static str) -> Result<(), NoTerminal> {
+fn somebody_there(context: &Context, what: &'static str, instead: &'static str) -> Result<(), NoTerminal> {
     if std::io::stdin().is_terminal() && context.around.stderr_tty { Ok(()) } else { Err(NoTerminal { what, instead }) }
 }
 

@@ -27,7 +27,7 @@ impl SshConfig {
             return Ok(ExitStatus::Usage);
         };
         let connector = Connector::default();
-        let ended = interrupt::run(None, |_| async { connector.route(&host.ssh).await });
+        let ended = interrupt::run(None, None, |_| async { connector.route(&host.ssh).await });
         let route = match ended.map_err(super::operation::CannotStart)? {
             interrupt::Ended::Work(route) => route?,
             interrupt::Ended::AtOnce(exit) => return Ok(exit),

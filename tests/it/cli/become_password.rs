@@ -26,15 +26,15 @@ fn without_one_nothing_begins() {
     for (flags, words) in [
         (
             "--ask-become-pass",
-            "error: `--ask-become-pass` asks on the terminal, and there is none\n\nhint: say `--become-pass-fd` or \
-             `--become-pass-command` where nobody is there to type it\n",
+            "error: `--ask-become-pass` asks on the terminal, and there is none\n\nhint: say `--become-pass-command` or \
+             `--become-pass-fd` where nobody is there to type it\n",
         ),
         (
             "--become-pass-fd 7",
-            "error: cannot read a password from file descriptor 7\n  caused by: No such file or directory (os error 2)\n",
+            "error: cannot read what `--become-pass-fd 7` is to hand over\n  caused by: No such file or directory (os error 2)\n",
         ),
         ("--become-pass-command false", "error: the command of `--become-pass-command` failed: exit status: 1\n"),
-        ("--become-pass-command cat<empty", "error: no password came from `--become-pass-command`\n"),
+        ("--become-pass-command cat<empty", "error: nothing came from `--become-pass-command`\n"),
     ] {
         for command in ["deploy", "health"] {
             assert_eq!(desk.run(&format!("{command} {flags} -i prod.yaml")), said(2, "", words), "{command} {flags}");
