@@ -186,8 +186,12 @@ impl Connection {
         loop {
             let framed = frame(script.text, self.access(), Feed::Data(script.stdin.length()));
             let mut opening = Opening::new(&framed, self.password());
-            let output = self.send(&script, &framed, &mut opening).await?;
+            let sent = self.send(&script, &framed, &mut opening).await;
             let Opening { ready, answered, .. } = opening;
+            if let Some(mut trial) = trial.take_if(|_| sent.is_err() && answered && !ready) {
+                *trial = Trial::Failed(Refusal::Other, "the connection broke before it had an answer".to_owned());
+            }
+            let output = sent?;
             if let Some(mut trial) = trial.take_if(|_| ready) {
                 *trial = Trial::Passed;
             }
@@ -218,7 +222,7 @@ impl Connection {
                                 host: self.host.to_string(),
                                 user: self.session.user().to_owned(),
                                 status: output.status.to_string(),
-                                output: self.redact(&shorten(said.trim())),
+                                output: self.shorten(&said),
                             });
                         }
                     }
@@ -256,6 +260,7 @@ impl Connection {
         let asked_again = framed.prompts(said.as_bytes()) > 1;
         let refusal = match Refusal::read(said, self.by, answered) {
             _ if asked_again => Some((Refusal::PasswordRefused, String::new())),
+            None if answered => Some((Refusal::Other, said.lines().next_back().unwrap_or_default().to_owned())),
             read => read,
         };
         match refusal {
@@ -264,7 +269,7 @@ impl Connection {
                 Denied::TryATerminal(trial)
             }
             Some((refusal, message)) => {
-                let message = shorten(&self.redact(&message));
+                let message = self.shorten(&message);
                 if answered {
                     self.note_refusal(trial, refusal, message.clone()).await;
                 }
@@ -279,7 +284,14 @@ impl Connection {
         HostError::Privilege { host, user, command: self.access().command(), refusal, message }
     }
 
-    pub(super) fn redact(&self, text: &str) -> String {
+    /// The first 300 characters, control characters left out: what a host prints is not trusted.
+    fn shorten(&self, text: &str) -> String {
+        let clean: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+        let clean: String = self.redact(&clean).chars().take(300).collect();
+        if clean.is_empty() { "it said nothing".to_owned() } else { clean }
+    }
+
+    fn redact(&self, text: &str) -> String {
         self.password.as_ref().map_or_else(|| text.to_owned(), |password| password.redact(text))
     }
 }
@@ -292,10 +304,4 @@ pub(super) enum Denied {
     For(HostError),
     /// It was neither of them.
     NotByThem,
-}
-
-/// The first 300 characters, control characters left out: what a host prints is not trusted.
-fn shorten(text: &str) -> String {
-    let clean: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
-    if clean.is_empty() { "it said nothing".to_owned() } else { clean }
 }

@@ -169,6 +169,10 @@ impl Refusal {
             ("Sorry, try again", Refusal::PasswordRefused),
             ("doas: Authentication failed", Refusal::PasswordRefused),
             ("a password is required", Refusal::PasswordWanted),
+            // sudo-rs, which is Ubuntu's sudo from 25.10 on.
+            ("I'm afraid I can't do that", Refusal::NotAllowed),
+            ("Authentication failed, try again", Refusal::PasswordRefused),
+            ("interactive authentication is required", Refusal::PasswordWanted),
             ("doas: Authentication required", Refusal::PasswordWanted),
         ];
         let name = match by {
@@ -235,6 +239,9 @@ mod tests {
             (Become::Sudo, false, "sudo: sorry, you must have a tty to run sudo", Some(TerminalWanted)),
             (Become::Sudo, false, "env: 'sudo': No such file or directory", Some(Missing)),
             (Become::Sudo, false, "sudo: /etc/sudoers is world writable\n", Some(Other)),
+            (Become::Sudo, false, "sudo: interactive authentication is required\n", Some(PasswordWanted)),
+            (Become::Sudo, true, "sudo: Authentication failed, try again.\n", Some(PasswordRefused)),
+            (Become::Sudo, true, "sudo: I'm sorry ops. I'm afraid I can't do that\n", Some(NotAllowed)),
             (Become::Sudo, false, "This account is currently not available.", None),
             (Become::Sudo, false, "", None),
             (Become::No, false, "sudo: a password is required", None),

@@ -130,6 +130,10 @@ pub fn sudo_and_doas_are_given_the_password_and_nobody_else_is() {
     }
 
     compare_times(&site);
+
+    // A host that does not know its own name: sudo is slow there, and it is said why.
+    site.lab.read("node01", "hostname nobody-knows");
+    with_command(&site, "plan").exits(0).says(&["sudo does not find the host's own name"]);
 }
 
 /// What the password costs a run that has nothing to do.
@@ -163,7 +167,7 @@ impl Watch {
                  while [ ! -e /root/stop ]; do\n\
                  cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' ' ' >/root/sample\n\
                  grep -aFf /root/pattern /root/sample >>/root/found\n\
-                 grep -acE '(sudo -S -p|doas sh)' /root/sample >>/root/seen\n\
+                 grep -acE '(sudo [-]S -p|doas [s]h)' /root/sample >>/root/seen\n\
                  done\nEND\n\
                  systemd-run -q --unit watch sh /root/watch";
             site.lab.read(&node(host), script);
@@ -208,7 +212,6 @@ pub fn a_wrong_password_is_tried_once_and_a_user_without_rights_is_told() {
     let after: Vec<usize> = attempts().iter().zip(&before).map(|(after, before)| after - before).collect();
     assert_eq!(after, [1, 1, 1]);
     with_descriptor(&site, "deploy --limit node01 --dry-run", "wrong").exits(1);
-    with_descriptor(&site, "health", "wrong").exits(3);
 
     // Without rights, whatever the password.
     set(&site, ["rm /etc/sudoers.d/ops", "sed -i /ops/d /etc/sudoers.d/ops", ": >/etc/doas.conf"]);
@@ -250,12 +253,14 @@ pub fn what_is_cut_off_on_a_terminal_clears_up_behind_itself() {
     }
     deploy.signal("KILL");
     deploy.wait();
-    let gone = "pgrep -fa 'sudo -S|doas sh|head -c' || true";
+    // In brackets, lest the shell that looks sees itself.
+    let gone = "pgrep -fa 'sudo [-]S|doas [s]h|head [-]c' || true";
     for host in 1..=3 {
         eventually("the upload is cleared away", Duration::from_secs(60), || left(host).is_empty());
         eventually("its processes are gone", Duration::from_secs(20), || site.lab.read(&node(host), gone).is_empty());
         site.lab.run(&["rate", &node(host), "off"]);
     }
+    // What is held goes with its holder.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(held(&site));
     with_command(&site, "deploy").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, ");
