@@ -15,6 +15,7 @@ mod playbook;
 mod probe;
 mod render;
 mod schema;
+mod trust;
 mod upgrade;
 
 use crate::error::{Error, ExitStatus};
@@ -63,6 +64,8 @@ enum Command {
     Run(deploy::Run),
     /// Ask every member for its health.
     Health(health::Health),
+    /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
+    Trust(trust::Trust),
     /// Show the certificates in the PKI folder.
     Certs(certs::Certs),
     /// Write a starter inventory.
@@ -115,6 +118,7 @@ pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
         Command::Start(args) => args.run(context),
         Command::Run(args) => args.run(context),
         Command::Health(args) => args.run(context),
+        Command::Trust(args) => args.run(&context),
         Command::Certs(args) => args.run(context),
         Command::Init(args) => args.run(context),
         Command::Schema(args) => args.run(&context),

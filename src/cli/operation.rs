@@ -104,7 +104,7 @@ impl Explain for CannotStart {}
 /// A host that `--limit` names is not in the inventory.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no host {} in the inventory", quoted(.0))]
-struct NoSuchHost(String, Option<String>);
+pub(super) struct NoSuchHost(String, Option<String>);
 
 impl Explain for NoSuchHost {
     fn hint(&self) -> Option<String> {
@@ -116,16 +116,16 @@ impl Explain for NoSuchHost {
     }
 }
 
-impl Operation {
-    /// Whether every host that `--limit` names is there.
-    fn check_limit(&self, inventory: &Inventory) -> Result<(), NoSuchHost> {
-        let names = || inventory.hosts.iter().map(|host| host.name.as_str());
-        match self.limit.iter().find(|name| names().all(|other| other != name.as_str())) {
-            Some(name) => Err(NoSuchHost(name.clone(), nearest(name, names()).map(str::to_owned))),
-            None => Ok(()),
-        }
+/// Whether every host that `--limit` names is there.
+pub(super) fn check_limit(limit: &[String], inventory: &Inventory) -> Result<(), NoSuchHost> {
+    let names = || inventory.hosts.iter().map(|host| host.name.as_str());
+    match limit.iter().find(|name| names().all(|other| other != name.as_str())) {
+        Some(name) => Err(NoSuchHost(name.clone(), nearest(name, names()).map(str::to_owned))),
+        None => Ok(()),
     }
+}
 
+impl Operation {
     /// Runs a playbook on an inventory, and tells of it.
     pub fn run(
         self,
@@ -135,7 +135,7 @@ impl Operation {
         how: How<'_>,
     ) -> Result<ExitStatus, Error> {
         let begun = Instant::now();
-        self.check_limit(&inventory)?;
+        check_limit(&self.limit, &inventory)?;
         if let Some(way) = &how.way {
             way.check(&inventory)?;
         }

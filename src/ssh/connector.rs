@@ -81,14 +81,20 @@ impl Connector {
     }
 
     async fn session(&self, hop: &Hop) -> Result<Session, SshError> {
-        let through = match &hop.proxy {
-            Proxy::Jump(jump) => Some(
-                Box::pin(self.jump(jump)).await.map_err(|source| SshError::JumpHost { peer: hop.peer(), source })?,
-            ),
-            Proxy::None | Proxy::Command(_) => None,
-        };
+        let through = self.through(hop).await?;
         let connected = connect(hop, through.as_ref(), &self.0.credentials).await?;
         Ok(Session::new(connected, hop))
+    }
+
+    /// The jump host before a machine, if there is one, logged in to.
+    pub(super) async fn through(&self, hop: &Hop) -> Result<Option<Session>, SshError> {
+        match &hop.proxy {
+            Proxy::Jump(jump) => match Box::pin(self.jump(jump)).await {
+                Ok(session) => Ok(Some(session)),
+                Err(source) => Err(SshError::JumpHost { peer: hop.peer(), source }),
+            },
+            Proxy::None | Proxy::Command(_) => Ok(None),
+        }
     }
 
     /// The connection to a jump host. Those who wait for it at the same time share its failure, too.

@@ -3,17 +3,22 @@
 //! Own code, since the readers at hand take a revoked key for a good one, report a change where a
 //! host has two keys, and stumble over tabs and patterns.
 
+mod learn;
+mod pattern;
+
 use std::fs;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::path::PathBuf;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 
+use super::certificate;
 use super::error::SshError;
+use super::facts::CertificateFault;
 use super::hop::KnownName;
+
+pub(super) use learn::{Learnt, learn};
+pub(super) use pattern::glob;
 
 /// One host key as some file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +32,23 @@ pub(super) struct Known {
 /// What the files say about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Trusted,
+    Trusted(Known),
     /// Marked `@revoked`; outdoes every other entry.
     Revoked(Known),
     /// The host has other keys on file, and not this one.
     Changed(Known),
     Unknown,
+}
+
+/// What the files say about a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Vouched {
+    /// An authority that stands there for this host vouches for it.
+    Yes(Known),
+    /// Its key, or its authority's, is marked `@revoked`.
+    Revoked(Known),
+    /// It does not count, and why.
+    No(CertificateFault),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,15 +94,48 @@ impl KnownHosts {
         Verdict::Unknown
     }
 
+    /// What the files say about a certificate of a host that stands in them under one of `names`. `now` is in
+    /// seconds since 1970.
+    pub(super) fn vouch(&self, names: &[KnownName], certificate: &Certificate, now: u64) -> Vouched {
+        let (mut good, mut fault) = (None, None);
+        for name in names {
+            for (marker, known) in self.entries(&name.text) {
+                let key = known.key.key_data();
+                let signed = key == certificate.signature_key();
+                match marker {
+                    Marker::Revoked if signed || key == certificate.public_key() => return Vouched::Revoked(known),
+                    Marker::CertAuthority if signed => match certificate::check(certificate, name.principal(), now) {
+                        Ok(()) => _ = good.get_or_insert(known),
+                        Err(why) => _ = fault.get_or_insert(why),
+                    },
+                    Marker::Revoked | Marker::CertAuthority | Marker::None => {}
+                }
+            }
+        }
+        match (good, fault) {
+            (Some(known), _) => Vouched::Yes(known),
+            (None, Some(fault)) => Vouched::No(fault),
+            (None, None) => {
+                let fingerprint = certificate.signature_key().fingerprint(HashAlg::Sha256).to_string();
+                Vouched::No(CertificateFault::Authority(fingerprint))
+            }
+        }
+    }
+
+    /// Whether an authority stands there that may vouch for the host.
+    pub(super) fn has_authority(&self, names: &[KnownName]) -> bool {
+        names.iter().any(|name| self.entries(&name.text).any(|(marker, _)| marker == Marker::CertAuthority))
+    }
+
     fn check_name(&self, name: &str, key: &PublicKey) -> Verdict {
-        let mut trusted = false;
+        let mut trusted: Option<Known> = None;
         let mut other: Option<Known> = None;
         for (marker, known) in self.entries(name) {
             let same = known.key.key_data() == key.key_data();
             match marker {
                 Marker::Revoked if same => return Verdict::Revoked(known),
                 Marker::Revoked | Marker::CertAuthority => {}
-                Marker::None if same => trusted = true,
+                Marker::None if same => _ = trusted.get_or_insert(known),
                 // The key of the presented one's own type tells the reader most.
                 Marker::None => {
                     let better = other.as_ref().is_none_or(|other| {
@@ -98,10 +147,10 @@ impl KnownHosts {
                 }
             }
         }
-        match other {
-            _ if trusted => Verdict::Trusted,
-            Some(known) => Verdict::Changed(known),
-            None => Verdict::Unknown,
+        match (trusted, other) {
+            (Some(known), _) => Verdict::Trusted(known),
+            (None, Some(known)) => Verdict::Changed(known),
+            (None, None) => Verdict::Unknown,
         }
     }
 
@@ -117,6 +166,11 @@ impl KnownHosts {
         names.iter().map(of).find(|algorithms| !algorithms.is_empty()).unwrap_or_default()
     }
 
+    /// How many lines the files have.
+    fn lines(&self) -> usize {
+        self.files.iter().map(|(_, text)| text.lines().count()).sum()
+    }
+
     /// The entries whose host field matches `name`.
     fn entries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (Marker, Known)> + 'a {
         self.files.iter().flat_map(move |(file, text)| {
@@ -126,43 +180,6 @@ impl KnownHosts {
             })
         })
     }
-}
-
-/// Writes the key down as the last line of `file`, unless it is there by now.
-///
-/// Several hosts of one run may be met for the first time at the same moment: they take turns here,
-/// and each line goes out in a single appending write, so that other programs tear no line either.
-pub(super) fn learn(file: &Path, names: &[KnownName], key: &PublicKey) -> Result<Verdict, SshError> {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    match KnownHosts::load(&[file.to_path_buf()])?.check(names, key) {
-        Verdict::Unknown => {}
-        verdict => return Ok(verdict),
-    }
-    let name = names.first().map(|name| name.text.as_str()).unwrap_or_default();
-    append(file, name, key).map(|()| Verdict::Trusted).map_err(|source| SshError::KnownHosts {
-        path: file.to_path_buf(),
-        action: "write",
-        source,
-    })
-}
-
-fn append(file: &Path, name: &str, key: &PublicKey) -> io::Result<()> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    let mut open = fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
-    let key = PublicKey::from(key.key_data().clone()).to_openssh().map_err(io::Error::other)?;
-    let mut line = format!("{name} {}\n", key.trim_end());
-    if open.seek(SeekFrom::End(0))? > 0 {
-        let mut last = [0];
-        open.seek(SeekFrom::End(-1))?;
-        open.read_exact(&mut last)?;
-        if last != *b"\n" {
-            line.insert(0, '\n');
-        }
-    }
-    open.write_all(line.as_bytes())
 }
 
 /// The name under which a host stands in a known_hosts file.
@@ -191,61 +208,11 @@ fn read_line(line: &str, name: &str) -> Option<(Marker, PublicKey)> {
         hosts = fields.next()?;
     }
     let (algorithm, base64) = (fields.next()?, fields.next()?);
-    if !hosts_match(hosts, name) {
+    if !pattern::matches(hosts, name) {
         return None;
     }
     let key = PublicKey::from_openssh(&format!("{algorithm} {}", base64.trim_end())).ok()?;
     Some((marker, key))
-}
-
-/// Whether a host field, hashed or a list of patterns, is about `name`.
-fn hosts_match(field: &str, name: &str) -> bool {
-    if let Some(hashed) = field.strip_prefix("|1|") {
-        return hash_matches(hashed, name).unwrap_or(false);
-    }
-    let mut matches = false;
-    for pattern in field.split(',') {
-        match pattern.strip_prefix('!') {
-            Some(pattern) if glob(pattern.as_bytes(), name.as_bytes()) => return false,
-            Some(_) => {}
-            None => matches |= glob(pattern.as_bytes(), name.as_bytes()),
-        }
-    }
-    matches
-}
-
-/// `salt|hash`, both in base64: HMAC-SHA1 of the name, keyed by the salt.
-fn hash_matches(hashed: &str, name: &str) -> Option<bool> {
-    let (salt, hash) = hashed.split_once('|')?;
-    let salt = data_encoding::BASE64.decode(salt.as_bytes()).ok()?;
-    let hash = data_encoding::BASE64.decode(hash.as_bytes()).ok()?;
-    let mac = Hmac::<sha1::Sha1>::new_from_slice(&salt).ok()?;
-    Some(mac.chain_update(name).verify_slice(&hash).is_ok())
-}
-
-/// `*` stands for any number of characters, `?` for one; letters match in either case. Goes back
-/// to the last `*` only, so that no pattern takes more than quadratic time.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut at, mut read) = (0, 0);
-    let mut star = None;
-    while let Some(byte) = name.get(read) {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, read));
-                at += 1;
-            }
-            Some(b'?') => (at, read) = (at + 1, read + 1),
-            Some(other) if other.eq_ignore_ascii_case(byte) => (at, read) = (at + 1, read + 1),
-            _ => match star {
-                Some((star_at, star_read)) => {
-                    star = Some((star_at, star_read + 1));
-                    (at, read) = (star_at + 1, star_read + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.get(at..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use russh::keys::ssh_key::public::{Ed25519PublicKey, KeyData};
 use russh::keys::{Algorithm, PublicKey};
 
-use super::{KnownHosts, Verdict, glob, learn};
+use super::{KnownHosts, Learnt, Verdict, glob, learn, pattern};
+use crate::ssh::hop::KnownName;
 use crate::ssh::route::names;
 
 const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDRUNw3y6hnKPYNx/YekF6+MIHs/i5yjMIRetK2KefRpZqsOTg+IFagTy4Q\
@@ -28,9 +29,18 @@ fn known(files: &[&str]) -> KnownHosts {
     KnownHosts { files: files.map(|(n, text)| (PathBuf::from(format!("kh{n}")), (*text).to_owned())).collect() }
 }
 
+/// What becomes of a key that is to be written down: `trusted 1`, with the line where it stands.
+fn learnt(file: &std::path::Path, names: &[KnownName], hashed: bool, key: &PublicKey) -> String {
+    match learn(&Learnt { file, names, hashed }, key).unwrap() {
+        Verdict::Trusted(known) => format!("trusted {}", known.line),
+        Verdict::Changed(known) => format!("changed {}", known.line),
+        verdict => panic!("{verdict:?}"),
+    }
+}
+
 fn verdict(files: &[&str], host: &str, port: u16) -> String {
     match known(files).check(&names(host, port, None, None), &key(1)) {
-        Verdict::Trusted => "trusted".to_owned(),
+        Verdict::Trusted(_) => "trusted".to_owned(),
         Verdict::Unknown => "unknown".to_owned(),
         Verdict::Revoked(known) => format!("revoked {}:{}", known.file.display(), known.line),
         Verdict::Changed(known) => format!("changed {}:{}", known.file.display(), known.line),
@@ -119,9 +129,9 @@ fn the_types_on_file() {
 fn a_new_key_is_written_down_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("new/.ssh/known_hosts");
-    assert_eq!(learn(&file, &names("Node01", 22, None, None), &key(1)).unwrap(), Verdict::Trusted);
-    assert_eq!(learn(&file, &names("node01", 22, None, None), &key(1)).unwrap(), Verdict::Trusted);
-    assert!(matches!(learn(&file, &names("node01", 22, None, None), &key(2)).unwrap(), Verdict::Changed(_)));
+    assert_eq!(learnt(&file, &names("Node01", 22, None, None), false, &key(1)), "trusted 1");
+    assert_eq!(learnt(&file, &names("node01", 22, None, None), false, &key(1)), "trusted 1");
+    assert_eq!(learnt(&file, &names("node01", 22, None, None), false, &key(2)), "changed 1");
     let expected = format!("node01 {}\n", line(&key(1)));
     assert_eq!(fs::read_to_string(&file).unwrap(), expected);
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -129,8 +139,23 @@ fn a_new_key_is_written_down_once() {
 
     // A file that somebody edited and left without a line end.
     fs::write(&file, expected.trim_end()).unwrap();
-    learn(&file, &names("node02", 2222, None, None), &key(2)).unwrap();
+    assert_eq!(learnt(&file, &names("node02", 2222, None, None), false, &key(2)), "trusted 2");
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("{expected}[node02]:2222 {}\n", line(&key(2))));
+}
+
+#[test]
+fn names_are_hashed_where_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("known_hosts");
+    assert_eq!(learnt(&file, &names("Node01", 2222, None, None), true, &key(1)), "trusted 1");
+    assert_eq!(learnt(&file, &names("node01", 2222, None, None), true, &key(1)), "trusted 1");
+    assert_eq!(learnt(&file, &names("node02", 2222, None, None), true, &key(1)), "trusted 2");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("node01") && text.starts_with("|1|") && text.ends_with(&format!("= {}\n", line(&key(1)))));
+    // A salt each, of the hash's own length.
+    let salts: Vec<&str> = text.lines().filter_map(|line| line.split('|').nth(2)).collect();
+    assert!(salts.len() == 2 && salts[0] != salts[1] && salts.iter().all(|salt| salt.len() == 28), "{text}");
+    assert!(pattern::matches(text.split(' ').next().unwrap(), "[node01]:2222"));
 }
 
 #[test]
@@ -140,12 +165,16 @@ fn hosts_met_at_the_same_moment_tear_no_line() {
     std::thread::scope(|scope| {
         for number in 0..32 {
             let file = &file;
-            scope.spawn(move || learn(file, &names(&format!("node{number}"), 22, None, None), &key(number)).unwrap());
+            scope.spawn(move || {
+                let hashed = number % 2 == 0;
+                learnt(file, &names(&format!("node{number}"), 22, None, None), hashed, &key(number))
+            });
         }
     });
     let known = KnownHosts::load(std::slice::from_ref(&file)).unwrap();
     for number in 0..32 {
-        assert_eq!(known.check(&names(&format!("node{number}"), 22, None, None), &key(number)), Verdict::Trusted);
+        let verdict = known.check(&names(&format!("node{number}"), 22, None, None), &key(number));
+        assert!(matches!(verdict, Verdict::Trusted(_)), "{number}: {verdict:?}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 32);
 }
