@@ -18,6 +18,7 @@ use super::facts::Peer;
 use super::hop::{Hop, Proxy};
 use super::judge::{Judge, Unpinned};
 use super::keys::KeyFile;
+use super::known_hosts::KnownFiles;
 use super::proxy::{self, LastWords};
 use super::session::Session;
 use super::trust::Found;
@@ -43,11 +44,12 @@ pub(super) async fn connect(
     hop: &Hop,
     through: Option<&Session>,
     credentials: &Credentials,
+    files: &KnownFiles,
 ) -> Result<Connected, SshError> {
     let keys = credentials.key_files(&hop.login)?;
     let mut tries = Tries::default();
     loop {
-        match connect_once(hop, through, credentials, &keys, &tries.unpinned).await {
+        match connect_once(hop, through, credentials, &keys, (files, &tries.unpinned)).await {
             Ok(connected) => return Ok(connected),
             Err(error) => tries.again(error, hop).await?,
         }
@@ -55,10 +57,10 @@ pub(super) async fn connect(
 }
 
 /// Connects as far as the machine's key, and no further.
-pub(super) async fn look(hop: &Hop, through: Option<&Session>) -> Result<Found, SshError> {
+pub(super) async fn look(hop: &Hop, through: Option<&Session>, files: &KnownFiles) -> Result<Found, SshError> {
     let mut tries = Tries::default();
     loop {
-        match look_once(hop, through, &tries.unpinned).await {
+        match look_once(hop, through, (files, &tries.unpinned)).await {
             Ok(found) => return Ok(found),
             Err(error) => tries.again(error, hop).await?,
         }
@@ -117,10 +119,10 @@ async fn connect_once(
     through: Option<&Session>,
     credentials: &Credentials,
     keys: &[KeyFile],
-    unpinned: &Unpinned,
+    known: (&KnownFiles, &Unpinned),
 ) -> Result<Connected, SshError> {
     let limit = hop.connect_timeout;
-    let Met { peer, mut handle, news, watch, mut cutting } = meet(hop, through, unpinned, None).await?;
+    let Met { peer, mut handle, news, watch, mut cutting } = meet(hop, through, known, None).await?;
     let outcome = timeout(limit, log_in(&mut handle, &hop.user, &hop.login, keys, credentials)).await;
     match outcome {
         Ok(Ok(())) => {
@@ -141,9 +143,9 @@ async fn connect_once(
     }
 }
 
-async fn look_once(hop: &Hop, through: Option<&Session>, unpinned: &Unpinned) -> Result<Found, SshError> {
+async fn look_once(hop: &Hop, through: Option<&Session>, known: (&KnownFiles, &Unpinned)) -> Result<Found, SshError> {
     let looked = Arc::<Looked>::default();
-    let met = meet(hop, through, unpinned, Some(&looked)).await;
+    let met = meet(hop, through, known, Some(&looked)).await;
     let looked = looked.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (looked, met) {
         // What becomes of a connection once the key is seen is of no interest.
@@ -166,12 +168,12 @@ struct Met {
 async fn meet(
     hop: &Hop,
     through: Option<&Session>,
-    unpinned: &Unpinned,
+    (files, unpinned): (&KnownFiles, &Unpinned),
     looked: Option<&Arc<Looked>>,
 ) -> Result<Met, SshError> {
     let limit = hop.connect_timeout;
     let mut peer = hop.peer();
-    let mut judge = Judge::new(peer.clone(), hop.host_keys.clone(), looked.is_some())?;
+    let mut judge = Judge::new(peer.clone(), hop.host_keys.clone(), files, looked.is_some())?;
     let preferred = preferred(&peer, &hop.algorithms, &judge.expected(), unpinned.shown())?;
     let config = config(hop, preferred);
     let (stream, last_words) = open(hop, through, &mut peer).await?;

@@ -12,6 +12,7 @@ use super::config::Answers;
 use super::connect::connect;
 use super::error::SshError;
 use super::hop::{Hop, Proxy};
+use super::known_hosts::KnownFiles;
 use super::route::{Here, Route, route};
 use super::session::Session;
 use super::target::Target;
@@ -19,12 +20,13 @@ use super::target::Target;
 /// Connects to machines. Clones share what was asked and connected to already: a jump host is connected to
 /// once, however many machines lie behind it.
 #[derive(Clone)]
-pub struct Connector(Arc<Shared>);
+pub struct Connector(pub(super) Arc<Shared>);
 
-struct Shared {
+pub(super) struct Shared {
     credentials: Credentials,
     answers: Answers,
     user: String,
+    pub(super) known_files: KnownFiles,
     jumps: Mutex<HashMap<Hop, Arc<AsyncMutex<Jump>>>>,
 }
 
@@ -55,7 +57,8 @@ impl Connector {
     pub fn new(credentials: Credentials) -> Self {
         let answers = Answers::new("ssh".into(), credentials.home.clone());
         let user = local_user(|name| std::env::var(name).ok());
-        Self(Arc::new(Shared { credentials, answers, user, jumps: Mutex::default() }))
+        let known_files = KnownFiles::default();
+        Self(Arc::new(Shared { credentials, answers, user, known_files, jumps: Mutex::default() }))
     }
 
     /// How a machine is reached: what the inventory says, over ssh_config, over defaults.
@@ -82,7 +85,7 @@ impl Connector {
 
     async fn session(&self, hop: &Hop) -> Result<Session, SshError> {
         let through = self.through(hop).await?;
-        let connected = connect(hop, through.as_ref(), &self.0.credentials).await?;
+        let connected = connect(hop, through.as_ref(), &self.0.credentials, &self.0.known_files).await?;
         Ok(Session::new(connected, hop))
     }
 

@@ -9,7 +9,7 @@ use super::algorithms::{Expected, HOST_KEY, HOST_KEY_ALGORITHMS};
 use super::error::SshError;
 use super::facts::{CertificateFault, ChangedHostKey, HostKeyFacts, Peer, RevokedHostKey, RevokedPart};
 use super::hop::HostKeys;
-use super::known_hosts::{Known, KnownHosts, Learnt, Verdict, Vouched, fingerprint, learn};
+use super::known_hosts::{Known, KnownFiles, Learnt, OnFile, Verdict, Vouched, fingerprint, learn};
 use super::revoked::{self, Revoked};
 use super::target::HostKeyChecking;
 
@@ -32,19 +32,19 @@ pub enum Standing {
 pub(super) struct Judge {
     peer: Peer,
     host_keys: HostKeys,
-    known: KnownHosts,
+    known: OnFile,
     /// Whether nobody is going to log in: a new key is then neither refused nor written down.
     looking: bool,
 }
 
 impl Judge {
     /// Reads what there is to go by.
-    pub(super) fn new(peer: Peer, host_keys: HostKeys, looking: bool) -> Result<Self, SshError> {
+    pub(super) fn new(peer: Peer, host_keys: HostKeys, files: &KnownFiles, looking: bool) -> Result<Self, SshError> {
         let known = match host_keys.checking {
-            _ if !host_keys.pinned.is_empty() => KnownHosts::default(),
-            HostKeyChecking::Off if !looking => KnownHosts::default(),
+            _ if !host_keys.pinned.is_empty() => OnFile::default(),
+            HostKeyChecking::Off if !looking => OnFile::default(),
             HostKeyChecking::Off | HostKeyChecking::Strict | HostKeyChecking::AcceptNew => {
-                KnownHosts::load(&host_keys.all_files())?
+                files.load(&host_keys.all_files())?.of(&host_keys.names)
             }
         };
         Ok(Self { peer, host_keys, known, looking })
@@ -52,8 +52,7 @@ impl Judge {
 
     /// What the machine is best asked for.
     pub(super) fn expected(&self) -> Expected {
-        let names = &self.host_keys.names;
-        Expected { types: self.known.algorithms(names), certified: self.known.has_authority(names) }
+        Expected { types: self.known.types(), certified: self.known.has_authority() }
     }
 
     /// Takes note of the machine's address, once it is known.
@@ -96,7 +95,7 @@ impl Judge {
         }
         if let Some(certificate) = presented.certificate() {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            match self.known.vouch(names, certificate, now) {
+            match self.known.vouch(certificate, now) {
                 Vouched::Yes(known) => return Ok(Standing::Certified(known.file, known.line)),
                 Vouched::Revoked(known) => {
                     let of_key = known.key.key_data() == key.key_data();
@@ -107,7 +106,7 @@ impl Judge {
                 Vouched::No(fault) => facts.certificate = Some(fault),
             }
         }
-        let verdict = match (self.known.check(names, &key), checking, files.first()) {
+        let verdict = match (self.known.check(&key), checking, files.first()) {
             (Verdict::Unknown, HostKeyChecking::AcceptNew, Some(file)) if !self.looking => {
                 learn(&Learnt { file, names, hashed: *hashed }, &key)?
             }

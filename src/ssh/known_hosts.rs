@@ -3,20 +3,22 @@
 //! Own code, since the readers at hand take a revoked key for a good one, report a change where a
 //! host has two keys, and stumble over tabs and patterns.
 
+mod file;
 mod learn;
 mod pattern;
 
-use std::fs;
-use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 
 use super::certificate;
-use super::error::SshError;
 use super::facts::CertificateFault;
 use super::hop::KnownName;
 
+use file::KnownFile;
+
+pub(super) use file::KnownFiles;
 pub(super) use learn::{Learnt, learn};
 pub(super) use pattern::glob;
 
@@ -58,34 +60,28 @@ enum Marker {
     CertAuthority,
 }
 
-/// The text of the known_hosts files, in the order in which they count.
+/// The known_hosts files of a host, in the order in which they count.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KnownHosts {
-    files: Vec<(PathBuf, String)>,
-}
+pub(super) struct KnownHosts(Vec<Arc<KnownFile>>);
 
 impl KnownHosts {
-    /// Reads the files; one that does not exist has no keys.
-    pub(super) fn load(paths: &[PathBuf]) -> Result<Self, SshError> {
-        let mut files = Vec::with_capacity(paths.len());
-        for path in paths {
-            match fs::read(path) {
-                // A line that is not text can only match in its comment, and is skipped otherwise.
-                Ok(bytes) => files.push((path.clone(), String::from_utf8_lossy(&bytes).into_owned())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => {
-                    return Err(SshError::KnownHosts { path: path.clone(), action: "read", source });
-                }
-            }
-        }
-        Ok(Self { files })
+    /// What stands in the files about a host that is looked for under `names`. The first name under which anything
+    /// is known decides.
+    pub(super) fn of(&self, names: &[KnownName]) -> OnFile {
+        let entries = |name: &KnownName| self.0.iter().flat_map(|file| file.entries(&name.text)).collect();
+        OnFile(names.iter().map(|name| (name.clone(), entries(name))).collect())
     }
+}
 
-    /// What the files say about `key` as the key of a host that stands in them under one of `names`. The first
-    /// name under which anything is known decides.
-    pub(super) fn check(&self, names: &[KnownName], key: &PublicKey) -> Verdict {
-        for name in names {
-            match self.check_name(&name.text, key) {
+/// What known_hosts files have about one host: for each of its names the lines that match.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OnFile(Vec<(KnownName, Vec<(Marker, Known)>)>);
+
+impl OnFile {
+    /// What the files say about `key` as the host's own.
+    pub(super) fn check(&self, key: &PublicKey) -> Verdict {
+        for (name, entries) in &self.0 {
+            match check(entries, key) {
                 Verdict::Unknown => {}
                 Verdict::Changed(_) if name.weak => {}
                 verdict => return verdict,
@@ -94,16 +90,17 @@ impl KnownHosts {
         Verdict::Unknown
     }
 
-    /// What the files say about a certificate of a host that stands in them under one of `names`. `now` is in
-    /// seconds since 1970.
-    pub(super) fn vouch(&self, names: &[KnownName], certificate: &Certificate, now: u64) -> Vouched {
+    /// What the files say about the host's certificate. `now` is in seconds since 1970.
+    pub(super) fn vouch(&self, certificate: &Certificate, now: u64) -> Vouched {
         let (mut good, mut fault) = (None, None);
-        for name in names {
-            for (marker, known) in self.entries(&name.text) {
+        for (name, entries) in &self.0 {
+            for (marker, known) in entries {
                 let key = known.key.key_data();
                 let signed = key == certificate.signature_key();
                 match marker {
-                    Marker::Revoked if signed || key == certificate.public_key() => return Vouched::Revoked(known),
+                    Marker::Revoked if signed || key == certificate.public_key() => {
+                        return Vouched::Revoked(known.clone());
+                    }
                     Marker::CertAuthority if signed => match certificate::check(certificate, name.principal(), now) {
                         Ok(()) => _ = good.get_or_insert(known),
                         Err(why) => _ = fault.get_or_insert(why),
@@ -113,7 +110,7 @@ impl KnownHosts {
             }
         }
         match (good, fault) {
-            (Some(known), _) => Vouched::Yes(known),
+            (Some(known), _) => Vouched::Yes(known.clone()),
             (None, Some(fault)) => Vouched::No(fault),
             (None, None) => {
                 let fingerprint = certificate.signature_key().fingerprint(HashAlg::Sha256).to_string();
@@ -123,62 +120,45 @@ impl KnownHosts {
     }
 
     /// Whether an authority stands there that may vouch for the host.
-    pub(super) fn has_authority(&self, names: &[KnownName]) -> bool {
-        names.iter().any(|name| self.entries(&name.text).any(|(marker, _)| marker == Marker::CertAuthority))
-    }
-
-    fn check_name(&self, name: &str, key: &PublicKey) -> Verdict {
-        let mut trusted: Option<Known> = None;
-        let mut other: Option<Known> = None;
-        for (marker, known) in self.entries(name) {
-            let same = known.key.key_data() == key.key_data();
-            match marker {
-                Marker::Revoked if same => return Verdict::Revoked(known),
-                Marker::Revoked | Marker::CertAuthority => {}
-                Marker::None if same => _ = trusted.get_or_insert(known),
-                // The key of the presented one's own type tells the reader most.
-                Marker::None => {
-                    let better = other.as_ref().is_none_or(|other| {
-                        other.key.algorithm() != key.algorithm() && known.key.algorithm() == key.algorithm()
-                    });
-                    if better {
-                        other = Some(known);
-                    }
-                }
-            }
-        }
-        match (trusted, other) {
-            (Some(known), _) => Verdict::Trusted(known),
-            (None, Some(known)) => Verdict::Changed(known),
-            (None, None) => Verdict::Unknown,
-        }
+    pub(super) fn has_authority(&self) -> bool {
+        self.0.iter().flat_map(|(_, entries)| entries).any(|(marker, _)| *marker == Marker::CertAuthority)
     }
 
     /// The types of the keys on file for the host. They are to be asked for first: a host known by
     /// its RSA key alone would otherwise show its Ed25519 key and look like another.
-    pub(super) fn algorithms(&self, names: &[KnownName]) -> Vec<Algorithm> {
-        let of = |name: &KnownName| -> Vec<Algorithm> {
-            self.entries(&name.text)
-                .filter(|(marker, _)| *marker == Marker::None)
-                .map(|(_, known)| known.key.algorithm())
-                .collect()
+    pub(super) fn types(&self) -> Vec<Algorithm> {
+        let of = |(_, entries): &(KnownName, Vec<(Marker, Known)>)| -> Vec<Algorithm> {
+            let own = entries.iter().filter(|(marker, _)| *marker == Marker::None);
+            own.map(|(_, known)| known.key.algorithm()).collect()
         };
-        names.iter().map(of).find(|algorithms| !algorithms.is_empty()).unwrap_or_default()
+        self.0.iter().map(of).find(|types| !types.is_empty()).unwrap_or_default()
     }
+}
 
-    /// How many lines the files have.
-    fn lines(&self) -> usize {
-        self.files.iter().map(|(_, text)| text.lines().count()).sum()
+fn check(entries: &[(Marker, Known)], key: &PublicKey) -> Verdict {
+    let mut trusted: Option<&Known> = None;
+    let mut other: Option<&Known> = None;
+    for (marker, known) in entries {
+        let same = known.key.key_data() == key.key_data();
+        match marker {
+            Marker::Revoked if same => return Verdict::Revoked(known.clone()),
+            Marker::Revoked | Marker::CertAuthority => {}
+            Marker::None if same => _ = trusted.get_or_insert(known),
+            // The key of the presented one's own type tells the reader most.
+            Marker::None => {
+                let better = other.is_none_or(|other| {
+                    other.key.algorithm() != key.algorithm() && known.key.algorithm() == key.algorithm()
+                });
+                if better {
+                    other = Some(known);
+                }
+            }
+        }
     }
-
-    /// The entries whose host field matches `name`.
-    fn entries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (Marker, Known)> + 'a {
-        self.files.iter().flat_map(move |(file, text)| {
-            text.lines().enumerate().filter_map(move |(index, line)| {
-                let (marker, key) = read_line(line, name)?;
-                Some((marker, Known { file: file.clone(), line: index + 1, key }))
-            })
-        })
+    match (trusted, other) {
+        (Some(known), _) => Verdict::Trusted(known.clone()),
+        (None, Some(known)) => Verdict::Changed(known.clone()),
+        (None, None) => Verdict::Unknown,
     }
 }
 
@@ -191,28 +171,6 @@ pub(super) fn lookup_name(host: &str, port: u16) -> String {
 /// `SHA256:…`, as `ssh-keygen -l` prints it.
 pub(super) fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
-}
-
-/// Marker and key of a line whose host field matches `name`; none for comments and for lines that
-/// OpenSSH skips, too.
-fn read_line(line: &str, name: &str) -> Option<(Marker, PublicKey)> {
-    let mut fields = line.split([' ', '\t']).filter(|field| !field.is_empty());
-    let mut hosts = fields.next().filter(|field| !field.starts_with('#'))?;
-    let marker = match hosts {
-        "@revoked" => Marker::Revoked,
-        "@cert-authority" => Marker::CertAuthority,
-        field if field.starts_with('@') => return None,
-        _ => Marker::None,
-    };
-    if marker != Marker::None {
-        hosts = fields.next()?;
-    }
-    let (algorithm, base64) = (fields.next()?, fields.next()?);
-    if !pattern::matches(hosts, name) {
-        return None;
-    }
-    let key = PublicKey::from_openssh(&format!("{algorithm} {}", base64.trim_end())).ok()?;
-    Some((marker, key))
 }
 
 #[cfg(test)]

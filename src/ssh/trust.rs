@@ -39,7 +39,7 @@ impl Connector {
     /// As for [`Connector::connect`]; a key that has changed, is revoked or is not the pinned one is an error, too.
     pub async fn host_key(&self, hop: &Hop) -> Result<Found, SshError> {
         let through = self.through(hop).await?;
-        look(hop, through.as_ref()).await
+        look(hop, through.as_ref(), &self.0.known_files).await
     }
 
     /// Writes the key down for those who come after, into the first of the user's known_hosts files, as OpenSSH would.

@@ -7,6 +7,7 @@
 
 mod operations;
 mod queries;
+mod trust;
 mod upgrade;
 
 use assert_cmd::Command;
@@ -161,6 +162,7 @@ Commands:
   start     Start members that do not run
   run       Run a playbook
   health    Ask every member for its health
+  trust     Fetch the hosts' keys, show their fingerprints, and write them down as known
   certs     Show the certificates in the PKI folder
   init      Write a starter inventory
   schema    Print the JSON Schema of inventories, for editors

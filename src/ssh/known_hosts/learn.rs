@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use russh::keys::PublicKey;
 
+use super::file::KnownFile;
 use super::{Known, KnownHosts, Verdict, pattern};
 use crate::ssh::error::SshError;
 use crate::ssh::hop::KnownName;
@@ -30,8 +31,13 @@ pub(in crate::ssh) fn learn(learnt: &Learnt<'_>, key: &PublicKey) -> Result<Verd
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Learnt { file, names, hashed } = *learnt;
-    let there = KnownHosts::load(&[file.to_path_buf()])?;
-    match there.check(names, key) {
+    // Read anew whatever its time of change says: two writes may come within one tick of a file system's clock.
+    let there = match KnownFile::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => KnownFile::parse(file, ""),
+        read => read.map_err(|source| SshError::KnownHosts { path: file.to_path_buf(), action: "read", source })?,
+    };
+    let there = Arc::new(there);
+    match KnownHosts(vec![Arc::clone(&there)]).of(names).check(key) {
         Verdict::Unknown => {}
         verdict => return Ok(verdict),
     }
@@ -40,7 +46,7 @@ pub(in crate::ssh) fn learn(learnt: &Learnt<'_>, key: &PublicKey) -> Result<Verd
     let written =
         name.ok_or_else(|| io::Error::other("the name cannot be hashed")).and_then(|name| append(file, &name, key));
     match written {
-        Ok(()) => Ok(Verdict::Trusted(Known { file: file.to_path_buf(), line: there.lines() + 1, key: key.clone() })),
+        Ok(()) => Ok(Verdict::Trusted(Known { file: file.to_path_buf(), line: there.lines + 1, key: key.clone() })),
         Err(source) => Err(SshError::KnownHosts { path: file.to_path_buf(), action: "write", source }),
     }
 }

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use proptest::prelude::*;
 use russh::keys::ssh_key::public::{Ed25519PublicKey, KeyData};
 use russh::keys::{Algorithm, PublicKey};
 
-use super::{KnownHosts, Learnt, Verdict, glob, learn, pattern};
+use super::file::KnownFile;
+use super::{KnownFiles, KnownHosts, Learnt, Verdict, glob, learn, pattern};
 use crate::ssh::hop::KnownName;
 use crate::ssh::route::names;
 
@@ -26,11 +29,11 @@ fn line(key: &PublicKey) -> String {
 
 fn known(files: &[&str]) -> KnownHosts {
     let files = files.iter().enumerate();
-    KnownHosts { files: files.map(|(n, text)| (PathBuf::from(format!("kh{n}")), (*text).to_owned())).collect() }
+    KnownHosts(files.map(|(n, text)| Arc::new(KnownFile::parse(Path::new(&format!("kh{n}")), text))).collect())
 }
 
 /// What becomes of a key that is to be written down: `trusted 1`, with the line where it stands.
-fn learnt(file: &std::path::Path, names: &[KnownName], hashed: bool, key: &PublicKey) -> String {
+fn learnt(file: &Path, names: &[KnownName], hashed: bool, key: &PublicKey) -> String {
     match learn(&Learnt { file, names, hashed }, key).unwrap() {
         Verdict::Trusted(known) => format!("trusted {}", known.line),
         Verdict::Changed(known) => format!("changed {}", known.line),
@@ -39,7 +42,7 @@ fn learnt(file: &std::path::Path, names: &[KnownName], hashed: bool, key: &Publi
 }
 
 fn verdict(files: &[&str], host: &str, port: u16) -> String {
-    match known(files).check(&names(host, port, None, None), &key(1)) {
+    match known(files).of(&names(host, port, None, None)).check(&key(1)) {
         Verdict::Trusted(_) => "trusted".to_owned(),
         Verdict::Unknown => "unknown".to_owned(),
         Verdict::Revoked(known) => format!("revoked {}:{}", known.file.display(), known.line),
@@ -119,10 +122,10 @@ fn several_files_count_together() {
 #[test]
 fn the_types_on_file() {
     let text = format!("node01 {RSA}\n@revoked node01 {}\n[node02]:2222 {}", line(&key(1)), line(&key(1)));
-    assert_eq!(known(&[&text]).algorithms(&names("node01", 22, None, None)), [Algorithm::Rsa { hash: None }]);
-    assert_eq!(known(&[&text]).algorithms(&names("node01", 2222, None, None)), [Algorithm::Rsa { hash: None }]);
-    assert_eq!(known(&[&text]).algorithms(&names("node02", 2222, None, None)), [Algorithm::Ed25519]);
-    assert_eq!(known(&[&text]).algorithms(&names("node02", 22, None, None)), []);
+    assert_eq!(known(&[&text]).of(&names("node01", 22, None, None)).types(), [Algorithm::Rsa { hash: None }]);
+    assert_eq!(known(&[&text]).of(&names("node01", 2222, None, None)).types(), [Algorithm::Rsa { hash: None }]);
+    assert_eq!(known(&[&text]).of(&names("node02", 2222, None, None)).types(), [Algorithm::Ed25519]);
+    assert_eq!(known(&[&text]).of(&names("node02", 22, None, None)).types(), []);
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn a_new_key_is_written_down_once() {
     assert_eq!(learnt(&file, &names("node01", 22, None, None), false, &key(2)), "changed 1");
     let expected = format!("node01 {}\n", line(&key(1)));
     assert_eq!(fs::read_to_string(&file).unwrap(), expected);
-    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
 
     // A file that somebody edited and left without a line end.
@@ -171,9 +174,9 @@ fn hosts_met_at_the_same_moment_tear_no_line() {
             });
         }
     });
-    let known = KnownHosts::load(std::slice::from_ref(&file)).unwrap();
+    let known = KnownFiles::default().load(std::slice::from_ref(&file)).unwrap();
     for number in 0..32 {
-        let verdict = known.check(&names(&format!("node{number}"), 22, None, None), &key(number));
+        let verdict = known.of(&names(&format!("node{number}"), 22, None, None)).check(&key(number));
         assert!(matches!(verdict, Verdict::Trusted(_)), "{number}: {verdict:?}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 32);
@@ -182,8 +185,49 @@ fn hosts_met_at_the_same_moment_tear_no_line() {
 #[test]
 fn a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(KnownHosts::load(&[folder.path().join("none")]).is_ok());
-    assert!(KnownHosts::load(&[folder.path().to_path_buf()]).is_err());
+    assert!(KnownFiles::default().load(&[folder.path().join("none")]).is_ok());
+    assert!(KnownFiles::default().load(&[folder.path().to_path_buf()]).is_err());
+}
+
+#[test]
+fn a_file_is_read_once_until_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("known_hosts");
+    let files = KnownFiles::default();
+    let paths = [file.clone(), folder.path().join("none")];
+    let names = names("node01", 22, None, None);
+    let verdict = || files.load(&paths).unwrap().of(&names).check(&key(1));
+    assert_eq!(verdict(), Verdict::Unknown);
+    fs::write(&file, format!("node02 {}\n", line(&key(1)))).unwrap();
+    assert_eq!(verdict(), Verdict::Unknown);
+    assert!(Arc::ptr_eq(&files.load(&paths).unwrap().0[0], &files.load(&paths).unwrap().0[0]));
+    assert_eq!(learnt(&file, &names, false, &key(1)), "trusted 2");
+    assert!(matches!(verdict(), Verdict::Trusted(known) if known.line == 2));
+    fs::remove_file(&file).unwrap();
+    assert_eq!(verdict(), Verdict::Unknown);
+}
+
+/// A thousand hosts in one file, half of them hashed: the bound is loose, since tests share their machine.
+#[test]
+fn a_thousand_hosts_are_found_in_no_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("known_hosts");
+    let text: String = (0..1000)
+        .map(|number| {
+            let name = format!("10.0.{}.{}", number / 250, number % 250);
+            let name = if number % 2 == 0 { pattern::hash(&name).unwrap() } else { name };
+            format!("{name} {}\n", line(&key(1)))
+        })
+        .collect();
+    fs::write(&file, text).unwrap();
+    let files = KnownFiles::default();
+    let begun = Instant::now();
+    for number in 0..1000 {
+        let names = names(&format!("10.0.{}.{}", number / 250, number % 250), 22, None, None);
+        let known = files.load(std::slice::from_ref(&file)).unwrap().of(&names);
+        assert!(matches!(known.check(&key(1)), Verdict::Trusted(known) if known.line == number + 1));
+    }
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
 
 /// The definition of a pattern, without thought for time.
@@ -210,6 +254,6 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}", host in "\\PC{0,20}") {
-        let _ = known(&[&text]).check(&names(&host, 22, None, None), &key(1));
+        let _ = known(&[&text]).of(&names(&host, 22, None, None)).check(&key(1));
     }
 }
