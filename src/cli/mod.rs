@@ -20,6 +20,7 @@ mod render;
 mod schema;
 mod secret;
 mod ssh_config;
+mod trust;
 mod upgrade;
 
 use crate::error::{Error, ExitStatus};
@@ -68,6 +69,8 @@ enum Command {
     Run(deploy::Run),
     /// Ask every member for its health.
     Health(health::Health),
+    /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
+    Trust(trust::Trust),
     /// Show the certificates in the PKI folder.
     Certs(certs::Certs),
     /// Show how a host is reached over SSH, and where each setting comes from.
@@ -122,6 +125,7 @@ pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
         Command::Start(args) => args.run(context),
         Command::Run(args) => args.run(context),
         Command::Health(args) => args.run(context),
+        Command::Trust(args) => args.run(&context),
         Command::Certs(args) => args.run(context),
         Command::SshConfig(args) => args.run(context),
         Command::Init(args) => args.run(context),

@@ -110,7 +110,7 @@ impl Explain for CannotStart {}
 /// A host that `--limit` names is not in the inventory.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no host {} in the inventory", quoted(.0))]
-struct NoSuchHost(String, Option<String>);
+pub(super) struct NoSuchHost(String, Option<String>);
 
 impl Explain for NoSuchHost {
     fn hint(&self) -> Option<String> {

@@ -43,11 +43,7 @@ impl Pause {
             let (reporter, output, mut stop) = (reporter.clone(), self.output.clone(), stop.clone());
             Box::pin(async move {
                 reporter.flush();
-                output.err(&question(&between));
-                tokio::select! {
-                    said = tokio::task::spawn_blocking(line) => said.is_ok_and(|said| means_yes(&said)),
-                    _ = stop.wait_for(|stop| *stop) => false,
-                }
+                consent(&output, &question(&between), &mut stop).await
             })
         })
     }
@@ -69,8 +65,22 @@ pub(super) fn confirm(context: &Context, meaning: &str, cluster: &str) -> Result
     Ok(line().trim() == cluster)
 }
 
+/// Asks on the terminal. Ctrl-C is a no.
+pub(super) async fn consent(output: &Output, question: &str, stop: &mut watch::Receiver<bool>) -> bool {
+    output.err(question);
+    tokio::select! {
+        said = tokio::task::spawn_blocking(line) => said.is_ok_and(|said| means_yes(&said)),
+        _ = stop.wait_for(|stop| *stop) => false,
+    }
+}
+
+/// Whether somebody can answer a question.
+pub(super) fn is_terminal(context: &Context) -> bool {
+    std::io::stdin().is_terminal() && context.around.stderr_tty
+}
+
 fn somebody_there(context: &Context, what: &'static str, instead: &'static str) -> Result<(), NoTerminal> {
-    if std::io::stdin().is_terminal() && context.around.stderr_tty { Ok(()) } else { Err(NoTerminal { what, instead }) }
+    if is_terminal(context) { Ok(()) } else { Err(NoTerminal { what, instead }) }
 }
 
 /// A line from stdin; nothing if it ended.

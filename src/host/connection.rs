@@ -100,11 +100,7 @@ impl Connection {
     ///
     /// # Errors
     /// SSH's own.
-    pub async fn open(
-        connector: &Connector,
-        host: &Host,
-        password: Option<Arc<Password>>,
-    ) -> Result<Self, HostError> {
+    pub async fn open(connector: &Connector, host: &Host, password: Option<Arc<Password>>) -> Result<Self, HostError> {
         let session = connector.connect(&host.ssh).await;
         let session = session.map_err(|source| HostError::Ssh { host: host.name.clone(), source })?;
         let by = host.r#become.unwrap_or(if session.user() == "root" { Become::No } else { Become::Sudo });

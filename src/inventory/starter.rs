@@ -48,11 +48,13 @@ etcd:
 #   leaf_lifetime: 87600h
 #   renew_before: 30d
 
+# What is not said here, ssh_config says: whoever can type `ssh node01` need say nothing more.
 ssh:
   user: root
   # port: 22
+  # jump: bastion.example         # jump hosts on the way: [user@]host[:port], or a list
   # become: sudo                  # or doas; what users other than root do without saying so
-  # identity: ~/.ssh/id_ed25519   # default: the agent's keys and OpenSSH's default files
+  # identity: ~/.ssh/id_ed25519   # default: ssh_config's, the agent's and OpenSSH's default ones
   # host_key_checking: strict     # or accept-new, off
 
 # paths:

@@ -8,19 +8,20 @@ use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use tokio::sync::watch;
 
 use super::error::SshError;
-use super::facts::{ChangedHostKey, HostKeyFacts, Loss, Peer};
-use super::hop::HostKeys;
-use super::known_hosts::{self, KnownHosts, Verdict, fingerprint};
-use super::target::HostKeyChecking;
+use super::facts::Loss;
+use super::judge::{Judge, Standing};
 use super::wire::printable;
 
-/// Checks host keys and takes notes.
+/// Has host keys judged, and takes notes.
 pub(super) struct Client {
-    peer: Peer,
-    host_keys: HostKeys,
-    known: KnownHosts,
+    judge: Judge,
+    /// Where the key is noted, if nobody wants more than that.
+    looked: Option<Arc<Looked>>,
     news: Arc<News>,
 }
+
+/// The key that a machine has shown, and what is made of it.
+pub(super) type Looked = Mutex<Option<(PublicKey, Result<Standing, SshError>)>>;
 
 /// What a connection has said besides answers.
 #[derive(Debug, Default)]
@@ -63,47 +64,8 @@ impl News {
 }
 
 impl Client {
-    pub(super) fn new(peer: Peer, host_keys: HostKeys, known: KnownHosts, news: Arc<News>) -> Self {
-        Self { peer, host_keys, known, news }
-    }
-
-    fn judge(&self, key: &PublicKey) -> Result<bool, SshError> {
-        let HostKeys { names, files, global_files, checking, .. } = &self.host_keys;
-        let verdict = match checking {
-            HostKeyChecking::Off => return Ok(true),
-            HostKeyChecking::Strict => self.known.check(names, key),
-            HostKeyChecking::AcceptNew => match (self.known.check(names, key), files.first()) {
-                (Verdict::Unknown, Some(file)) => known_hosts::learn(file, names, key)?,
-                (verdict, _) => verdict,
-            },
-        };
-        let peer = self.peer.clone();
-        let presented = HostKeyFacts {
-            name: names.first().map(|name| name.text.clone()).unwrap_or_default(),
-            algorithm: key.algorithm().to_string(),
-            fingerprint: fingerprint(key),
-        };
-        Err(match verdict {
-            Verdict::Trusted => return Ok(true),
-            Verdict::Unknown => SshError::HostKeyUnknown {
-                peer,
-                key: Box::new(presented),
-                files: files.iter().chain(global_files).cloned().collect(),
-            },
-            Verdict::Revoked(known) => {
-                SshError::HostKeyRevoked { peer, key: Box::new(presented), file: known.file, line: known.line }
-            }
-            Verdict::Changed(known) => SshError::HostKeyChanged {
-                peer,
-                key: Box::new(ChangedHostKey {
-                    presented,
-                    known_algorithm: known.key.algorithm().to_string(),
-                    known_fingerprint: fingerprint(&known.key),
-                    file: known.file,
-                    line: known.line,
-                }),
-            },
-        })
+    pub(super) fn new(judge: Judge, looked: Option<Arc<Looked>>, news: Arc<News>) -> Self {
+        Self { judge, looked, news }
     }
 }
 
@@ -133,7 +95,12 @@ impl client::Handler for Client {
     type Error = ClientError;
 
     async fn check_server_key(&mut self, presented: &PublicKeyOrCertificate) -> Result<bool, ClientError> {
-        self.judge(&presented.public_key()).map_err(|error| ClientError::HostKey(Box::new(error)))
+        let judged = self.judge.judge(presented).await;
+        let Some(looked) = &self.looked else {
+            return judged.map(|_| true).map_err(|error| ClientError::HostKey(Box::new(error)));
+        };
+        *looked.lock().unwrap_or_else(PoisonError::into_inner) = Some((presented.public_key(), judged));
+        Ok(false)
     }
 
     async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), ClientError> {

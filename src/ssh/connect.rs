@@ -1,27 +1,28 @@
 //! From a hop to a session: a way there, key exchange, host key, log-in.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client::{self, Handle};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
-use russh::{AlgorithmKind, Preferred, SshId, cipher};
+use russh::{AlgorithmKind, Preferred, SshId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::algorithms::{HOST_KEY, preferred};
 use super::auth::{Credentials, Keys, Resources, Unlocked, log_in};
-use super::client::{Client, ClientError, News};
+use super::client::{Client, ClientError, Looked, News};
 use super::dial::dial;
 use super::error::SshError;
 use super::facts::{Means, Peer};
 use super::hop::{Hop, Proxy};
-use super::known_hosts::KnownHosts;
+use super::judge::{Judge, Unpinned};
+use super::known_hosts::KnownFiles;
 use super::prompt::Patience;
 use super::proxy::{self, LastWords};
 use super::session::Session;
-use super::target::HostKeyChecking;
+use super::trust::Found;
 use super::wire::{Watch, Wire, printable};
 
 /// How often a connection that was closed before log-in is tried again.
@@ -50,20 +51,55 @@ pub(super) struct Access<'a> {
 }
 
 /// Connects and logs in, again if the server closes the door at first.
-pub(super) async fn connect(hop: &Hop, through: Option<&Session>, access: &Access<'_>) -> Result<Connected, SshError> {
+pub(super) async fn connect(
+    hop: &Hop,
+    through: Option<&Session>,
+    access: &Access<'_>,
+    files: &KnownFiles,
+) -> Result<Connected, SshError> {
     let keys = access.credentials.keys(&hop.login)?;
     let typed = Mutex::default();
-    let mut retries = 0;
+    let mut tries = Tries::default();
     loop {
-        match connect_once(hop, through, access, &keys, &typed).await {
-            Err(error) if error.is_retryable() && retries < RETRIES => {
-                // Jitter, lest a crowd that was turned away together comes back together.
-                let jitter = rand::random_range(0.5..1.5);
-                tokio::time::sleep(Duration::from_millis(150 << retries).mul_f64(jitter)).await;
-                retries += 1;
-            }
-            outcome => return outcome,
+        match connect_once(hop, through, access, (&keys, &typed), (files, &tries.unpinned)).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => tries.again(error, hop).await?,
         }
+    }
+}
+
+/// Connects as far as the machine's key, and no further.
+pub(super) async fn look(hop: &Hop, through: Option<&Session>, files: &KnownFiles) -> Result<Found, SshError> {
+    let mut tries = Tries::default();
+    loop {
+        match look_once(hop, through, (files, &tries.unpinned)).await {
+            Ok(found) => return Ok(found),
+            Err(error) => tries.again(error, hop).await?,
+        }
+    }
+}
+
+/// What was tried so far to come to one connection.
+#[derive(Default)]
+struct Tries {
+    retries: u32,
+    unpinned: Unpinned,
+}
+
+impl Tries {
+    /// Waits until it is time for the next try, or says that there shall be none.
+    async fn again(&mut self, error: SshError, hop: &Hop) -> Result<(), SshError> {
+        if !error.is_retryable() {
+            return self.unpinned.go_on(error, &hop.host_keys.pinned);
+        }
+        if self.retries >= RETRIES {
+            return Err(error);
+        }
+        // Jitter, lest a crowd that was turned away together comes back together.
+        let jitter = rand::random_range(0.5..1.5);
+        tokio::time::sleep(Duration::from_millis(150 << self.retries).mul_f64(jitter)).await;
+        self.retries += 1;
+        Ok(())
     }
 }
 
@@ -97,37 +133,11 @@ async fn connect_once(
     hop: &Hop,
     through: Option<&Session>,
     access: &Access<'_>,
-    keys: &Keys,
-    typed: &Mutex<Option<Zeroizing<String>>>,
+    (keys, typed): (&Keys, &Mutex<Option<Zeroizing<String>>>),
+    known: (&KnownFiles, &Unpinned),
 ) -> Result<Connected, SshError> {
     let limit = hop.connect_timeout;
-    let mut peer = hop.peer();
-    let known = match hop.host_keys.checking {
-        HostKeyChecking::Off => KnownHosts::default(),
-        HostKeyChecking::Strict | HostKeyChecking::AcceptNew => KnownHosts::load(&hop.host_keys.all_files())?,
-    };
-    let config = config(hop, &known.algorithms(&hop.host_keys.names));
-    let (stream, last_words) = open(hop, through, &mut peer).await?;
-    let watch = Arc::new(Watch::default());
-    let news = Arc::new(News::default());
-    let wire = Wire::new(stream, Arc::clone(&watch), hop.keepalive * (hop.keepalive_max + 1));
-    let client = Client::new(peer.clone(), hop.host_keys.clone(), known, Arc::clone(&news));
-    let mut cutting = CutOnDrop(Some(Arc::clone(&watch)));
-    let mut handle = match timeout(limit, client::connect_stream(Arc::new(config), wire, client)).await {
-        Ok(Ok(handle)) => handle,
-        Ok(Err(error)) => {
-            let error = refused_to_talk(error, peer, news.good_bye().or_else(|| watch.words()));
-            return Err(match (error, last_words) {
-                (SshError::ClosedEarly { peer, said: None }, Some(words)) => {
-                    let why = words.last().await.unwrap_or_else(|| "it ended and said nothing".to_owned());
-                    SshError::ProxyCommand { peer: Peer { via: None, ..peer }, why }
-                }
-                (error, _) => error,
-            });
-        }
-        Err(_) if watch.speaks_ssh() => return Err(SshError::KexTimeout { peer, after: limit }),
-        Err(_) => return Err(SshError::BannerTimeout { peer, after: limit }),
-    };
+    let Met { peer, mut handle, news, watch, mut cutting } = meet(hop, through, known, None).await?;
     let credentials = access.credentials;
     let resources = Resources {
         agent: credentials.agent.as_deref(),
@@ -165,6 +175,63 @@ async fn connect_once(
     }
 }
 
+async fn look_once(hop: &Hop, through: Option<&Session>, known: (&KnownFiles, &Unpinned)) -> Result<Found, SshError> {
+    let looked = Arc::<Looked>::default();
+    let met = meet(hop, through, known, Some(&looked)).await;
+    let looked = looked.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (looked, met) {
+        // What becomes of a connection once the key is seen is of no interest.
+        (Some((public, judged)), _) => judged.map(|judged| Found::new(hop, public, judged)),
+        (None, Err(error)) => Err(error),
+        (None, Ok(met)) => Err(SshError::ClosedEarly { peer: met.peer, said: None }),
+    }
+}
+
+/// A connection to a machine that has proved who it is; nobody is logged in.
+struct Met {
+    peer: Peer,
+    handle: Handle<Client>,
+    news: Arc<News>,
+    watch: Arc<Watch>,
+    cutting: CutOnDrop,
+}
+
+/// Goes there, exchanges keys and has the machine's judged, or noted in `looked`.
+async fn meet(
+    hop: &Hop,
+    through: Option<&Session>,
+    (files, unpinned): (&KnownFiles, &Unpinned),
+    looked: Option<&Arc<Looked>>,
+) -> Result<Met, SshError> {
+    let limit = hop.connect_timeout;
+    let mut peer = hop.peer();
+    let mut judge = Judge::new(peer.clone(), hop.host_keys.clone(), files, looked.is_some())?;
+    let preferred = preferred(&peer, &hop.algorithms, &judge.expected(), unpinned.shown())?;
+    let config = config(hop, preferred);
+    let (stream, last_words) = open(hop, through, &mut peer).await?;
+    judge.at(peer.clone());
+    let watch = Arc::new(Watch::default());
+    let news = Arc::new(News::default());
+    let wire = Wire::new(stream, Arc::clone(&watch), hop.keepalive * (hop.keepalive_max + 1));
+    let client = Client::new(judge, looked.cloned(), Arc::clone(&news));
+    let cutting = CutOnDrop(Some(Arc::clone(&watch)));
+    match timeout(limit, client::connect_stream(Arc::new(config), wire, client)).await {
+        Ok(Ok(handle)) => Ok(Met { peer, handle, news, watch, cutting }),
+        Ok(Err(error)) => {
+            let error = refused_to_talk(error, peer, news.good_bye().or_else(|| watch.words()));
+            Err(match (error, last_words) {
+                (SshError::ClosedEarly { peer, said: None }, Some(words)) => {
+                    let why = words.last().await.unwrap_or_else(|| "it ended and said nothing".to_owned());
+                    SshError::ProxyCommand { peer: Peer { via: None, ..peer }, why }
+                }
+                (error, _) => error,
+            })
+        }
+        Err(_) if watch.speaks_ssh() => Err(SshError::KexTimeout { peer, after: limit }),
+        Err(_) => Err(SshError::BannerTimeout { peer, after: limit }),
+    }
+}
+
 /// Ends the connection's background work unless it was handed on.
 struct CutOnDrop(Option<Arc<Watch>>);
 
@@ -176,49 +243,16 @@ impl Drop for CutOnDrop {
     }
 }
 
-fn config(hop: &Hop, known: &[Algorithm]) -> client::Config {
+fn config(hop: &Hop, preferred: Preferred) -> client::Config {
     client::Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-etcdha_", env!("CARGO_PKG_VERSION")))),
         window_size: WINDOW,
         keepalive_interval: Some(hop.keepalive),
         keepalive_max: hop.keepalive_max as usize,
         nodelay: true,
-        preferred: Preferred {
-            key: Cow::Owned(host_key_order(known)),
-            // The first is the fastest where the processor knows AES, as servers' do.
-            cipher: Cow::Borrowed(&[
-                cipher::AES_256_GCM,
-                cipher::CHACHA20_POLY1305,
-                cipher::AES_256_CTR,
-                cipher::AES_192_CTR,
-                cipher::AES_128_CTR,
-            ]),
-            ..Preferred::DEFAULT
-        },
+        preferred,
         ..client::Config::default()
     }
-}
-
-/// The host key types to ask for: those that are on file for the host first.
-fn host_key_order(known: &[Algorithm]) -> Vec<Algorithm> {
-    let rsa = |hash| Algorithm::Rsa { hash: Some(hash) };
-    let ecdsa = |curve| Algorithm::Ecdsa { curve };
-    let all = [
-        Algorithm::Ed25519,
-        ecdsa(EcdsaCurve::NistP256),
-        ecdsa(EcdsaCurve::NistP384),
-        ecdsa(EcdsaCurve::NistP521),
-        rsa(HashAlg::Sha512),
-        rsa(HashAlg::Sha256),
-    ];
-    let is_known = |algorithm: &Algorithm| {
-        known.iter().any(|known| {
-            known == algorithm || matches!((known, algorithm), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }))
-        })
-    };
-    let (mut first, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(is_known);
-    first.extend(rest);
-    first
 }
 
 /// Puts the failure of a key exchange into our words.
@@ -233,7 +267,7 @@ fn refused_to_talk(error: ClientError, peer: Peer, said: Option<String>) -> SshE
             peer,
             kind: match kind {
                 AlgorithmKind::Kex => "key exchange",
-                AlgorithmKind::Key => "host key",
+                AlgorithmKind::Key => HOST_KEY,
                 AlgorithmKind::Cipher => "cipher",
                 AlgorithmKind::Compression => "compression",
                 AlgorithmKind::Mac => "MAC",

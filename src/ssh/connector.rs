@@ -12,6 +12,7 @@ use super::config::Answers;
 use super::connect::{Access, connect};
 use super::error::SshError;
 use super::hop::{Hop, Proxy};
+use super::known_hosts::KnownFiles;
 use super::route::{Here, Route, route};
 use super::session::Session;
 use super::target::Target;
@@ -19,13 +20,14 @@ use super::target::Target;
 /// Connects to machines. Clones share what was asked and connected to already: a jump host is connected to
 /// once, however many machines lie behind it.
 #[derive(Clone)]
-pub struct Connector(Arc<Shared>);
+pub struct Connector(pub(super) Arc<Shared>);
 
-struct Shared {
+pub(super) struct Shared {
     credentials: Credentials,
     unlocked: Unlocked,
     answers: Answers,
     user: String,
+    pub(super) known_files: KnownFiles,
     jumps: Mutex<HashMap<Hop, Arc<AsyncMutex<Jump>>>>,
 }
 
@@ -56,7 +58,14 @@ impl Connector {
     pub fn new(credentials: Credentials) -> Self {
         let answers = Answers::new("ssh".into(), credentials.home.clone());
         let user = local_user(|name| std::env::var(name).ok());
-        Self(Arc::new(Shared { credentials, unlocked: Unlocked::default(), answers, user, jumps: Mutex::default() }))
+        Self(Arc::new(Shared {
+            credentials,
+            unlocked: Unlocked::default(),
+            answers,
+            user,
+            known_files: KnownFiles::default(),
+            jumps: Mutex::default(),
+        }))
     }
 
     /// How a machine is reached: what the inventory says, over ssh_config, over defaults.
@@ -83,16 +92,22 @@ impl Connector {
 
     /// A connection to the goal, which has a name in the inventory, or to a jump host.
     async fn session(&self, hop: &Hop, goal: Option<&str>) -> Result<Session, SshError> {
-        let through = match &hop.proxy {
-            Proxy::Jump(jump) => Some(
-                Box::pin(self.jump(jump)).await.map_err(|source| SshError::JumpHost { peer: hop.peer(), source })?,
-            ),
-            Proxy::None | Proxy::Command(_) => None,
-        };
+        let through = self.through(hop).await?;
         let (credentials, unlocked) = (&self.0.credentials, &self.0.unlocked);
         let access = Access { credentials, unlocked, name: goal.unwrap_or(&hop.name), jump: goal.is_none() };
-        let connected = connect(hop, through.as_ref(), &access).await?;
+        let connected = connect(hop, through.as_ref(), &access, &self.0.known_files).await?;
         Ok(Session::new(connected, hop))
+    }
+
+    /// The jump host before a machine, if there is one, logged in to.
+    pub(super) async fn through(&self, hop: &Hop) -> Result<Option<Session>, SshError> {
+        match &hop.proxy {
+            Proxy::Jump(jump) => match Box::pin(self.jump(jump)).await {
+                Ok(session) => Ok(Some(session)),
+                Err(source) => Err(SshError::JumpHost { peer: hop.peer(), source }),
+            },
+            Proxy::None | Proxy::Command(_) => Ok(None),
+        }
     }
 
     /// The connection to a jump host. Those who wait for it at the same time share its failure, too.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::auth::hint;
-use super::facts::{AuthFailure, ChangedHostKey, HostKeyFacts, Loss, Peer};
+use super::facts::{AuthFailure, CertificateFault, ChangedHostKey, HostKeyFacts, Loss, Peer, RevokedHostKey};
 use crate::error::{ExitStatus, Explain};
 
 /// A failure between us and one machine.
@@ -124,6 +124,18 @@ pub enum SshError {
         /// Theirs, separated by commas.
         theirs: String,
     },
+    /// Nothing that ssh_config allows is known here.
+    #[error("no algorithm is left for `{peer}`: {keyword} allows {allowed}, and known here are {known}")]
+    NoAlgorithmAllowed {
+        /// The machine.
+        peer: Peer,
+        /// The keyword of ssh_config(5).
+        keyword: &'static str,
+        /// What it allows, separated by commas.
+        allowed: String,
+        /// What would do here, separated by commas.
+        known: String,
+    },
     /// The key exchange failed in another way.
     #[error("the key exchange with `{peer}` failed")]
     Handshake {
@@ -135,8 +147,8 @@ pub enum SshError {
     },
     /// No known_hosts file has a key of this host.
     #[error(
-        "the host key of `{peer}` is unknown: {} {} is in none of {}",
-        key.algorithm, key.fingerprint, paths(files)
+        "the host key of `{peer}` is unknown: {} {} is {}{}",
+        key.algorithm, key.fingerprint, nowhere(files), useless(key.certificate.as_ref())
     )]
     HostKeyUnknown {
         /// The machine.
@@ -148,9 +160,9 @@ pub enum SshError {
     },
     /// The host's key is not the one on file: another machine, a new installation, or an attack.
     #[error(
-        "the host key of `{peer}` has changed: it presents {} {}, but `{}:{}` has {} {}",
+        "the host key of `{peer}` has changed: it presents {} {}, but `{}:{}` has {} {}{}",
         key.presented.algorithm, key.presented.fingerprint, key.file.display(), key.line,
-        key.known_algorithm, key.known_fingerprint
+        key.known_algorithm, key.known_fingerprint, useless(key.presented.certificate.as_ref())
     )]
     HostKeyChanged {
         /// The machine.
@@ -158,20 +170,34 @@ pub enum SshError {
         /// Both keys.
         key: Box<ChangedHostKey>,
     },
-    /// The host's key is marked `@revoked`.
-    #[error(
-        "the host key of `{peer}`, {} {}, is revoked by `{}:{line}`",
-        key.algorithm, key.fingerprint, file.display()
-    )]
+    /// The host's key, or the authority that certified it, is revoked.
+    #[error("the host key of `{peer}`, {key}")]
     HostKeyRevoked {
         /// The machine.
         peer: Peer,
-        /// Its key.
-        key: Box<HostKeyFacts>,
-        /// The known_hosts file.
-        file: PathBuf,
-        /// Its line, from 1.
-        line: usize,
+        /// Its key, and who revoked it.
+        key: Box<RevokedHostKey>,
+    },
+    /// Whether the host's key is revoked cannot be found out.
+    #[error("`{}` does not tell whether the host key of `{peer}` is revoked: {why}", path.display())]
+    RevokedKeys {
+        /// The machine.
+        peer: Peer,
+        /// The file of RevokedHostKeys.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The host has none of the keys that the inventory names.
+    #[error("the host key of `{peer}` is not the one of the inventory: it presents {}, and pinned is {}",
+        keys(presented), pinned.join(", "))]
+    HostKeyNotPinned {
+        /// The machine.
+        peer: Peer,
+        /// Its keys.
+        presented: Vec<HostKeyFacts>,
+        /// The fingerprints in the inventory.
+        pinned: Vec<String>,
     },
     /// A known_hosts file could not be read or written.
     #[error("cannot {action} the known hosts file `{}`", path.display())]
@@ -351,15 +377,15 @@ impl Explain for SshError {
                     .to_owned()
             }
             Self::NotSsh { .. } => "check the port".to_owned(),
-            Self::HostKeyUnknown { peer, key, files } => {
-                let file = files.first().map_or_else(String::new, |file| format!(" >> {}", file.display()));
-                format!(
-                    "compare the fingerprint with `ssh-keygen -lf` of the key on the host itself, then run \
-                     `ssh-keyscan -p {} -t {} {}{file}`, or set `host_key_checking: accept-new`",
-                    peer.port,
-                    keyscan_type(&key.algorithm),
-                    peer.host,
-                )
+            Self::HostKeyUnknown { .. } => "compare the fingerprint with `ssh-keygen -lf` of the key on the host \
+                 itself, then run `etcd-ha trust -i …`, or set `host_key_checking: accept-new`"
+                .to_owned(),
+            Self::RevokedKeys { .. } => "mend the file that RevokedHostKeys in ssh_config names".to_owned(),
+            Self::HostKeyNotPinned { .. } => "if the host was installed anew, compare the fingerprint on its console \
+                 and change `host_key` in the inventory; otherwise somebody may be in between"
+                .to_owned(),
+            Self::NoAlgorithmAllowed { keyword, .. } => {
+                format!("allow one of them by {keyword} in ssh_config, or set `ssh.config: none`")
             }
             Self::HostKeyChanged { key, .. } => format!(
                 "if the host was installed anew, compare the fingerprint on its console and remove the old key \
@@ -397,19 +423,10 @@ impl Explain for SshError {
 
     fn exit(&self) -> ExitStatus {
         match self {
-            Self::KeyFile { .. } | Self::Config { .. } => ExitStatus::Usage,
+            Self::KeyFile { .. } | Self::Config { .. } | Self::NoAlgorithmAllowed { .. } => ExitStatus::Usage,
             Self::JumpHost { source, .. } => source.exit(),
             _ => ExitStatus::Failed,
         }
-    }
-}
-
-/// The name by which `ssh-keyscan -t` knows a key type.
-fn keyscan_type(algorithm: &str) -> &str {
-    match algorithm {
-        "ssh-ed25519" => "ed25519",
-        name if name.starts_with("ecdsa-") => "ecdsa",
-        _ => "rsa",
     }
 }
 
@@ -423,9 +440,21 @@ fn saying(said: Option<&str>) -> String {
     said.map_or_else(String::new, |said| format!(", saying `{said}`"))
 }
 
-fn paths(files: &[PathBuf]) -> String {
+fn useless(certificate: Option<&CertificateFault>) -> String {
+    certificate.map_or_else(String::new, |fault| format!("; its certificate does not count: {fault}"))
+}
+
+fn keys(keys: &[HostKeyFacts]) -> String {
+    keys.iter().map(|key| format!("{} {}", key.algorithm, key.fingerprint)).collect::<Vec<_>>().join(", ")
+}
+
+fn nowhere(files: &[PathBuf]) -> String {
     let names: Vec<String> = files.iter().map(|file| format!("`{}`", file.display())).collect();
-    names.join(", ")
+    if names.is_empty() {
+        "on no file, since none is set".to_owned()
+    } else {
+        format!("in none of {}", names.join(", "))
+    }
 }
 
 #[cfg(test)]

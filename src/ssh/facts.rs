@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use super::keys::Unusable;
 
 /// The machine that an error is about.
@@ -44,6 +47,51 @@ pub struct HostKeyFacts {
     pub algorithm: String,
     /// `SHA256:…`, as `ssh-keygen -l` prints it.
     pub fingerprint: String,
+    /// Why the certificate that came with it does not count, if one came.
+    pub certificate: Option<CertificateFault>,
+}
+
+/// Why a host's certificate does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateFault {
+    /// No known_hosts file names its authority for this host; with the authority's fingerprint.
+    Authority(String),
+    /// Its signature is not its authority's.
+    Signature,
+    /// It is signed with SHA-1 or DSA.
+    WeakSignature,
+    /// It is for users.
+    NotForHosts,
+    /// It is not valid yet; from when on, in seconds since 1970.
+    NotYetValid(u64),
+    /// It is not valid any more; since when, in seconds since 1970.
+    Expired(u64),
+    /// It is for other names: these.
+    Principals(Vec<String>),
+    /// It has conditions that nobody knows.
+    CriticalOptions(Vec<String>),
+}
+
+impl fmt::Display for CertificateFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authority(fingerprint) => write!(f, "its authority {fingerprint} is not trusted for this host"),
+            Self::Signature => f.write_str("its signature is wrong"),
+            Self::WeakSignature => f.write_str("it is signed in a way that is not safe any more"),
+            Self::NotForHosts => f.write_str("it is for users, not for hosts"),
+            Self::NotYetValid(from) => write!(f, "it is valid from {} on", moment(*from)),
+            Self::Expired(since) => write!(f, "it expired at {}", moment(*since)),
+            Self::Principals(names) if names.is_empty() => f.write_str("it names no host"),
+            Self::Principals(names) => write!(f, "it is for {}", names.join(", ")),
+            Self::CriticalOptions(options) => write!(f, "it has unknown critical options: {}", options.join(", ")),
+        }
+    }
+}
+
+/// A time for people.
+fn moment(seconds: u64) -> String {
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| "the end of time".to_owned())
 }
 
 /// A host key that is not the one written down.
@@ -59,6 +107,49 @@ pub struct ChangedHostKey {
     pub file: PathBuf,
     /// Its line, from 1.
     pub line: usize,
+}
+
+/// A host key that somebody has revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedHostKey {
+    /// The key that the host presented.
+    pub presented: HostKeyFacts,
+    /// What is revoked.
+    pub what: RevokedPart,
+    /// The known_hosts file, or that of RevokedHostKeys.
+    pub file: PathBuf,
+    /// Its line, from 1; none in a list that is not text.
+    pub line: Option<usize>,
+}
+
+/// What is revoked of a host key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevokedPart {
+    /// The key.
+    Key,
+    /// Its certificate.
+    Certificate,
+    /// The authority of its certificate, of this type and fingerprint.
+    Authority(String, String),
+}
+
+impl fmt::Display for RevokedHostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostKeyFacts { algorithm, fingerprint, .. } = &self.presented;
+        write!(f, "{algorithm} {fingerprint}, ")?;
+        match &self.what {
+            RevokedPart::Key => f.write_str("is revoked")?,
+            RevokedPart::Certificate => f.write_str("has a certificate that is revoked")?,
+            RevokedPart::Authority(algorithm, fingerprint) => {
+                write!(f, "is certified by {algorithm} {fingerprint}, which is revoked")?;
+            }
+        }
+        write!(f, " by `{}", self.file.display())?;
+        match self.line {
+            Some(line) => write!(f, ":{line}`"),
+            None => f.write_str("`"),
+        }
+    }
 }
 
 /// What was tried to log in with.

@@ -147,6 +147,14 @@ pub struct KnownName {
     pub weak: bool,
 }
 
+impl KnownName {
+    /// The name alone, as certificates have it.
+    pub(super) fn principal(&self) -> &str {
+        let inside = self.text.strip_prefix('[').and_then(|rest| rest.rsplit_once("]:"));
+        inside.map_or(&self.text, |(host, _)| host)
+    }
+}
+
 /// Algorithms by the names of the protocol, in the order in which they are preferred. Empty: no restriction.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Algorithms {

@@ -3,17 +3,24 @@
 //! Own code, since the readers at hand take a revoked key for a good one, report a change where a
 //! host has two keys, and stumble over tabs and patterns.
 
-use std::fs;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+mod file;
+mod learn;
+mod pattern;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::error::SshError;
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
+
+use super::certificate;
+use super::facts::CertificateFault;
 use super::hop::KnownName;
+
+use file::KnownFile;
+
+pub(super) use file::KnownFiles;
+pub(super) use learn::{Learnt, learn};
+pub(super) use pattern::glob;
 
 /// One host key as some file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +34,23 @@ pub(super) struct Known {
 /// What the files say about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Trusted,
+    Trusted(Known),
     /// Marked `@revoked`; outdoes every other entry.
     Revoked(Known),
     /// The host has other keys on file, and not this one.
     Changed(Known),
     Unknown,
+}
+
+/// What the files say about a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Vouched {
+    /// An authority that stands there for this host vouches for it.
+    Yes(Known),
+    /// Its key, or its authority's, is marked `@revoked`.
+    Revoked(Known),
+    /// It does not count, and why.
+    No(CertificateFault),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,34 +60,28 @@ enum Marker {
     CertAuthority,
 }
 
-/// The text of the known_hosts files, in the order in which they count.
+/// The known_hosts files of a host, in the order in which they count.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KnownHosts {
-    files: Vec<(PathBuf, String)>,
-}
+pub(super) struct KnownHosts(Vec<Arc<KnownFile>>);
 
 impl KnownHosts {
-    /// Reads the files; one that does not exist has no keys.
-    pub(super) fn load(paths: &[PathBuf]) -> Result<Self, SshError> {
-        let mut files = Vec::with_capacity(paths.len());
-        for path in paths {
-            match fs::read(path) {
-                // A line that is not text can only match in its comment, and is skipped otherwise.
-                Ok(bytes) => files.push((path.clone(), String::from_utf8_lossy(&bytes).into_owned())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => {
-                    return Err(SshError::KnownHosts { path: path.clone(), action: "read", source });
-                }
-            }
-        }
-        Ok(Self { files })
+    /// What stands in the files about a host that is looked for under `names`. The first name under which anything
+    /// is known decides.
+    pub(super) fn of(&self, names: &[KnownName]) -> OnFile {
+        let entries = |name: &KnownName| self.0.iter().flat_map(|file| file.entries(&name.text)).collect();
+        OnFile(names.iter().map(|name| (name.clone(), entries(name))).collect())
     }
+}
 
-    /// What the files say about `key` as the key of a host that stands in them under one of `names`. The first
-    /// name under which anything is known decides.
-    pub(super) fn check(&self, names: &[KnownName], key: &PublicKey) -> Verdict {
-        for name in names {
-            match self.check_name(&name.text, key) {
+/// What known_hosts files have about one host: for each of its names the lines that match.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OnFile(Vec<(KnownName, Vec<(Marker, Known)>)>);
+
+impl OnFile {
+    /// What the files say about `key` as the host's own.
+    pub(super) fn check(&self, key: &PublicKey) -> Verdict {
+        for (name, entries) in &self.0 {
+            match check(entries, key) {
                 Verdict::Unknown => {}
                 Verdict::Changed(_) if name.weak => {}
                 verdict => return verdict,
@@ -78,91 +90,76 @@ impl KnownHosts {
         Verdict::Unknown
     }
 
-    fn check_name(&self, name: &str, key: &PublicKey) -> Verdict {
-        let mut trusted = false;
-        let mut other: Option<Known> = None;
-        for (marker, known) in self.entries(name) {
-            let same = known.key.key_data() == key.key_data();
-            match marker {
-                Marker::Revoked if same => return Verdict::Revoked(known),
-                Marker::Revoked | Marker::CertAuthority => {}
-                Marker::None if same => trusted = true,
-                // The key of the presented one's own type tells the reader most.
-                Marker::None => {
-                    let better = other.as_ref().is_none_or(|other| {
-                        other.key.algorithm() != key.algorithm() && known.key.algorithm() == key.algorithm()
-                    });
-                    if better {
-                        other = Some(known);
+    /// What the files say about the host's certificate. `now` is in seconds since 1970.
+    pub(super) fn vouch(&self, certificate: &Certificate, now: u64) -> Vouched {
+        let (mut good, mut fault) = (None, None);
+        for (name, entries) in &self.0 {
+            for (marker, known) in entries {
+                let key = known.key.key_data();
+                let signed = key == certificate.signature_key();
+                match marker {
+                    Marker::Revoked if signed || key == certificate.public_key() => {
+                        return Vouched::Revoked(known.clone());
                     }
+                    Marker::CertAuthority if signed => match certificate::check(certificate, name.principal(), now) {
+                        Ok(()) => _ = good.get_or_insert(known),
+                        Err(why) => _ = fault.get_or_insert(why),
+                    },
+                    Marker::Revoked | Marker::CertAuthority | Marker::None => {}
                 }
             }
         }
-        match other {
-            _ if trusted => Verdict::Trusted,
-            Some(known) => Verdict::Changed(known),
-            None => Verdict::Unknown,
+        match (good, fault) {
+            (Some(known), _) => Vouched::Yes(known.clone()),
+            (None, Some(fault)) => Vouched::No(fault),
+            (None, None) => {
+                let fingerprint = certificate.signature_key().fingerprint(HashAlg::Sha256).to_string();
+                Vouched::No(CertificateFault::Authority(fingerprint))
+            }
         }
+    }
+
+    /// Whether an authority stands there that may vouch for the host.
+    pub(super) fn has_authority(&self) -> bool {
+        self.0.iter().flat_map(|(_, entries)| entries).any(|(marker, _)| *marker == Marker::CertAuthority)
     }
 
     /// The types of the keys on file for the host. They are to be asked for first: a host known by
     /// its RSA key alone would otherwise show its Ed25519 key and look like another.
-    pub(super) fn algorithms(&self, names: &[KnownName]) -> Vec<Algorithm> {
-        let of = |name: &KnownName| -> Vec<Algorithm> {
-            self.entries(&name.text)
-                .filter(|(marker, _)| *marker == Marker::None)
-                .map(|(_, known)| known.key.algorithm())
-                .collect()
+    pub(super) fn types(&self) -> Vec<Algorithm> {
+        let of = |(_, entries): &(KnownName, Vec<(Marker, Known)>)| -> Vec<Algorithm> {
+            let own = entries.iter().filter(|(marker, _)| *marker == Marker::None);
+            own.map(|(_, known)| known.key.algorithm()).collect()
         };
-        names.iter().map(of).find(|algorithms| !algorithms.is_empty()).unwrap_or_default()
-    }
-
-    /// The entries whose host field matches `name`.
-    fn entries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (Marker, Known)> + 'a {
-        self.files.iter().flat_map(move |(file, text)| {
-            text.lines().enumerate().filter_map(move |(index, line)| {
-                let (marker, key) = read_line(line, name)?;
-                Some((marker, Known { file: file.clone(), line: index + 1, key }))
-            })
-        })
+        self.0.iter().map(of).find(|types| !types.is_empty()).unwrap_or_default()
     }
 }
 
-/// Writes the key down as the last line of `file`, unless it is there by now.
-///
-/// Several hosts of one run may be met for the first time at the same moment: they take turns here,
-/// and each line goes out in a single appending write, so that other programs tear no line either.
-pub(super) fn learn(file: &Path, names: &[KnownName], key: &PublicKey) -> Result<Verdict, SshError> {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    match KnownHosts::load(&[file.to_path_buf()])?.check(names, key) {
-        Verdict::Unknown => {}
-        verdict => return Ok(verdict),
-    }
-    let name = names.first().map(|name| name.text.as_str()).unwrap_or_default();
-    append(file, name, key).map(|()| Verdict::Trusted).map_err(|source| SshError::KnownHosts {
-        path: file.to_path_buf(),
-        action: "write",
-        source,
-    })
-}
-
-fn append(file: &Path, name: &str, key: &PublicKey) -> io::Result<()> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    let mut open = fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
-    let key = PublicKey::from(key.key_data().clone()).to_openssh().map_err(io::Error::other)?;
-    let mut line = format!("{name} {}\n", key.trim_end());
-    if open.seek(SeekFrom::End(0))? > 0 {
-        let mut last = [0];
-        open.seek(SeekFrom::End(-1))?;
-        open.read_exact(&mut last)?;
-        if last != *b"\n" {
-            line.insert(0, '\n');
+fn check(entries: &[(Marker, Known)], key: &PublicKey) -> Verdict {
+    let mut trusted: Option<&Known> = None;
+    let mut other: Option<&Known> = None;
+    for (marker, known) in entries {
+        let same = known.key.key_data() == key.key_data();
+        match marker {
+            Marker::Revoked if same => return Verdict::Revoked(known.clone()),
+            Marker::Revoked | Marker::CertAuthority => {}
+            Marker::None if same => _ = trusted.get_or_insert(known),
+            // The key of the presented one's own type tells the reader most.
+            Marker::None => {
+                let better = other.is_none_or(|other| {
+                    other.key.algorithm() != key.algorithm() && known.key.algorithm() == key.algorithm()
+                });
+                if better {
+                    other = Some(known);
+                }
+            }
         }
     }
-    open.write_all(line.as_bytes())
+    match (trusted, other) {
+        (Some(known), _) => Verdict::Trusted(known.clone()),
+        (None, Some(known)) => Verdict::Changed(known.clone()),
+        (None, None) => Verdict::Unknown,
+    }
 }
 
 /// The name under which a host stands in a known_hosts file.
@@ -174,78 +171,6 @@ pub(super) fn lookup_name(host: &str, port: u16) -> String {
 /// `SHA256:…`, as `ssh-keygen -l` prints it.
 pub(super) fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
-}
-
-/// Marker and key of a line whose host field matches `name`; none for comments and for lines that
-/// OpenSSH skips, too.
-fn read_line(line: &str, name: &str) -> Option<(Marker, PublicKey)> {
-    let mut fields = line.split([' ', '\t']).filter(|field| !field.is_empty());
-    let mut hosts = fields.next().filter(|field| !field.starts_with('#'))?;
-    let marker = match hosts {
-        "@revoked" => Marker::Revoked,
-        "@cert-authority" => Marker::CertAuthority,
-        field if field.starts_with('@') => return None,
-        _ => Marker::None,
-    };
-    if marker != Marker::None {
-        hosts = fields.next()?;
-    }
-    let (algorithm, base64) = (fields.next()?, fields.next()?);
-    if !hosts_match(hosts, name) {
-        return None;
-    }
-    let key = PublicKey::from_openssh(&format!("{algorithm} {}", base64.trim_end())).ok()?;
-    Some((marker, key))
-}
-
-/// Whether a host field, hashed or a list of patterns, is about `name`.
-fn hosts_match(field: &str, name: &str) -> bool {
-    if let Some(hashed) = field.strip_prefix("|1|") {
-        return hash_matches(hashed, name).unwrap_or(false);
-    }
-    let mut matches = false;
-    for pattern in field.split(',') {
-        match pattern.strip_prefix('!') {
-            Some(pattern) if glob(pattern.as_bytes(), name.as_bytes()) => return false,
-            Some(_) => {}
-            None => matches |= glob(pattern.as_bytes(), name.as_bytes()),
-        }
-    }
-    matches
-}
-
-/// `salt|hash`, both in base64: HMAC-SHA1 of the name, keyed by the salt.
-fn hash_matches(hashed: &str, name: &str) -> Option<bool> {
-    let (salt, hash) = hashed.split_once('|')?;
-    let salt = data_encoding::BASE64.decode(salt.as_bytes()).ok()?;
-    let hash = data_encoding::BASE64.decode(hash.as_bytes()).ok()?;
-    let mac = Hmac::<sha1::Sha1>::new_from_slice(&salt).ok()?;
-    Some(mac.chain_update(name).verify_slice(&hash).is_ok())
-}
-
-/// `*` stands for any number of characters, `?` for one; letters match in either case. Goes back
-/// to the last `*` only, so that no pattern takes more than quadratic time.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut at, mut read) = (0, 0);
-    let mut star = None;
-    while let Some(byte) = name.get(read) {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, read));
-                at += 1;
-            }
-            Some(b'?') => (at, read) = (at + 1, read + 1),
-            Some(other) if other.eq_ignore_ascii_case(byte) => (at, read) = (at + 1, read + 1),
-            _ => match star {
-                Some((star_at, star_read)) => {
-                    star = Some((star_at, star_read + 1));
-                    (at, read) = (star_at + 1, star_read + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.get(at..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@
 //! channels on it. Nothing here waits for ever: a connection that died is found out by keepalives,
 //! also while data is being sent, and every step of connecting has a time limit of its own.
 
+mod algorithms;
 mod auth;
+mod certificate;
 mod channels;
 mod client;
 mod config;
@@ -24,15 +26,18 @@ mod exec;
 mod facts;
 mod hop;
 mod input;
+mod judge;
 mod keys;
 mod known_hosts;
 mod prompt;
 mod proxy;
 mod quote;
+mod revoked;
 mod route;
 mod session;
 mod stream;
 mod target;
+mod trust;
 mod wire;
 
 pub use auth::Credentials;
@@ -40,9 +45,13 @@ pub use connector::Connector;
 pub use dialogue::{Dialogue, Turn};
 pub use error::SshError;
 pub use exec::{Limits, Manner, Output, Status};
-pub use facts::{Attempt, AuthFailure, ChangedHostKey, HostKeyFacts, Loss, Means, Outcome, Peer};
+pub use facts::{
+    Attempt, AuthFailure, CertificateFault, ChangedHostKey, HostKeyFacts, Loss, Means, Outcome, Peer, RevokedHostKey,
+    RevokedPart,
+};
 pub use hop::{AgentSocket, Algorithms, Hop, HostKeys, KnownName, Login, Method, Proxy};
 pub use input::{Input, Progress};
+pub use judge::Standing;
 pub use keys::Unusable;
 pub use prompt::{Prompt, Question, Secret};
 pub use quote::quote;
@@ -50,3 +59,4 @@ pub use route::{Route, Setting, Source};
 pub use session::Session;
 pub use stream::{Pipe, Tunnel};
 pub use target::{ConfigFile, HostKeyChecking, JumpHost, Target};
+pub use trust::Found;

@@ -132,11 +132,7 @@ async fn proxy(
         if index == 0
             && let Some(list) = said.one("proxyjump")
         {
-            let list = parsed(list, &jump.host)?;
-            // `Host *` with a ProxyJump means the jump host itself as well.
-            if list.iter().all(|other| other.host != jump.host) {
-                own = (list, Source::SshConfig);
-            }
+            own = (parsed(list, &jump.host)?, Source::SshConfig);
         }
         if !own.0.is_empty() {
             proxy = Box::pin(self::proxy(target, answers, here, &own.0, behind + jumps.len(), ways)).await?;

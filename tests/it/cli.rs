@@ -8,6 +8,7 @@
 mod become_password;
 mod operations;
 mod queries;
+mod trust;
 mod upgrade;
 
 use assert_cmd::Command;
@@ -153,20 +154,22 @@ fn without_arguments_it_says_what_there_is() {
 Usage: etcd-ha [OPTIONS] <COMMAND>
 
 Commands:
-  deploy    Bring the cluster up, or bring it to what the inventory says, one member at a time
-  plan      Say what `deploy` would change, and touch nothing
-  upgrade   Bring the members to another version of etcd, and write it into the inventory
-  rollback  Bring every member back to what was in force before its last change, one at a time
-  restart   Restart every member, one at a time
-  stop      Stop the whole cluster or, with `--limit`, members that the others can spare
-  start     Start members that do not run
-  run       Run a playbook
-  health    Ask every member for its health
-  certs     Show the certificates in the PKI folder
-  init      Write a starter inventory
-  schema    Print the JSON Schema of inventories, for editors
-  playbook  Print a playbook that comes with etcd-ha, to be copied and extended
-  help      Print this message or the help of the given subcommand(s)
+  deploy      Bring the cluster up, or bring it to what the inventory says, one member at a time
+  plan        Say what `deploy` would change, and touch nothing
+  upgrade     Bring the members to another version of etcd, and write it into the inventory
+  rollback    Bring every member back to what was in force before its last change, one at a time
+  restart     Restart every member, one at a time
+  stop        Stop the whole cluster or, with `--limit`, members that the others can spare
+  start       Start members that do not run
+  run         Run a playbook
+  health      Ask every member for its health
+  trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
+  certs       Show the certificates in the PKI folder
+  ssh-config  Show how a host is reached over SSH, and where each setting comes from
+  init        Write a starter inventory
+  schema      Print the JSON Schema of inventories, for editors
+  playbook    Print a playbook that comes with etcd-ha, to be copied and extended
+  help        Print this message or the help of the given subcommand(s)
 
 Options:
   -o, --output <OUTPUT>  How to tell what happens: `json` prints one JSON object a line on stdout
@@ -357,6 +360,7 @@ fn every_flag_is_explained() {
     let desk = Desk::new();
     let everywhere = ["help", "output", "plain", "verbose", "version"];
     let operation = ["direct", "forks", "health-timeout", "inventory", "limit"];
+    let connects = ["ask-become-pass", "ask-pass", "become-pass-command", "become-pass-fd", "pass-command", "pass-fd"];
     let supplies = ["no-snapshot", "release"];
     let way = ["allow-downgrade", "one-pass", "via"];
     for (command, own) in [
@@ -370,6 +374,8 @@ fn every_flag_is_explained() {
         ("start", &[]),
         ("run", &["dry-run", "pause", "probe"]),
         ("health", &["direct", "inventory", "timeout"]),
+        ("trust", &["inventory", "limit", "yes"]),
+        ("ssh-config", &["inventory"]),
         ("certs", &[]),
         ("certs show", &["inventory"]),
         ("init", &["cluster", "file", "host"]),
@@ -385,6 +391,10 @@ fn every_flag_is_explained() {
         }
         if ["deploy", "plan", "run", "upgrade", "rollback", "restart", "stop", "start"].contains(&command) {
             want.extend(operation);
+            want.extend(connects);
+        }
+        if command == "health" {
+            want.extend(connects);
         }
         want.sort_unstable();
         for form in ["-h", "--help"] {

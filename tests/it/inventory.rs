@@ -103,7 +103,7 @@ fn the_production_example_means_what_it_says() {
         assert_eq!(host.paths.config, "/app/allblue/etcd/config");
         assert_eq!(host.paths.bin, "/app/allblue/etcd/bin");
         assert_eq!(host.paths.data, "/app/allblue/etcddata");
-        assert_eq!(host.ssh.user, None);
+        assert_eq!(host.ssh.user.as_deref(), Some("root"));
         assert_eq!(host.r#become, None);
     }
 }
@@ -237,7 +237,12 @@ fn yaml_in_all_its_spellings() {
             "hosts": [{"name": "node01", "address": "10.19.0.51"}, {"name": "node02", "address": "10.19.0.52"},
                       {"name": "node03", "address": "10.19.0.53"}]}"#,
     ] {
-        assert_eq!(parsed(text), plain, "{text}");
+        let mut read = parsed(text);
+        for (host, plain) in read.hosts.iter_mut().zip(&plain.hosts).filter(|(host, _)| host.ssh.port.is_some()) {
+            assert_eq!(host.ssh.port, Some(22));
+            host.ssh = plain.ssh.clone();
+        }
+        assert_eq!(read, plain, "{text}");
     }
 }
 
@@ -357,6 +362,7 @@ fn the_starter_is_valid_and_names_the_schema() {
         .replace("# port: 22", "port: 22")
         .replace("# become: sudo", "become: sudo")
         .replace("# identity:", "identity:")
+        .replace("# jump:", "jump:")
         .replace("# host_key_checking: strict     # or", "host_key_checking: strict     # or")
         .replace("# local_plaintext: false", "local_plaintext: false")
         .replace("# client_port: 2379", "client_port: 2379")
@@ -367,7 +373,13 @@ fn the_starter_is_valid_and_names_the_schema() {
         );
     let mut edited = parsed(&uncommented);
     assert_eq!(edited.hosts[0].ssh.identity.len(), 1);
-    edited.hosts.iter_mut().for_each(|host| host.ssh.identity.clear());
+    let first = edited.hosts[0].clone();
+    assert_eq!((first.ssh.port, first.ssh.host_key_checking), (Some(22), Some(ssh::HostKeyChecking::Strict)));
+    assert_eq!((first.r#become, first.ssh.jump.unwrap().len()), (Some(Become::Sudo), 1));
+    for (host, plain) in edited.hosts.iter_mut().zip(&inventory.hosts) {
+        // What is not said there is left to ssh_config.
+        (host.ssh, host.r#become) = (plain.ssh.clone(), plain.r#become);
+    }
     assert_eq!(edited, inventory, "the comments do not show the defaults");
 }
 
@@ -404,7 +416,10 @@ fn the_schema_describes_every_key() {
         (Some("Digests"), "amd64 arm64"),
         (Some("Pki"), "ca_cert ca_key ca_lifetime dir key leaf_lifetime renew_before subject"),
         (Some("Subject"), "country locality organization state"),
-        (Some("Ssh"), "address become connect_timeout host_key_checking identity keepalive known_hosts port user"),
+        (
+            Some("Ssh"),
+            "address become config connect_timeout host_key host_key_checking identity jump keepalive known_hosts port user",
+        ),
         (Some("Paths"), "bin config data install"),
         (Some("Host"), "address etcd extra_names name paths ssh"),
     ] {

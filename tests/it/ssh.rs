@@ -6,10 +6,12 @@ mod agent;
 mod connect;
 mod door;
 mod exec;
+mod host_certificates;
 mod known_hosts;
 mod login;
+mod pins;
 mod route;
-mod server;
+pub mod server;
 mod tunnel;
 
 use std::fs;
@@ -71,6 +73,13 @@ impl Fixture {
         let known = self.server.known_hosts_line().replace(&direct, &over);
         fs::write(&target.known_hosts[0], known).unwrap();
         target
+    }
+
+    /// Has the host reached by an ssh_config that says this.
+    fn configure(&mut self, text: &str) {
+        let path = self.path("ssh_config");
+        fs::write(&path, text).unwrap();
+        self.target.config = ConfigFile::File(path);
     }
 
     fn path(&self, name: &str) -> PathBuf {

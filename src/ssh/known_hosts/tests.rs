@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use proptest::prelude::*;
 use russh::keys::ssh_key::public::{Ed25519PublicKey, KeyData};
 use russh::keys::{Algorithm, PublicKey};
 
-use super::{KnownHosts, Verdict, glob, learn};
+use super::file::KnownFile;
+use super::{KnownFiles, KnownHosts, Learnt, Verdict, glob, learn, pattern};
+use crate::ssh::hop::KnownName;
 use crate::ssh::route::names;
 
 const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDRUNw3y6hnKPYNx/YekF6+MIHs/i5yjMIRetK2KefRpZqsOTg+IFagTy4Q\
@@ -25,12 +29,21 @@ fn line(key: &PublicKey) -> String {
 
 fn known(files: &[&str]) -> KnownHosts {
     let files = files.iter().enumerate();
-    KnownHosts { files: files.map(|(n, text)| (PathBuf::from(format!("kh{n}")), (*text).to_owned())).collect() }
+    KnownHosts(files.map(|(n, text)| Arc::new(KnownFile::parse(Path::new(&format!("kh{n}")), text))).collect())
+}
+
+/// What becomes of a key that is to be written down: `trusted 1`, with the line where it stands.
+fn learnt(file: &Path, names: &[KnownName], hashed: bool, key: &PublicKey) -> String {
+    match learn(&Learnt { file, names, hashed }, key).unwrap() {
+        Verdict::Trusted(known) => format!("trusted {}", known.line),
+        Verdict::Changed(known) => format!("changed {}", known.line),
+        verdict => panic!("{verdict:?}"),
+    }
 }
 
 fn verdict(files: &[&str], host: &str, port: u16) -> String {
-    match known(files).check(&names(host, port, None, None), &key(1)) {
-        Verdict::Trusted => "trusted".to_owned(),
+    match known(files).of(&names(host, port, None, None)).check(&key(1)) {
+        Verdict::Trusted(_) => "trusted".to_owned(),
         Verdict::Unknown => "unknown".to_owned(),
         Verdict::Revoked(known) => format!("revoked {}:{}", known.file.display(), known.line),
         Verdict::Changed(known) => format!("changed {}:{}", known.file.display(), known.line),
@@ -109,28 +122,43 @@ fn several_files_count_together() {
 #[test]
 fn the_types_on_file() {
     let text = format!("node01 {RSA}\n@revoked node01 {}\n[node02]:2222 {}", line(&key(1)), line(&key(1)));
-    assert_eq!(known(&[&text]).algorithms(&names("node01", 22, None, None)), [Algorithm::Rsa { hash: None }]);
-    assert_eq!(known(&[&text]).algorithms(&names("node01", 2222, None, None)), [Algorithm::Rsa { hash: None }]);
-    assert_eq!(known(&[&text]).algorithms(&names("node02", 2222, None, None)), [Algorithm::Ed25519]);
-    assert_eq!(known(&[&text]).algorithms(&names("node02", 22, None, None)), []);
+    assert_eq!(known(&[&text]).of(&names("node01", 22, None, None)).types(), [Algorithm::Rsa { hash: None }]);
+    assert_eq!(known(&[&text]).of(&names("node01", 2222, None, None)).types(), [Algorithm::Rsa { hash: None }]);
+    assert_eq!(known(&[&text]).of(&names("node02", 2222, None, None)).types(), [Algorithm::Ed25519]);
+    assert_eq!(known(&[&text]).of(&names("node02", 22, None, None)).types(), []);
 }
 
 #[test]
 fn a_new_key_is_written_down_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("new/.ssh/known_hosts");
-    assert_eq!(learn(&file, &names("Node01", 22, None, None), &key(1)).unwrap(), Verdict::Trusted);
-    assert_eq!(learn(&file, &names("node01", 22, None, None), &key(1)).unwrap(), Verdict::Trusted);
-    assert!(matches!(learn(&file, &names("node01", 22, None, None), &key(2)).unwrap(), Verdict::Changed(_)));
+    assert_eq!(learnt(&file, &names("Node01", 22, None, None), false, &key(1)), "trusted 1");
+    assert_eq!(learnt(&file, &names("node01", 22, None, None), false, &key(1)), "trusted 1");
+    assert_eq!(learnt(&file, &names("node01", 22, None, None), false, &key(2)), "changed 1");
     let expected = format!("node01 {}\n", line(&key(1)));
     assert_eq!(fs::read_to_string(&file).unwrap(), expected);
-    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
 
     // A file that somebody edited and left without a line end.
     fs::write(&file, expected.trim_end()).unwrap();
-    learn(&file, &names("node02", 2222, None, None), &key(2)).unwrap();
+    assert_eq!(learnt(&file, &names("node02", 2222, None, None), false, &key(2)), "trusted 2");
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("{expected}[node02]:2222 {}\n", line(&key(2))));
+}
+
+#[test]
+fn names_are_hashed_where_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("known_hosts");
+    assert_eq!(learnt(&file, &names("Node01", 2222, None, None), true, &key(1)), "trusted 1");
+    assert_eq!(learnt(&file, &names("node01", 2222, None, None), true, &key(1)), "trusted 1");
+    assert_eq!(learnt(&file, &names("node02", 2222, None, None), true, &key(1)), "trusted 2");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("node01") && text.starts_with("|1|") && text.ends_with(&format!("= {}\n", line(&key(1)))));
+    // A salt each, of the hash's own length.
+    let salts: Vec<&str> = text.lines().filter_map(|line| line.split('|').nth(2)).collect();
+    assert!(salts.len() == 2 && salts[0] != salts[1] && salts.iter().all(|salt| salt.len() == 28), "{text}");
+    assert!(pattern::matches(text.split(' ').next().unwrap(), "[node01]:2222"));
 }
 
 #[test]
@@ -140,12 +168,16 @@ fn hosts_met_at_the_same_moment_tear_no_line() {
     std::thread::scope(|scope| {
         for number in 0..32 {
             let file = &file;
-            scope.spawn(move || learn(file, &names(&format!("node{number}"), 22, None, None), &key(number)).unwrap());
+            scope.spawn(move || {
+                let hashed = number % 2 == 0;
+                learnt(file, &names(&format!("node{number}"), 22, None, None), hashed, &key(number))
+            });
         }
     });
-    let known = KnownHosts::load(std::slice::from_ref(&file)).unwrap();
+    let known = KnownFiles::default().load(std::slice::from_ref(&file)).unwrap();
     for number in 0..32 {
-        assert_eq!(known.check(&names(&format!("node{number}"), 22, None, None), &key(number)), Verdict::Trusted);
+        let verdict = known.of(&names(&format!("node{number}"), 22, None, None)).check(&key(number));
+        assert!(matches!(verdict, Verdict::Trusted(_)), "{number}: {verdict:?}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 32);
 }
@@ -153,8 +185,49 @@ fn hosts_met_at_the_same_moment_tear_no_line() {
 #[test]
 fn a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(KnownHosts::load(&[folder.path().join("none")]).is_ok());
-    assert!(KnownHosts::load(&[folder.path().to_path_buf()]).is_err());
+    assert!(KnownFiles::default().load(&[folder.path().join("none")]).is_ok());
+    assert!(KnownFiles::default().load(&[folder.path().to_path_buf()]).is_err());
+}
+
+#[test]
+fn a_file_is_read_once_until_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("known_hosts");
+    let files = KnownFiles::default();
+    let paths = [file.clone(), folder.path().join("none")];
+    let names = names("node01", 22, None, None);
+    let verdict = || files.load(&paths).unwrap().of(&names).check(&key(1));
+    assert_eq!(verdict(), Verdict::Unknown);
+    fs::write(&file, format!("node02 {}\n", line(&key(1)))).unwrap();
+    assert_eq!(verdict(), Verdict::Unknown);
+    assert!(Arc::ptr_eq(&files.load(&paths).unwrap().0[0], &files.load(&paths).unwrap().0[0]));
+    assert_eq!(learnt(&file, &names, false, &key(1)), "trusted 2");
+    assert!(matches!(verdict(), Verdict::Trusted(known) if known.line == 2));
+    fs::remove_file(&file).unwrap();
+    assert_eq!(verdict(), Verdict::Unknown);
+}
+
+/// A thousand hosts in one file, half of them hashed: the bound is loose, since tests share their machine.
+#[test]
+fn a_thousand_hosts_are_found_in_no_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("known_hosts");
+    let text: String = (0..1000)
+        .map(|number| {
+            let name = format!("10.0.{}.{}", number / 250, number % 250);
+            let name = if number % 2 == 0 { pattern::hash(&name).unwrap() } else { name };
+            format!("{name} {}\n", line(&key(1)))
+        })
+        .collect();
+    fs::write(&file, text).unwrap();
+    let files = KnownFiles::default();
+    let begun = Instant::now();
+    for number in 0..1000 {
+        let names = names(&format!("10.0.{}.{}", number / 250, number % 250), 22, None, None);
+        let known = files.load(std::slice::from_ref(&file)).unwrap().of(&names);
+        assert!(matches!(known.check(&key(1)), Verdict::Trusted(known) if known.line == number + 1));
+    }
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
 
 /// The definition of a pattern, without thought for time.
@@ -181,6 +254,6 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}", host in "\\PC{0,20}") {
-        let _ = known(&[&text]).check(&names(&host, 22, None, None), &key(1));
+        let _ = known(&[&text]).of(&names(&host, 22, None, None)).check(&key(1));
     }
 }

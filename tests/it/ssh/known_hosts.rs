@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use etcd_ha::error::Explain as _;
-use etcd_ha::ssh::{HostKeyChecking, SshError};
+use etcd_ha::ssh::{ConfigFile, HostKeyChecking, SshError};
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 
 use super::server::{Behaviour, new_key};
@@ -12,29 +12,36 @@ use super::{Fixture, installed};
 
 /// What a client makes of a host key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+pub enum Answer {
     Accepted,
     Unknown,
     Changed,
     Revoked,
+    /// Whether the key is revoked cannot be found out.
+    Undecided,
 }
 
-async fn our_answer(fixture: &Fixture) -> Answer {
+pub async fn our_answer(fixture: &Fixture) -> Answer {
     match fixture.connect().await {
         Ok(_) => Answer::Accepted,
         Err(SshError::HostKeyUnknown { .. }) => Answer::Unknown,
         Err(SshError::HostKeyChanged { .. }) => Answer::Changed,
         Err(SshError::HostKeyRevoked { .. }) => Answer::Revoked,
+        Err(SshError::RevokedKeys { .. }) => Answer::Undecided,
         Err(error) => panic!("{error:?}"),
     }
 }
 
-/// The answer of `ssh`, or none where it is not installed.
-async fn their_answer(fixture: &Fixture) -> Answer {
+/// The answer of `ssh`.
+pub async fn their_answer(fixture: &Fixture) -> Answer {
     let target = &fixture.target;
     let mut command = tokio::process::Command::new("ssh");
+    match &target.config {
+        ConfigFile::File(path) => _ = command.arg("-F").arg(path),
+        ConfigFile::Usual | ConfigFile::None => _ = command.args(["-F", "none"]),
+    }
     command
-        .args(["-F", "none", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"])
+        .args(["-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"])
         .args(["-o", "GlobalKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes"])
         .arg("-o")
         .arg(format!("UserKnownHostsFile={}", target.known_hosts[0].display()))
@@ -45,6 +52,8 @@ async fn their_answer(fixture: &Fixture) -> Answer {
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
         Answer::Accepted
+    } else if said.contains("Error checking host key") {
+        Answer::Undecided
     } else if said.contains("REVOKED") || said.contains("revoked") {
         Answer::Revoked
     } else if said.contains("IDENTIFICATION HAS CHANGED") {
@@ -57,7 +66,7 @@ async fn their_answer(fixture: &Fixture) -> Answer {
 }
 
 /// A line with its host name hashed by `ssh-keygen -H`.
-fn hashed(fixture: &Fixture, line: &str) -> String {
+pub fn hashed(fixture: &Fixture, line: &str) -> String {
     let path = fixture.path("to_hash");
     fs::write(&path, line).unwrap();
     assert!(Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&path).output().unwrap().status.success());
@@ -137,7 +146,7 @@ async fn the_errors_show_fingerprints_and_lines() {
         format!("the host key of `127.0.0.1:{port}` is unknown: ssh-ed25519 {print} is in none of `{file}`")
     );
     let hint = error.hint().unwrap();
-    assert!(hint.contains(&format!("ssh-keyscan -p {port} -t ed25519 127.0.0.1 >> {file}")), "{hint}");
+    assert!(hint.contains("`ssh-keygen -lf`") && hint.contains("`etcd-ha trust -i …`"), "{hint}");
     assert!(hint.contains("host_key_checking: accept-new"), "{hint}");
     assert!(!error.is_retryable());
 
@@ -188,5 +197,27 @@ async fn new_keys_are_accepted_and_written_down_where_that_is_asked_for() {
     fixture.target.host_key_checking = Some(HostKeyChecking::AcceptNew);
     assert_eq!(our_answer(&fixture).await, Answer::Changed);
     fixture.target.host_key_checking = Some(HostKeyChecking::Off);
+    assert_eq!(our_answer(&fixture).await, Answer::Accepted);
+}
+
+#[tokio::test]
+async fn openssh_finds_a_name_that_we_have_hashed() {
+    if !["ssh", "ssh-keygen"].into_iter().all(installed) {
+        return;
+    }
+    let mut fixture = Fixture::new(Behaviour::default()).await;
+    let file = fixture.path("new/known_hosts");
+    fixture.target.known_hosts = vec![file.clone()];
+    fixture.target.host_key_checking = Some(HostKeyChecking::AcceptNew);
+    fixture.configure("HashKnownHosts yes\n");
+    assert_eq!(our_answer(&fixture).await, Answer::Accepted);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("|1|") && !text.contains("127.0.0.1") && text.lines().count() == 1, "{text}");
+    assert_eq!(their_answer(&fixture).await, Answer::Accepted);
+    let name = format!("[127.0.0.1]:{}", fixture.server.address.port());
+    let found = Command::new("ssh-keygen").args(["-F", &name, "-f"]).arg(&file).output().unwrap();
+    assert!(String::from_utf8_lossy(&found.stdout).contains("found: line 1"), "{found:?}");
+    // It is known from now on.
+    fixture.target.host_key_checking = Some(HostKeyChecking::Strict);
     assert_eq!(our_answer(&fixture).await, Answer::Accepted);
 }

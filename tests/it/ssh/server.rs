@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, Sig};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, Preferred, Sig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::Command;
@@ -40,6 +40,10 @@ pub struct Behaviour {
     pub window: Option<u32>,
     /// Host keys; none: a fresh Ed25519 key.
     pub host_keys: Vec<PrivateKey>,
+    /// Certificates of its host keys.
+    pub certificates: Vec<Certificate>,
+    /// Algorithms; none: the library's.
+    pub algorithms: Option<Preferred>,
 }
 
 impl Behaviour {
@@ -87,6 +91,8 @@ impl Server {
         let host_keys = behaviour.host_keys.iter().map(|key| key.public_key().clone()).collect();
         let config = Arc::new(server::Config {
             keys: behaviour.host_keys.clone(),
+            certificates: behaviour.certificates.clone(),
+            preferred: behaviour.algorithms.clone().unwrap_or_default(),
             auth_rejection_time: Duration::from_millis(5),
             methods: behaviour.door.methods(),
             max_auth_attempts: behaviour.max_auth_tries.unwrap_or(6),
