@@ -8,6 +8,7 @@ mod door;
 mod exec;
 mod known_hosts;
 mod login;
+mod security_key;
 mod server;
 mod tunnel;
 
