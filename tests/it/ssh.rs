@@ -11,6 +11,7 @@ mod known_hosts;
 mod login;
 mod pins;
 mod route;
+mod security_key;
 pub mod server;
 mod tunnel;
 

@@ -11,6 +11,7 @@
     reason = "a test that fails does so by a panic, and says more on stderr"
 )]
 
+mod authentication;
 mod broken;
 mod change;
 mod connecting;
@@ -32,6 +33,7 @@ mod site;
 mod sizes;
 mod snapshots;
 mod sources;
+mod terminal;
 mod upgrades;
 
 use libtest_mimic::{Arguments, Trial};
@@ -101,6 +103,8 @@ fn main() -> ExitCode {
         playbooks::a_playbook_of_the_user_s_own_changes_once,
         sources::a_release_comes_by_http_and_a_wrong_one_touches_no_host,
         deploy::a_first_deploy_makes_a_real_cluster,
+        authentication::every_host_is_logged_in_to_by_what_its_sshd_takes,
+        authentication::a_passphrase_is_asked_for_once_for_all_hosts,
         deploy::a_second_run_changes_nothing,
         connecting::hosts_that_have_only_ipv6_addresses_are_deployed_to,
         sizes::plaintext_is_served_on_the_host_alone,

@@ -196,7 +196,7 @@ impl LogIn<'_> {
         let signer = match by {
             By::Agent(identity) => {
                 let Some(agent) = &mut self.agent else { return Ok(Step::Exhausted) };
-                Signer::Agent { client: &mut agent.client, identity: *identity }
+                Signer::Agent { client: &mut agent.client, identity }
             }
             By::Key(key) => Signer::Key(key),
             By::File(index) => match self.keys.files.get(index) {

@@ -20,7 +20,7 @@ use crate::ssh::prompt::{Patience, Prompt};
 /// Who signs.
 pub(super) enum Signer<'a> {
     /// The agent, with what it holds under this name.
-    Agent { client: &'a mut AgentClient<UnixStream>, identity: AgentIdentity },
+    Agent { client: &'a mut AgentClient<UnixStream>, identity: Box<AgentIdentity> },
     /// A key of ours.
     Key(Arc<PrivateKey>),
     /// A key file that has a passphrase.

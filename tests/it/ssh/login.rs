@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use etcd_ha::ssh::{Connector, Credentials, Means, Outcome, Prompt, Question, Secret, Target, Unusable};
+use etcd_ha::ssh::{ConfigFile, Connector, Credentials, Means, Outcome, Prompt, Question, Secret, Target, Unusable};
 use futures::future::BoxFuture;
 use russh::MethodKind::{KeyboardInteractive, Password, PublicKey};
 use zeroize::Zeroizing;
@@ -334,6 +334,27 @@ async fn certificates_log_in_with_keys_of_files_and_of_the_agent() {
         fixture.credentials.agent = Some(agent.socket.clone());
         fixture.connect().await.unwrap_or_else(|error| panic!("{kind:?}, agent's certificate: {error}"));
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_ssh_config_names_needs_no_key_beside_it() {
+    if !["ssh", "ssh-keygen"].into_iter().all(installed) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("ca");
+    let ca = keygen(&authority, &["ed25519"], "");
+    let path = folder.path().join("key");
+    keygen(&path, &["ed25519"], "");
+    let certificate = folder.path().join("elsewhere.pub");
+    std::fs::rename(certify(&authority, &path, &["-n", "ops"]), &certificate).unwrap();
+    let config = folder.path().join("config");
+    std::fs::write(&config, format!("CertificateFile {}\nCertificateFile /nowhere\n", certificate.display())).unwrap();
+    let door = Door { authorized: Some(vec![]), authority: Some(ca), ..Door::default() };
+    let mut fixture = Fixture::new(Behaviour { door, ..Behaviour::default() }).await;
+    fixture.target.identity = vec![path];
+    fixture.target.config = ConfigFile::File(config);
+    fixture.connect().await.unwrap();
 }
 
 #[tokio::test]
