@@ -1,7 +1,7 @@
 //! `etcd-ha health`: every member is asked, through its own SSH tunnel.
 
-use super::options::{OutputFormat, Target};
-use super::{Context, interrupt};
+use super::options::{FORKS, OutputFormat, Target};
+use super::{Context, descriptors, interrupt};
 use crate::error::{Error, ExitStatus};
 use crate::etcd::health::{ClusterHealth, Verdict};
 use crate::release;
@@ -33,6 +33,7 @@ impl Health {
             // A dead host shall not make the question about the others longer than was asked for.
             host.ssh.connect_timeout = host.ssh.connect_timeout.min(limit);
         }
+        descriptors::make_room(inventory.hosts.len())?;
         let inventory = Arc::new(inventory);
         let options = FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(std::env::temp_dir),
@@ -41,6 +42,7 @@ impl Health {
             health_timeout: limit,
             snapshots: SnapshotPlace::Unwanted,
             downgrade: false,
+            forks: FORKS.into(),
         };
         let fleet = Fleet::new(inventory, Reporter::new(Vec::new()), options);
         let ended = interrupt::run(None, |_| async {

@@ -3,6 +3,7 @@
 
 mod certs;
 mod deploy;
+mod descriptors;
 mod health;
 mod hops;
 mod init;

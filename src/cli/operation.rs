@@ -1,10 +1,10 @@
 //! Running a playbook on an inventory's hosts, and telling of it: what all such subcommands share.
 
 use super::hops::{Hops, Passed, Way};
-use super::options::{Binaries, OutputFormat, Safeguards, Target, Waits};
+use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits};
 use super::pause::Pause;
 use super::probe::Probe;
-use super::{Context, interrupt, render};
+use super::{Context, descriptors, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
 use crate::inventory::{Inventory, nearest, quoted};
 use crate::plan::{Run, Turns};
@@ -23,8 +23,8 @@ pub(super) struct Operation {
     pub target: Target,
     #[command(flatten)]
     waits: Waits,
-    /// How many hosts are worked on at once.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    /// How many hosts are connected to and worked on at once.
+    #[arg(long, value_name = "N", default_value_t = FORKS, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
     /// Act upon these hosts only; the others are looked at where that is needed.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
@@ -136,6 +136,7 @@ impl Operation {
     ) -> Result<ExitStatus, Error> {
         let begun = Instant::now();
         self.check_limit(&inventory)?;
+        descriptors::make_room(inventory.hosts.len())?;
         if let Some(way) = &how.way {
             way.check(&inventory)?;
         }
@@ -158,7 +159,7 @@ impl Operation {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
         let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
-        let options = self.waits.fleet_options(snapshots, downgrade);
+        let options = self.waits.fleet_options(snapshots, downgrade, self.forks.into());
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
             let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));

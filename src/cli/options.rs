@@ -17,6 +17,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use time::OffsetDateTime;
 
+/// How many hosts are in hand at once, if nobody says otherwise.
+pub(super) const FORKS: u16 = 64;
+
 /// Flags of every subcommand.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Global {
@@ -112,7 +115,7 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    pub(super) fn fleet_options(&self, snapshots: SnapshotPlace, downgrade: bool) -> FleetOptions {
+    pub(super) fn fleet_options(&self, snapshots: SnapshotPlace, downgrade: bool, forks: usize) -> FleetOptions {
         FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(|| std::env::temp_dir().join("etcd-ha-cache")),
             direct: self.direct,
@@ -120,6 +123,7 @@ impl Waits {
             health_timeout: Duration::from_secs(self.health_timeout),
             snapshots,
             downgrade,
+            forks,
         }
     }
 }

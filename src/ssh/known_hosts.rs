@@ -7,12 +7,16 @@ use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 use super::error::SshError;
+
+mod text;
+
+use text::Text;
 
 /// One host key as some file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +48,7 @@ enum Marker {
 /// The text of the known_hosts files, in the order in which they count.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownHosts {
-    files: Vec<(PathBuf, String)>,
+    files: Vec<(PathBuf, Arc<Text>)>,
 }
 
 impl KnownHosts {
@@ -52,9 +56,8 @@ impl KnownHosts {
     pub(super) fn load(paths: &[PathBuf]) -> Result<Self, SshError> {
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            match fs::read(path) {
-                // A line that is not text can only match in its comment, and is skipped otherwise.
-                Ok(bytes) => files.push((path.clone(), String::from_utf8_lossy(&bytes).into_owned())),
+            match Text::read(path) {
+                Ok(text) => files.push((path.clone(), text)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {
                     return Err(SshError::KnownHosts { path: path.clone(), action: "read", source });
@@ -121,9 +124,9 @@ impl KnownHosts {
     /// The entries whose host field matches `name`.
     fn entries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (Marker, Known)> + 'a {
         self.files.iter().flat_map(move |(file, text)| {
-            text.lines().enumerate().filter_map(move |(index, line)| {
+            text.about(name, |line| read_line(line, name).is_some()).into_iter().filter_map(move |(number, line)| {
                 let (marker, key) = read_line(line, name)?;
-                Some((marker, Known { file: file.clone(), line: index + 1, key }))
+                Some((marker, Known { file: file.clone(), line: number, key }))
             })
         })
     }

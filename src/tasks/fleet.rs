@@ -5,6 +5,7 @@
 
 mod local;
 mod members;
+mod membership;
 mod versions;
 
 pub(super) use versions::linked_version;
@@ -17,25 +18,24 @@ use super::reach::Reach;
 use super::version_change;
 use super::view::Overview;
 use super::wanted::Wanted;
-use crate::etcd::bootstrap::{BootstrapError, Found, membership};
 use crate::etcd::client::MemberClient;
 use crate::etcd::config::{self, Membership};
 use crate::etcd::health::ClusterHealth;
-use crate::etcd::identity::read_wal_head;
 use crate::host::{Connection, HostError, Observation, Places, Script, observe};
 use crate::inventory::{Host, Inventory};
 use crate::pki::Pki;
 use crate::release::{Arch, Archive};
 use crate::report::Reporter;
 use futures::future::join_all;
+use membership::Bootstrap;
 use rand::Rng as _;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// What the command line says about a run.
@@ -53,6 +53,8 @@ pub struct FleetOptions {
     pub snapshots: SnapshotPlace,
     /// Whether members may go down a minor version by etcd's own downgrade.
     pub downgrade: bool,
+    /// How many hosts are connected to and looked at, at once.
+    pub forks: usize,
 }
 
 /// Where snapshots belong.
@@ -75,6 +77,13 @@ pub struct Fleet {
     /// What the command line says.
     pub options: FleetOptions,
     hosts: Arc<Vec<HostState>>,
+    /// The hosts' places in the inventory.
+    places: BTreeMap<String, usize>,
+    /// Taken while a host is connected to and looked at, so that a thousand are not all at once.
+    in_hand: Arc<Semaphore>,
+    /// How often anything became known of a host or was forgotten: what was made of it is stale then.
+    glances: AtomicU64,
+    membership: Mutex<Option<(u64, Bootstrap)>>,
     pki: Mutex<Option<Arc<Pki>>>,
     archives: Mutex<BTreeMap<Arch, Archive>>,
     /// The token of a bootstrap, should one be needed: the same for the whole run.
@@ -108,6 +117,10 @@ impl Fleet {
         let token = format!("{}-{:016x}", inventory.cluster, rand::rng().random::<u64>());
         Self {
             hosts: Arc::new(inventory.hosts.iter().map(|_| HostState::default()).collect()),
+            places: inventory.hosts.iter().enumerate().map(|(place, host)| (host.name.clone(), place)).collect(),
+            in_hand: Arc::new(Semaphore::new(options.forks.max(1))),
+            glances: AtomicU64::new(0),
+            membership: Mutex::default(),
             fresh: Membership::bootstrap(&inventory, token),
             inventory,
             reporter,
@@ -128,12 +141,18 @@ impl Fleet {
     #[must_use]
     pub fn wanting(&self, inventory: Arc<Inventory>) -> Self {
         let fleet = Self::new(inventory, self.reporter.clone(), self.options.clone());
-        Self { hosts: self.hosts.clone(), fresh: self.fresh.clone(), ..fleet }
+        Self { hosts: self.hosts.clone(), in_hand: self.in_hand.clone(), fresh: self.fresh.clone(), ..fleet }
     }
 
     fn state(&self, host: &Host) -> Option<&HostState> {
-        let index = self.inventory.hosts.iter().position(|other| other.name == host.name)?;
-        self.hosts.get(index)
+        self.hosts.get(*self.places.get(&host.name)?)
+    }
+
+    /// The turn to connect to a host or to look at it. It is taken before the host's connection is locked,
+    /// and who holds one waits for no other.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.in_hand.acquire().await.ok()
     }
 
     /// The connection to `host`, opened at the first call.
@@ -142,11 +161,18 @@ impl Fleet {
     /// The host cannot be reached. It is not tried again: every later call fails with the same cause.
     pub async fn connection(&self, host: &Host) -> Result<Connection, TaskError> {
         let state = self.state(host).ok_or_else(|| TaskError::blind(host))?;
+        if let Some(known) = known(&*state.connection.lock().await) {
+            return known;
+        }
+        let _turn = self.turn().await;
+        Self::connected(state, host).await
+    }
+
+    /// The connection to `host`, opened in a turn that the caller has.
+    async fn connected(state: &HostState, host: &Host) -> Result<Connection, TaskError> {
         let mut slot = state.connection.lock().await;
-        match &*slot {
-            Some(Ok(connection)) if !connection.session().is_closed() => return Ok(connection.clone()),
-            Some(Err(error)) => return Err(TaskError::Host(error.clone())),
-            _ => {}
+        if let Some(known) = known(&slot) {
+            return known;
         }
         let opened = Connection::open(host).await.map_err(Arc::new);
         *slot = Some(opened.clone());
@@ -163,28 +189,20 @@ impl Fleet {
         if let Some(seen) = &*slot {
             return Ok(seen.clone());
         }
-        let connection = self.connection(host).await?;
+        let _turn = self.turn().await;
+        let connection = Self::connected(state, host).await?;
         let seen = Arc::new(observe(&connection, &places(host)).await?);
         *slot = Some(seen.clone());
+        self.glances.fetch_add(1, Ordering::SeqCst);
         *state.last.lock().await = Some(seen.clone());
         Ok(seen)
-    }
-
-    /// The host as it is or, if it cannot be looked at any more, as it was observed last: the others
-    /// finish what they are at, and no further play begins.
-    async fn last_seen(&self, host: &Host) -> Result<Arc<Observation>, TaskError> {
-        let last = match self.state(host) {
-            Some(state) => state.last.lock().await.clone(),
-            None => None,
-        };
-        self.seen(host).await.or_else(|error| last.ok_or(error))
     }
 
     /// Forgets what is known of a host, since it was changed.
     pub async fn forget(&self, host: &Host) {
         self.changed.store(true, Ordering::Relaxed);
+        self.look_again(host).await;
         if let Some(state) = self.state(host) {
-            *state.seen.lock().await = None;
             // Its certificates may have changed, too: the next question shakes hands anew.
             *state.client.lock().await = None;
         }
@@ -195,29 +213,8 @@ impl Fleet {
     pub async fn look_again(&self, host: &Host) {
         if let Some(state) = self.state(host) {
             *state.seen.lock().await = None;
+            self.glances.fetch_add(1, Ordering::SeqCst);
         }
-    }
-
-    /// Which cluster the data dirs of all hosts belong to.
-    ///
-    /// # Errors
-    /// A host cannot be looked at.
-    pub async fn membership(&self) -> Result<Result<Membership, Vec<BootstrapError>>, TaskError> {
-        let found = join_all(self.inventory.hosts.iter().map(|host| async {
-            let seen = self.last_seen(host).await?;
-            let ours = seen.environment.clone().filter(|text| text.starts_with(config::MARK));
-            Ok::<_, TaskError>(Found {
-                host: host.name.clone(),
-                data_dir: host.paths.data.clone(),
-                client_url: config::client_url(host),
-                data: seen.data.is_some(),
-                runs: seen.unit.runs(),
-                wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
-                environment: ours,
-            })
-        }));
-        let found = found.await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(membership(&found, self.fresh.clone()))
     }
 
     /// What `host` should have.
@@ -346,6 +343,15 @@ impl Fleet {
             }
         });
         join_all(closing).await;
+    }
+}
+
+/// The connection that there is, if it is still good, or why there is none.
+fn known(slot: &Option<Result<Connection, Arc<HostError>>>) -> Option<Result<Connection, TaskError>> {
+    match slot {
+        Some(Ok(connection)) if !connection.session().is_closed() => Some(Ok(connection.clone())),
+        Some(Err(error)) => Some(Err(TaskError::Host(error.clone()))),
+        Some(Ok(_)) | None => None,
     }
 }
 

@@ -45,6 +45,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("p256", &["pki"]),
     ("pkcs8", &["pki"]),
     ("rcgen", &["pki"]),
+    ("rlimit", &["cli"]),
     ("rsa", &["pki"]),
     ("russh", &["ssh"]),
     ("rustls", &["etcd", "pki"]),

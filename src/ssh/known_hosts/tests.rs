@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use russh::keys::ssh_key::public::{Ed25519PublicKey, KeyData};
 use russh::keys::{Algorithm, PublicKey};
 
-use super::{KnownHosts, Verdict, glob, learn};
+use super::{KnownHosts, Text, Verdict, glob, learn};
 
 const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDRUNw3y6hnKPYNx/YekF6+MIHs/i5yjMIRetK2KefRpZqsOTg+IFagTy4Q\
     feodFU46gVgbUim4C2dIQ2GkqKSkX0bxc2flrf2uxn1+QRriZOdAHLVxMPKUjjWgR3V7qpPegvygZH6tWS/aPC3R\
@@ -24,7 +25,7 @@ fn line(key: &PublicKey) -> String {
 
 fn known(files: &[&str]) -> KnownHosts {
     let files = files.iter().enumerate();
-    KnownHosts { files: files.map(|(n, text)| (PathBuf::from(format!("kh{n}")), (*text).to_owned())).collect() }
+    KnownHosts { files: files.map(|(n, text)| (PathBuf::from(format!("kh{n}")), Arc::new(Text::new(text)))).collect() }
 }
 
 fn verdict(files: &[&str], host: &str, port: u16) -> String {
