@@ -43,6 +43,7 @@ impl Health {
             snapshots: SnapshotPlace::Unwanted,
             downgrade: false,
             forks: FORKS.into(),
+            bandwidth: None,
         };
         let fleet = Fleet::new(inventory, Reporter::new(Vec::new()), options);
         let ended = interrupt::run(None, |_| async {

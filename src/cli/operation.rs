@@ -1,7 +1,7 @@
 //! Running a playbook on an inventory's hosts, and telling of it: what all such subcommands share.
 
 use super::hops::{Hops, Passed, Way};
-use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits};
+use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits, bandwidth};
 use super::pause::Pause;
 use super::probe::Probe;
 use super::{Context, descriptors, interrupt, render};
@@ -10,7 +10,8 @@ use crate::inventory::{Inventory, nearest, quoted};
 use crate::plan::{Run, Turns};
 use crate::playbook::{Playbook, embedded};
 use crate::report::{Activity, Color, Event, HostRecap, count};
-use crate::tasks::{Fleet, SnapshotPlace};
+use crate::ssh::Bandwidth;
+use crate::tasks::{Fleet, FleetOptions, SnapshotPlace};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +54,9 @@ pub(super) struct Supplies {
     binaries: Binaries,
     #[command(flatten)]
     safeguards: Safeguards,
+    /// Send files to all hosts together no faster than this: bytes a second, such as `20MiB` or `500KiB`.
+    #[arg(long, value_name = "RATE", value_parser = bandwidth)]
+    bandwidth: Option<Bandwidth>,
 }
 
 /// The playbook in `file`, or else the embedded one of this name.
@@ -141,10 +145,11 @@ impl Operation {
             way.check(&inventory)?;
         }
         let pause = if how.acting.pause { Some(Pause::new(context)?) } else { None };
-        let mut snapshots = SnapshotPlace::Unwanted;
+        let (mut snapshots, mut bandwidth) = (SnapshotPlace::Unwanted, None);
         if let Some(supplies) = &how.supplies {
             supplies.binaries.lay_over(&mut inventory);
             snapshots = supplies.safeguards.snapshots(&inventory.cluster);
+            bandwidth.clone_from(&supplies.bandwidth);
         }
         let inventory = Arc::new(inventory);
         let activity = Activity::default();
@@ -159,7 +164,8 @@ impl Operation {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
         let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
-        let options = self.waits.fleet_options(snapshots, downgrade, self.forks.into());
+        let options = self.waits.fleet_options(snapshots, downgrade);
+        let options = FleetOptions { forks: self.forks.into(), bandwidth, ..options };
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), |stop| async {
             let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));

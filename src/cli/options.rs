@@ -3,6 +3,7 @@
 use super::Context;
 use crate::error::Error;
 use crate::etcd::lint::Rules;
+use crate::etcd::options::size;
 use crate::etcd::version;
 use crate::inventory::Inventory;
 use crate::release;
@@ -10,6 +11,7 @@ use crate::report::{
     Activity, Color, Detail, Event, Format, ReportError, Reporter, RunLog, Screen, Sink, cluster_folder, run_log_path,
     state_folder,
 };
+use crate::ssh::Bandwidth;
 use crate::tasks::{FleetOptions, SnapshotPlace};
 use clap::{Args, ValueEnum};
 use semver::Version;
@@ -66,6 +68,23 @@ pub(super) fn release_version(text: &str) -> Result<Version, String> {
     Ok(version)
 }
 
+/// A rate of bytes a second, as a flag's value.
+pub(super) fn bandwidth(text: &str) -> Result<Bandwidth, String> {
+    // Lines are sold in powers of 1000, so that these units are taken here, too.
+    let decimal = [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)].into_iter().find_map(|(unit, factor)| {
+        let number = text.strip_suffix(unit)?.trim_end_matches(' ');
+        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse::<u64>().ok()?.checked_mul(factor))?
+    });
+    match decimal.or_else(|| size(text)) {
+        Some(rate) if rate >= Bandwidth::LEAST => Ok(Bandwidth::new(rate)),
+        Some(_) => Err("1KiB a second is the least".to_owned()),
+        None => {
+            Err("bytes a second are wanted, a whole number with a unit of KiB, MiB, GiB, KB, MB, GB or none: `20MiB`"
+                .to_owned())
+        }
+    }
+}
+
 impl Target {
     /// Reads the inventory.
     pub(super) fn load(&self) -> Result<Inventory, Error> {
@@ -115,7 +134,7 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    pub(super) fn fleet_options(&self, snapshots: SnapshotPlace, downgrade: bool, forks: usize) -> FleetOptions {
+    pub(super) fn fleet_options(&self, snapshots: SnapshotPlace, downgrade: bool) -> FleetOptions {
         FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(|| std::env::temp_dir().join("etcd-ha-cache")),
             direct: self.direct,
@@ -123,7 +142,8 @@ impl Waits {
             health_timeout: Duration::from_secs(self.health_timeout),
             snapshots,
             downgrade,
-            forks,
+            forks: FORKS.into(),
+            bandwidth: None,
         }
     }
 }
@@ -156,5 +176,34 @@ impl Context {
             reporter.emit(Event::from(error));
         }
         reporter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bandwidth;
+
+    #[test]
+    fn rates() {
+        for (text, taken) in [
+            ("1024", true),
+            ("1KiB", true),
+            ("20MiB", true),
+            ("20 MiB", true),
+            ("20MB", true),
+            ("1 GB", true),
+            ("1023", false),
+            ("1KB", false),
+            ("0", false),
+            ("", false),
+            ("MB", false),
+            ("-1MB", false),
+            ("1.5MiB", false),
+            ("20Mbit", false),
+            ("20mb", false),
+            ("99999999999999999GB", false),
+        ] {
+            assert_eq!(bandwidth(text).is_ok(), taken, "{text}");
+        }
     }
 }

@@ -96,7 +96,7 @@ impl Session {
         }
 
         let clock = Clock::start();
-        let feeding = feed(Pen::new(writer, &self.0.watch, &clock), input);
+        let feeding = feed(Pen::new(writer, &self.0.watch, &clock), input, self.0.bandwidth.get());
         tokio::pin!(feeding);
         let mut fed = false;
         let mut heard = Heard::default();

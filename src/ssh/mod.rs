@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod auth;
+mod bandwidth;
 mod channels;
 mod client;
 mod connect;
@@ -30,6 +31,7 @@ mod stream;
 mod wire;
 
 pub use auth::Credentials;
+pub use bandwidth::Bandwidth;
 pub use error::SshError;
 pub use exec::{Limits, Output, Status};
 pub use facts::{Attempt, AuthFailure, ChangedHostKey, HostKeyFacts, KeyOrigin, Loss, Outcome, Peer};

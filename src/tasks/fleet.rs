@@ -26,6 +26,7 @@ use crate::inventory::{Host, Inventory};
 use crate::pki::Pki;
 use crate::release::{Arch, Archive};
 use crate::report::Reporter;
+use crate::ssh::Bandwidth;
 use futures::future::join_all;
 use membership::Bootstrap;
 use rand::Rng as _;
@@ -55,6 +56,8 @@ pub struct FleetOptions {
     pub downgrade: bool,
     /// How many hosts are connected to and looked at, at once.
     pub forks: usize,
+    /// What uploads to all hosts together may take of the line.
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// Where snapshots belong.
@@ -165,16 +168,19 @@ impl Fleet {
             return known;
         }
         let _turn = self.turn().await;
-        Self::connected(state, host).await
+        self.connected(state, host).await
     }
 
     /// The connection to `host`, opened in a turn that the caller has.
-    async fn connected(state: &HostState, host: &Host) -> Result<Connection, TaskError> {
+    async fn connected(&self, state: &HostState, host: &Host) -> Result<Connection, TaskError> {
         let mut slot = state.connection.lock().await;
         if let Some(known) = known(&slot) {
             return known;
         }
         let opened = Connection::open(host).await.map_err(Arc::new);
+        if let (Ok(connection), Some(bandwidth)) = (&opened, &self.options.bandwidth) {
+            connection.session().throttle(bandwidth);
+        }
         *slot = Some(opened.clone());
         opened.map_err(TaskError::Host)
     }
@@ -190,7 +196,7 @@ impl Fleet {
             return Ok(seen.clone());
         }
         let _turn = self.turn().await;
-        let connection = Self::connected(state, host).await?;
+        let connection = self.connected(state, host).await?;
         let seen = Arc::new(observe(&connection, &places(host)).await?);
         *slot = Some(seen.clone());
         self.glances.fetch_add(1, Ordering::SeqCst);

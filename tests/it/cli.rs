@@ -356,7 +356,7 @@ fn every_flag_is_explained() {
     let desk = Desk::new();
     let everywhere = ["help", "output", "plain", "verbose", "version"];
     let operation = ["direct", "forks", "health-timeout", "inventory", "limit"];
-    let supplies = ["no-snapshot", "release"];
+    let supplies = ["bandwidth", "no-snapshot", "release"];
     let way = ["allow-downgrade", "one-pass", "via"];
     for (command, own) in [
         ("", &[][..]),

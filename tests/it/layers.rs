@@ -26,8 +26,9 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Single items that a room may use of another that it may not use as a whole.
 const ITEMS: &[(&str, &str, &[&str])] = &[
-    // Scripts are quoted by the one function; the way to a peer is tried through an SSH session.
-    ("tasks", "ssh", &["quote", "SshError"]),
+    // Scripts are quoted by the one function; the way to a peer is tried through an SSH session; what the
+    // command line says of the line is handed on to it.
+    ("tasks", "ssh", &["quote", "Bandwidth", "SshError"]),
 ];
 
 /// Crates that stay in their rooms.

@@ -31,7 +31,8 @@ const FRESH: &str = include_str!("../../src/host/observe/fresh.txt");
 /// A look at every host and nothing else: a whole plan would ask how each of them reaches each other.
 const LOOK: &str = "name: look\nplays:\n  - name: Look at every host\n    tasks: [preflight]\n";
 
-/// The goals for a thousand hosts on two cores.
+/// The goals for a thousand hosts on two cores that have nothing else to do. The hosts
+/// take half of that; where there is more to do, it is the time on a processor that tells.
 const TIME: Duration = Duration::from_secs(20);
 const MEMORY: u64 = 256 << 20;
 
@@ -148,9 +149,10 @@ impl Hosts {
         let watching = tokio::task::spawn_blocking(move || watch(&process));
         let output = child.wait_with_output().await.unwrap();
         let took = begun.elapsed();
-        let (memory, descriptors) = watching.await.unwrap();
+        let (memory, descriptors, processor) = watching.await.unwrap();
         Figures {
             took,
+            processor,
             memory,
             descriptors,
             status: output.status.code(),
@@ -163,6 +165,7 @@ impl Hosts {
 /// What a run took, and how it ended.
 struct Figures {
     took: Duration,
+    processor: Duration,
     memory: u64,
     descriptors: usize,
     status: Option<i32>,
@@ -170,18 +173,23 @@ struct Figures {
     stderr: String,
 }
 
-/// The most memory and the most descriptors that a process had, until it ends.
-fn watch(process: &Path) -> (u64, usize) {
-    let (mut memory, mut descriptors) = (0, 0);
+/// The most memory and the most descriptors that a process had until it ends, and its time on a processor.
+fn watch(process: &Path) -> (u64, usize, Duration) {
+    let (mut memory, mut descriptors, mut processor) = (0, 0, Duration::ZERO);
     while let Ok(status) = fs::read_to_string(process.join("status")) {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         // Without the line it has ended, and waits to be told so.
         let Some(kib) = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok()) else { break };
         memory = memory.max(kib << 10);
+        // The 14th and 15th field, in hundredths of a second; the second ends with the last bracket.
+        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        processor = processor.max(Duration::from_millis(10 * ticks));
         descriptors = descriptors.max(fs::read_dir(process.join("fd")).map_or(0, Iterator::count));
         std::thread::sleep(Duration::from_millis(20));
     }
-    (memory, descriptors)
+    (memory, descriptors, processor)
 }
 
 /// A host, as one connection meets it.
@@ -260,17 +268,19 @@ async fn a_thousand_hosts_are_looked_at() {
     }
     let hosts = Hosts::start(COUNT, Duration::ZERO).await;
     let figures = hosts.look("ulimit -S -n 1024", "").await;
-    let Figures { took, memory, descriptors, status, stdout, stderr } = figures;
+    let Figures { took, processor, memory, descriptors, status, stdout, stderr } = figures;
     eprintln!(
-        "{COUNT} hosts looked at: {:.1} s, {} MiB at most, {descriptors} descriptors at most, {} at once",
+        "{COUNT} hosts looked at: {:.1} s ({:.1} s of a processor), {} MiB and {descriptors} descriptors at most, {} at once",
         took.as_secs_f64(),
+        processor.as_secs_f64(),
         memory >> 20,
         hosts.hands.most.load(Ordering::SeqCst)
     );
     assert_eq!(status, Some(0), "{stdout}{stderr}");
     assert!(stderr.contains("cluster many: no changes"), "{stderr}");
     assert_eq!(hosts.hands.looks.load(Ordering::SeqCst), COUNT);
-    assert!(took < TIME, "{took:?}");
+    assert!(processor < TIME / 2, "{processor:?}");
+    assert!(took < 3 * TIME, "{took:?}");
     assert!(memory < MEMORY, "{memory}");
 }
 
