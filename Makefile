@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # rustup puts cargo where not every shell looks.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help demo demo-down test soak build lint clean
+.PHONY: help demo demo-down test soak bench build lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,10 @@ soak: ## the long sweeps: a million simulated histories, and controllers killed 
 	ETCD_HA_SIM_HISTORIES=1000000 cargo test --locked --test sim no_history -- --nocapture
 	ETCD_HA_LAB=1 ETCD_HA_LAB_KILLS=30 ETCD_HA_LAB_EVERY=1 cargo test --locked --test lab broken:: -- --nocapture
 
+bench: ## our SSH beside ssh and scp, on this machine: log-in, uploads, memory
+	@tests/lab/install-needs build bench
+	sshd=$$(benches/openssh) && ETCD_HA_SSHD=$$sshd cargo bench --locked --bench ssh
+
 build: ## the release binary, target/release/etcd-ha
 	@tests/lab/install-needs build
 	cargo build --release --locked
@@ -34,7 +38,7 @@ lint: ## formatting, clippy, shellcheck
 	@tests/lab/install-needs build lint
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	shellcheck -x .ci/run tests/lab/{baseline,debian.sh,demo,install-needs,lab,bench,releases,rootfs}
+	shellcheck -x .ci/run benches/openssh tests/lab/{baseline,debian.sh,demo,install-needs,lab,bench,releases,rootfs}
 
 clean: ## what was built here, and the lab's base images and release archives
 	tests/lab/lab clean

@@ -2,8 +2,8 @@
 
 use super::become_password::BecomePassword;
 use super::login::{LoginPassword, connector};
-use super::options::{OutputFormat, Target};
-use super::{Context, interrupt};
+use super::options::{FORKS, OutputFormat, Target};
+use super::{Context, descriptors, interrupt};
 use crate::error::{Error, ExitStatus};
 use crate::etcd::health::{ClusterHealth, Verdict};
 use crate::release;
@@ -39,6 +39,7 @@ impl Health {
             // A dead host shall not make the question about the others longer than was asked for.
             host.ssh.connect_timeout = Some(host.ssh.connect_timeout.map_or(limit, |written| written.min(limit)));
         }
+        descriptors::make_room(inventory.hosts.len())?;
         let inventory = Arc::new(inventory);
         let become_password = self.become_password.read(&context)?;
         let reporter = Reporter::new(Vec::new());
@@ -52,6 +53,8 @@ impl Health {
             downgrade: false,
             become_password,
             connector,
+            forks: FORKS.into(),
+            bandwidth: None,
         };
         let fleet = Fleet::new(inventory, reporter, options);
         let ended = interrupt::run(None, asker.as_deref(), |_| async {

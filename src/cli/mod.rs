@@ -5,6 +5,7 @@ mod ask;
 mod become_password;
 mod certs;
 mod deploy;
+mod descriptors;
 mod health;
 mod hops;
 mod init;

@@ -3,16 +3,17 @@
 use super::become_password::BecomePassword;
 use super::hops::{Hops, Passed, Way};
 use super::login::{LoginPassword, connector};
-use super::options::{Binaries, OutputFormat, Safeguards, Target, Waits};
+use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits, bandwidth};
 use super::pause::Pause;
 use super::probe::Probe;
-use super::{Context, interrupt, render};
+use super::{Context, descriptors, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
 use crate::inventory::{Inventory, nearest, quoted};
 use crate::plan::{Run, Turns};
 use crate::playbook::{Playbook, embedded};
 use crate::report::{Activity, Color, Event, HostRecap, count};
-use crate::tasks::{Fleet, SnapshotPlace};
+use crate::ssh::Bandwidth;
+use crate::tasks::{Fleet, FleetOptions, SnapshotPlace};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ pub(super) struct Operation {
     login: LoginPassword,
     #[command(flatten)]
     waits: Waits,
-    /// How many hosts are worked on at once.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    /// How many hosts are connected to and worked on at once.
+    #[arg(long, value_name = "N", default_value_t = FORKS, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
     /// Act upon these hosts only; the others are looked at where that is needed.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
@@ -59,6 +60,9 @@ pub(super) struct Supplies {
     binaries: Binaries,
     #[command(flatten)]
     safeguards: Safeguards,
+    /// Send files to all hosts together no faster than this: bytes a second, such as `20MiB` or `500KiB`.
+    #[arg(long, value_name = "RATE", value_parser = bandwidth)]
+    bandwidth: Option<Bandwidth>,
 }
 
 /// The playbook in `file`, or else the embedded one of this name.
@@ -142,16 +146,18 @@ impl Operation {
     ) -> Result<ExitStatus, Error> {
         let begun = Instant::now();
         check_hosts(&inventory, &self.limit)?;
+        descriptors::make_room(inventory.hosts.len())?;
         if let Some(way) = &how.way {
             way.check(&inventory)?;
         }
         let become_password = self.become_password.read(context)?;
         let password = self.login.read(context)?;
         let pause = if how.acting.pause { Some(Pause::new(context)?) } else { None };
-        let mut snapshots = SnapshotPlace::Unwanted;
+        let (mut snapshots, mut bandwidth) = (SnapshotPlace::Unwanted, None);
         if let Some(supplies) = &how.supplies {
             supplies.binaries.lay_over(&mut inventory);
             snapshots = supplies.safeguards.snapshots(&inventory.cluster);
+            bandwidth.clone_from(&supplies.bandwidth);
         }
         let inventory = Arc::new(inventory);
         let activity = Activity::default();
@@ -168,6 +174,7 @@ impl Operation {
         let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
         let (connector, asker) = connector(context, password, &reporter);
         let options = self.waits.fleet_options(snapshots, downgrade, connector, become_password);
+        let options = FleetOptions { forks: self.forks.into(), bandwidth, ..options };
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), asker.as_deref(), |stop| async {
             let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));

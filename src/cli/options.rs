@@ -3,6 +3,7 @@
 use super::Context;
 use crate::error::Error;
 use crate::etcd::lint::Rules;
+use crate::etcd::options::size;
 use crate::etcd::version;
 use crate::host::Password;
 use crate::inventory::Inventory;
@@ -11,7 +12,7 @@ use crate::report::{
     Activity, Color, Detail, Event, Format, ReportError, Reporter, RunLog, Screen, Sink, cluster_folder, run_log_path,
     state_folder,
 };
-use crate::ssh::Connector;
+use crate::ssh::{Bandwidth, Connector};
 use crate::tasks::{FleetOptions, SnapshotPlace};
 use clap::{Args, ValueEnum};
 use semver::Version;
@@ -19,6 +20,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
+
+/// How many hosts are in hand at once, if nobody says otherwise.
+pub(super) const FORKS: u16 = 64;
 
 /// Flags of every subcommand.
 #[derive(Debug, Clone, Args)]
@@ -64,6 +68,23 @@ pub(super) fn release_version(text: &str) -> Result<Version, String> {
     let version = Version::parse(text).map_err(|_| "three numbers are wanted, for example `3.5.33`".to_owned())?;
     version::supported(&version).map_err(|why| format!("{why}: {}", why.help()))?;
     Ok(version)
+}
+
+/// A rate of bytes a second, as a flag's value.
+pub(super) fn bandwidth(text: &str) -> Result<Bandwidth, String> {
+    // Lines are sold in powers of 1000, so that these units are taken here, too.
+    let decimal = [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)].into_iter().find_map(|(unit, factor)| {
+        let number = text.strip_suffix(unit)?.trim_end_matches(' ');
+        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse::<u64>().ok()?.checked_mul(factor))?
+    });
+    match decimal.or_else(|| size(text)) {
+        Some(rate) if rate >= Bandwidth::LEAST => Ok(Bandwidth::new(rate)),
+        Some(_) => Err("1KiB a second is the least".to_owned()),
+        None => {
+            Err("bytes a second are wanted, a whole number with a unit of KiB, MiB, GiB, KB, MB, GB or none: `20MiB`"
+                .to_owned())
+        }
+    }
 }
 
 impl Target {
@@ -131,6 +152,8 @@ impl Waits {
             downgrade,
             become_password,
             connector,
+            forks: FORKS.into(),
+            bandwidth: None,
         }
     }
 }
@@ -163,5 +186,34 @@ impl Context {
             reporter.emit(Event::from(error));
         }
         reporter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bandwidth;
+
+    #[test]
+    fn rates() {
+        for (text, taken) in [
+            ("1024", true),
+            ("1KiB", true),
+            ("20MiB", true),
+            ("20 MiB", true),
+            ("20MB", true),
+            ("1 GB", true),
+            ("1023", false),
+            ("1KB", false),
+            ("0", false),
+            ("", false),
+            ("MB", false),
+            ("-1MB", false),
+            ("1.5MiB", false),
+            ("20Mbit", false),
+            ("20mb", false),
+            ("99999999999999999GB", false),
+        ] {
+            assert_eq!(bandwidth(text).is_ok(), taken, "{text}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod values;
 
 pub use settle::{for_stopover, settle};
 pub use together::{ADVISED_QUOTA_BYTES, DEFAULT_ELECTION_MS, DEFAULT_HEARTBEAT_MS};
+pub(crate) use values::bytes as size;
 
 use crate::inventory::{Finding, nearest, quoted};
 use semver::Version;

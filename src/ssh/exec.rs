@@ -128,7 +128,8 @@ impl Session {
         }
 
         let clock = Clock::start();
-        let feeding = feed(Pen::new(writer, &self.0.watch, &clock), input, !terminal);
+        let bandwidth = self.0.bandwidth.get();
+        let feeding = feed(Pen::new(writer, &self.0.watch, &clock), input, bandwidth, !terminal);
         tokio::pin!(feeding);
         let mut fed = false;
         let mut heard = Heard { terminal_asked: terminal, ..Heard::default() };

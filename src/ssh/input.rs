@@ -14,6 +14,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
+use super::bandwidth::Bandwidth;
 use super::wire::Watch;
 
 /// How much of a file is read at a time; what an upload holds in memory.
@@ -110,10 +111,16 @@ impl Source {
 /// Sends the input and, where it has one, its end. That the other side does not take it is no fault: the command has
 /// ended, and its reader learns how. A file that cannot be read to its end is one, and then the
 /// command must not see an end either.
-pub(super) async fn feed(mut pen: Pen<'_>, input: Source, ends: bool) -> Result<(), Unread> {
+pub(super) async fn feed(
+    mut pen: Pen<'_>,
+    input: Source,
+    bandwidth: Option<&Bandwidth>,
+    ends: bool,
+) -> Result<(), Unread> {
     let Source { mut head, file, progress } = input;
     while !head.is_empty() {
-        if pen.send_packet(&mut head).await.is_none() {
+        let length = head.len();
+        if pen.send_packet(&mut head, length).await.is_none() {
             return Ok(());
         }
     }
@@ -133,7 +140,11 @@ pub(super) async fn feed(mut pen: Pen<'_>, input: Source, ends: bool) -> Result<
                 break;
             }
             while !chunk.is_empty() {
-                let Some(length) = pen.send_packet(&mut chunk).await else {
+                let length = match bandwidth {
+                    Some(bandwidth) => bandwidth.turn(chunk.len()).await,
+                    None => chunk.len(),
+                };
+                let Some(length) = pen.send_packet(&mut chunk, length).await else {
                     return Ok(());
                 };
                 sent += length;
@@ -163,10 +174,10 @@ impl<'a> Pen<'a> {
         Self { writer, watch, clock, due: watch.written() }
     }
 
-    /// Sends the first packet of `bytes`; none if nobody takes it any more.
-    async fn send_packet(&mut self, bytes: &mut Bytes) -> Option<u64> {
+    /// Sends the first packet of `bytes`, no longer than `most`; none if nobody takes it any more.
+    async fn send_packet(&mut self, bytes: &mut Bytes, most: usize) -> Option<u64> {
         self.watch.until_written(self.due.saturating_sub(BACKLOG)).await;
-        let packet = bytes.split_to(bytes.len().min(PACKET));
+        let packet = bytes.split_to(bytes.len().min(most).min(PACKET));
         let length = packet.len() as u64;
         self.writer.data_bytes(packet).await.ok()?;
         self.due += length;

@@ -13,6 +13,7 @@
 
 mod algorithms;
 mod auth;
+mod bandwidth;
 mod certificate;
 mod channels;
 mod client;
@@ -41,6 +42,7 @@ mod trust;
 mod wire;
 
 pub use auth::Credentials;
+pub use bandwidth::Bandwidth;
 pub use connector::Connector;
 pub use dialogue::{Dialogue, Turn};
 pub use error::SshError;

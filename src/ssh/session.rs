@@ -1,13 +1,14 @@
 //! A connection to one machine, logged in.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use russh::client::Handle;
 use russh::{ChannelOpenFailure, Disconnect};
 use tokio::time::timeout;
 
+use super::bandwidth::Bandwidth;
 use super::channels::{Slots, open, reason};
 use super::client::{Client, News};
 use super::connect::Connected;
@@ -35,6 +36,7 @@ pub(super) struct Inner {
     pub(super) limit: Duration,
     news: Arc<News>,
     pub(super) watch: Arc<Watch>,
+    pub(super) bandwidth: OnceLock<Bandwidth>,
 }
 
 impl fmt::Debug for Session {
@@ -71,6 +73,7 @@ impl Session {
             limit: hop.connect_timeout,
             news: connected.news,
             watch: connected.watch,
+            bandwidth: OnceLock::new(),
         }))
     }
 
@@ -84,6 +87,12 @@ impl Session {
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.0.peer
+    }
+
+    /// Has files that are sent to commands from now on keep to `bandwidth`, together with all others that
+    /// do. The first call counts.
+    pub fn throttle(&self, bandwidth: &Bandwidth) {
+        let _ = self.0.bandwidth.set(bandwidth.clone());
     }
 
     /// Whether the connection has ended. That it has not is no promise: a cut link shows after four

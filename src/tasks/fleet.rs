@@ -5,6 +5,7 @@
 
 mod local;
 mod members;
+mod membership;
 mod versions;
 
 pub(super) use versions::linked_version;
@@ -17,26 +18,25 @@ use super::reach::Reach;
 use super::version_change;
 use super::view::Overview;
 use super::wanted::Wanted;
-use crate::etcd::bootstrap::{BootstrapError, Found, membership};
 use crate::etcd::client::MemberClient;
 use crate::etcd::config::{self, Membership};
 use crate::etcd::health::ClusterHealth;
-use crate::etcd::identity::read_wal_head;
 use crate::host::{Connection, HostError, Observation, Password, Places, Script, observe};
 use crate::inventory::{Host, Inventory};
 use crate::pki::Pki;
 use crate::release::{Arch, Archive};
 use crate::report::Reporter;
-use crate::ssh::Connector;
+use crate::ssh::{Bandwidth, Connector};
 use futures::future::join_all;
+use membership::Bootstrap;
 use rand::Rng as _;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// What the command line says about a run.
@@ -58,6 +58,10 @@ pub struct FleetOptions {
     pub become_password: Option<Arc<Password>>,
     /// What connects to the hosts.
     pub connector: Connector,
+    /// How many hosts are connected to and looked at, at once.
+    pub forks: usize,
+    /// What uploads to all hosts together may take of the line.
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// Where snapshots belong.
@@ -81,6 +85,13 @@ pub struct Fleet {
     pub options: FleetOptions,
     hosts: Arc<Vec<HostState>>,
     connector: Connector,
+    /// The hosts' places in the inventory.
+    places: BTreeMap<String, usize>,
+    /// Taken while a host is connected to and looked at, so that a thousand are not all at once.
+    in_hand: Arc<Semaphore>,
+    /// How often anything became known of a host or was forgotten: what was made of it is stale then.
+    glances: AtomicU64,
+    membership: Mutex<Option<(u64, Bootstrap)>>,
     pki: Mutex<Option<Arc<Pki>>>,
     archives: Mutex<BTreeMap<Arch, Archive>>,
     /// The token of a bootstrap, should one be needed: the same for the whole run.
@@ -114,6 +125,10 @@ impl Fleet {
         let token = format!("{}-{:016x}", inventory.cluster, rand::rng().random::<u64>());
         Self {
             hosts: Arc::new(inventory.hosts.iter().map(|_| HostState::default()).collect()),
+            places: inventory.hosts.iter().enumerate().map(|(place, host)| (host.name.clone(), place)).collect(),
+            in_hand: Arc::new(Semaphore::new(options.forks.max(1))),
+            glances: AtomicU64::new(0),
+            membership: Mutex::default(),
             fresh: Membership::bootstrap(&inventory, token),
             inventory,
             reporter,
@@ -135,12 +150,24 @@ impl Fleet {
     #[must_use]
     pub fn wanting(&self, inventory: Arc<Inventory>) -> Self {
         let fleet = Self::new(inventory, self.reporter.clone(), self.options.clone());
-        Self { hosts: self.hosts.clone(), connector: self.connector.clone(), fresh: self.fresh.clone(), ..fleet }
+        Self {
+            hosts: self.hosts.clone(),
+            connector: self.connector.clone(),
+            in_hand: self.in_hand.clone(),
+            fresh: self.fresh.clone(),
+            ..fleet
+        }
     }
 
     fn state(&self, host: &Host) -> Option<&HostState> {
-        let index = self.inventory.hosts.iter().position(|other| other.name == host.name)?;
-        self.hosts.get(index)
+        self.hosts.get(*self.places.get(&host.name)?)
+    }
+
+    /// The turn to connect to a host or to look at it. It is taken before the host's connection is locked,
+    /// and who holds one waits for no other.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.in_hand.acquire().await.ok()
     }
 
     /// The connection to `host`, opened at the first call.
@@ -149,14 +176,24 @@ impl Fleet {
     /// The host cannot be reached. It is not tried again: every later call fails with the same cause.
     pub async fn connection(&self, host: &Host) -> Result<Connection, TaskError> {
         let state = self.state(host).ok_or_else(|| TaskError::blind(host))?;
+        if let Some(known) = known(&*state.connection.lock().await) {
+            return known;
+        }
+        let _turn = self.turn().await;
+        self.connected(state, host).await
+    }
+
+    /// The connection to `host`, opened in a turn that the caller has.
+    async fn connected(&self, state: &HostState, host: &Host) -> Result<Connection, TaskError> {
         let mut slot = state.connection.lock().await;
-        match &*slot {
-            Some(Ok(connection)) if !connection.session().is_closed() => return Ok(connection.clone()),
-            Some(Err(error)) => return Err(TaskError::Host(error.clone())),
-            _ => {}
+        if let Some(known) = known(&slot) {
+            return known;
         }
         let password = self.options.become_password.clone();
         let opened = Connection::open(&self.connector, host, password).await.map_err(Arc::new);
+        if let (Ok(connection), Some(bandwidth)) = (&opened, &self.options.bandwidth) {
+            connection.session().throttle(bandwidth);
+        }
         *slot = Some(opened.clone());
         opened.map_err(TaskError::Host)
     }
@@ -171,7 +208,8 @@ impl Fleet {
         if let Some(seen) = &*slot {
             return Ok(seen.clone());
         }
-        let look = async || observe(&self.connection(host).await?, &places(host)).await.map_err(TaskError::from);
+        let _turn = self.turn().await;
+        let look = async || observe(&self.connected(state, host).await?, &places(host)).await.map_err(TaskError::from);
         let seen = match look().await {
             // To look changes nothing, so it may be done again.
             Err(error) if error.is_connection_lost() => look().await.map_err(|_| error)?,
@@ -179,25 +217,16 @@ impl Fleet {
         };
         let seen = Arc::new(seen);
         *slot = Some(seen.clone());
+        self.glances.fetch_add(1, Ordering::SeqCst);
         *state.last.lock().await = Some(seen.clone());
         Ok(seen)
-    }
-
-    /// The host as it is or, if it cannot be looked at any more, as it was observed last: the others
-    /// finish what they are at, and no further play begins.
-    async fn last_seen(&self, host: &Host) -> Result<Arc<Observation>, TaskError> {
-        let last = match self.state(host) {
-            Some(state) => state.last.lock().await.clone(),
-            None => None,
-        };
-        self.seen(host).await.or_else(|error| last.ok_or(error))
     }
 
     /// Forgets what is known of a host, since it was changed.
     pub async fn forget(&self, host: &Host) {
         self.changed.store(true, Ordering::Relaxed);
+        self.look_again(host).await;
         if let Some(state) = self.state(host) {
-            *state.seen.lock().await = None;
             // Its certificates may have changed, too: the next question shakes hands anew.
             *state.client.lock().await = None;
         }
@@ -208,29 +237,8 @@ impl Fleet {
     pub async fn look_again(&self, host: &Host) {
         if let Some(state) = self.state(host) {
             *state.seen.lock().await = None;
+            self.glances.fetch_add(1, Ordering::SeqCst);
         }
-    }
-
-    /// Which cluster the data dirs of all hosts belong to.
-    ///
-    /// # Errors
-    /// A host cannot be looked at.
-    pub async fn membership(&self) -> Result<Result<Membership, Vec<BootstrapError>>, TaskError> {
-        let found = join_all(self.inventory.hosts.iter().map(|host| async {
-            let seen = self.last_seen(host).await?;
-            let ours = seen.environment.clone().filter(|text| text.starts_with(config::MARK));
-            Ok::<_, TaskError>(Found {
-                host: host.name.clone(),
-                data_dir: host.paths.data.clone(),
-                client_url: config::client_url(host),
-                data: seen.data.is_some(),
-                runs: seen.unit.runs(),
-                wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
-                environment: ours,
-            })
-        }));
-        let found = found.await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(membership(&found, self.fresh.clone()))
     }
 
     /// What `host` should have.
@@ -359,6 +367,15 @@ impl Fleet {
             }
         });
         join_all(closing).await;
+    }
+}
+
+/// The connection that there is, if it is still good, or why there is none.
+fn known(slot: &Option<Result<Connection, Arc<HostError>>>) -> Option<Result<Connection, TaskError>> {
+    match slot {
+        Some(Ok(connection)) if !connection.session().is_closed() => Some(Ok(connection.clone())),
+        Some(Err(error)) => Some(Err(TaskError::Host(error.clone()))),
+        Some(Ok(_)) | None => None,
     }
 }
 

@@ -361,7 +361,7 @@ fn every_flag_is_explained() {
     let everywhere = ["help", "output", "plain", "verbose", "version"];
     let operation = ["direct", "forks", "health-timeout", "inventory", "limit"];
     let connects = ["ask-become-pass", "ask-pass", "become-pass-command", "become-pass-fd", "pass-command", "pass-fd"];
-    let supplies = ["no-snapshot", "release"];
+    let supplies = ["bandwidth", "no-snapshot", "release"];
     let way = ["allow-downgrade", "one-pass", "via"];
     for (command, own) in [
         ("", &[][..]),

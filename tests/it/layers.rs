@@ -26,8 +26,9 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Single items that a room may use of another that it may not use as a whole.
 const ITEMS: &[(&str, &str, &[&str])] = &[
-    // Scripts are quoted by the one function; the way to a peer is tried through an SSH session.
-    ("tasks", "ssh", &["Connector", "quote", "SshError"]),
+    // Scripts are quoted by the one function; the way to a peer is tried through an SSH session; what the
+    // command line says of connections is handed on to them.
+    ("tasks", "ssh", &["Bandwidth", "Connector", "quote", "SshError"]),
 ];
 
 /// Crates that stay in their rooms.
@@ -45,6 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("p256", &["pki"]),
     ("pkcs8", &["pki"]),
     ("rcgen", &["pki"]),
+    ("rlimit", &["cli"]),
     ("rsa", &["pki"]),
     ("russh", &["ssh"]),
     ("rustix", &["cli"]),

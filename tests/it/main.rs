@@ -3,6 +3,7 @@
 mod cli;
 mod inventory;
 mod layers;
+mod many_hosts;
 mod pki;
 mod playbook;
 mod release;

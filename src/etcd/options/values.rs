@@ -82,7 +82,7 @@ fn suggestion(word: &str, known: &[&str]) -> String {
 }
 
 /// A size in bytes. Decimal units (`8GB`) are not taken: whether they mean powers of 1000 or of 1024 is anyone's guess.
-fn bytes(value: &str) -> Option<u64> {
+pub(crate) fn bytes(value: &str) -> Option<u64> {
     let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = value.split_at_checked(digits)?;
     let shift = match unit.trim_start_matches(' ') {

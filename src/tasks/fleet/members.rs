@@ -122,6 +122,7 @@ impl Fleet {
                 total: None,
             });
         }
+        // Each host waits for its turn.
         let hosts = join_all(self.inventory.hosts.iter().map(|host| self.seen(host)));
         let _ = tokio::join!(hosts, self.standing_cluster());
     }

@@ -160,3 +160,27 @@ fn a_playbook_of_ones_own_runs_on_the_hosts_it_names() {
         ]
     );
 }
+
+#[test]
+fn a_bandwidth_that_is_none() {
+    let desk = Desk::with_inventory();
+    for (rate, why) in [
+        (
+            "20Mbit",
+            "bytes a second are wanted, a whole number with a unit of KiB, MiB, GiB, KB, MB, GB or none: `20MiB`",
+        ),
+        ("100", "1KiB a second is the least"),
+    ] {
+        for command in ["deploy", "plan", "upgrade --to 3.5.33"] {
+            let ended = desk.run(&format!("{command} -i prod.yaml --bandwidth {rate}"));
+            let said = format!(
+                "error: invalid value '{rate}' for '--bandwidth <RATE>': {why}\n\nFor more information, try '--help'.\n"
+            );
+            assert_eq!((ended.status, ended.stdout, ended.stderr), (2, String::new(), said));
+        }
+    }
+    // The hosts are gone to.
+    let ended = desk.run("plan -i prod.yaml --bandwidth 20MiB");
+    assert!(steady(&ended.stderr).contains(&REFUSED[0].to_owned()), "{}", ended.stderr);
+    assert_eq!(desk.names(), ["prod.yaml"]);
+}

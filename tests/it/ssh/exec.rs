@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use etcd_ha::ssh::{Input, Limits, Loss, Output, Session, SshError, Status};
+use etcd_ha::ssh::{Bandwidth, Input, Limits, Loss, Output, Session, SshError, Status};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
@@ -278,4 +278,30 @@ async fn a_server_that_never_opens_a_session() {
     let error = session.exec("exit 0", Input::None, &Limits::default()).await.unwrap_err();
     assert!(matches!(error, SshError::ChannelRefused { .. }), "{error:?}");
     assert!(fixture.server.seen.refused_sessions.load(Ordering::SeqCst) > 3);
+}
+
+/// Three hosts together keep to the rate, none gets ahead of the others, and a script is not held up.
+#[tokio::test]
+async fn uploads_share_the_bandwidth() {
+    const RATE: usize = 2 << 20;
+    let fixture = Fixture::new(Behaviour::default()).await;
+    let path = fixture.path("data");
+    std::fs::write(&path, noise(RATE)).unwrap();
+    let bandwidth = Bandwidth::new(RATE as u64);
+    let begun = Instant::now();
+    let uploads = (0..3).map(|_| async {
+        let session = fixture.session().await;
+        session.throttle(&bandwidth);
+        let file = Input::File { head: Bytes::from_static(b"head"), path: path.clone(), progress: None };
+        assert_eq!(run(&session, "wc -c", file).await.stdout.trim_ascii(), (RATE + 4).to_string().as_bytes());
+        let took = begun.elapsed().as_secs_f64();
+        let script = Instant::now();
+        assert!(run(&session, "cat >/dev/null", Input::Bytes(vec![0; 1 << 20].into())).await.success());
+        assert!(script.elapsed() < Duration::from_millis(400), "{:?}", script.elapsed());
+        took
+    });
+    let took = futures::future::join_all(uploads).await;
+    for seconds in took {
+        assert!((2.7..3.45).contains(&seconds), "{seconds}");
+    }
 }

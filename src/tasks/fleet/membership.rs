@@ -1,0 +1,67 @@
+//! Which cluster the hosts belong to: made of all of them, and asked for by each.
+
+use super::Fleet;
+use crate::etcd::bootstrap::{BootstrapError, Found, membership};
+use crate::etcd::config::{self, Membership};
+use crate::etcd::identity::read_wal_head;
+use crate::host::Observation;
+use crate::inventory::Host;
+use crate::tasks::TaskError;
+use futures::future::join_all;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Which cluster the hosts belong to, or why that cannot be.
+pub(super) type Bootstrap = Result<Membership, Vec<BootstrapError>>;
+
+impl Fleet {
+    /// Which cluster the data dirs of all hosts belong to.
+    ///
+    /// # Errors
+    /// A host cannot be looked at.
+    pub async fn membership(&self) -> Result<Bootstrap, TaskError> {
+        let mut slot = self.membership.lock().await;
+        let glances = self.glances.load(Ordering::SeqCst);
+        if let Some((made, membership)) = &*slot
+            && *made == glances
+        {
+            return Ok(membership.clone());
+        }
+        let looks = join_all(self.inventory.hosts.iter().map(|host| self.last_seen(host))).await;
+        let looks = looks.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let found: Vec<Found> =
+            self.inventory.hosts.iter().zip(&looks).map(|(host, (seen, _))| found(host, seen)).collect();
+        let membership = membership(&found, self.fresh.clone());
+        // A host that could not be looked at now may be looked at the next time.
+        if looks.iter().all(|(_, now)| *now) {
+            *slot = Some((glances, membership.clone()));
+        }
+        Ok(membership)
+    }
+
+    /// The host as it is (and true) or, if it cannot be looked at any more, as it was observed last: the
+    /// others finish what they are at, and no further play begins.
+    async fn last_seen(&self, host: &Host) -> Result<(Arc<Observation>, bool), TaskError> {
+        let last = match self.state(host) {
+            Some(state) => state.last.lock().await.clone(),
+            None => None,
+        };
+        match self.seen(host).await {
+            Ok(seen) => Ok((seen, true)),
+            Err(error) => last.map(|last| (last, false)).ok_or(error),
+        }
+    }
+}
+
+/// What a host holds of a member.
+fn found(host: &Host, seen: &Observation) -> Found {
+    Found {
+        host: host.name.clone(),
+        data_dir: host.paths.data.clone(),
+        client_url: config::client_url(host),
+        data: seen.data.is_some(),
+        runs: seen.unit.runs(),
+        wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
+        environment: seen.environment.clone().filter(|text| text.starts_with(config::MARK)),
+    }
+}
