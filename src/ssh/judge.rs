@@ -61,7 +61,7 @@ impl Judge {
     }
 
     pub(super) async fn judge(&self, presented: &PublicKeyOrCertificate) -> Result<Standing, SshError> {
-        let HostKeys { names, files, revoked, checking, pinned, hashed, .. } = &self.host_keys;
+        let HostKeys { names, files, revoked: list, checking, pinned, hashed, .. } = &self.host_keys;
         let peer = || self.peer.clone();
         let key = presented.public_key();
         let mut facts = HostKeyFacts {
@@ -77,11 +77,11 @@ impl Judge {
                 Err(SshError::HostKeyNotPinned { peer: peer(), presented: vec![facts], pinned: pinned.clone() })
             };
         }
-        if let Some(file) = revoked {
-            let revoked = revoked::check(file, presented).await;
-            let revoked = revoked.map_err(|why| SshError::RevokedKeys { peer: peer(), path: file.clone(), why })?;
-            if let Some(revoked) = revoked {
-                let (what, line) = match revoked {
+        if let Some(file) = list {
+            let found = revoked::check(file, presented).await;
+            let found = found.map_err(|why| SshError::RevokedKeys { peer: peer(), path: file.clone(), why })?;
+            if let Some(found) = found {
+                let (what, line) = match found {
                     Revoked::Key(line) => (RevokedPart::Key, line),
                     Revoked::Certificate => (RevokedPart::Certificate, None),
                     Revoked::Authority(line) => (authority(presented), Some(line)),
@@ -100,7 +100,7 @@ impl Judge {
                 Vouched::Revoked(known) => {
                     let of_key = known.key.key_data() == key.key_data();
                     let what = if of_key { RevokedPart::Key } else { authority(presented) };
-                    return Err(self.revoked(facts, what, known));
+                    return Err(revoked(peer(), facts, what, known));
                 }
                 // The key in it may be known by itself, as with OpenSSH.
                 Vouched::No(fault) => facts.certificate = Some(fault),
@@ -118,15 +118,15 @@ impl Judge {
             Verdict::Unknown => {
                 Err(SshError::HostKeyUnknown { peer: peer(), key: Box::new(facts), files: self.host_keys.all_files() })
             }
-            Verdict::Revoked(known) => Err(self.revoked(facts, RevokedPart::Key, known)),
+            Verdict::Revoked(known) => Err(revoked(peer(), facts, RevokedPart::Key, known)),
             Verdict::Changed(known) => Err(changed(peer(), facts, known)),
         }
     }
+}
 
-    fn revoked(&self, presented: HostKeyFacts, what: RevokedPart, known: Known) -> SshError {
-        let key = RevokedHostKey { presented, what, file: known.file, line: Some(known.line) };
-        SshError::HostKeyRevoked { peer: self.peer.clone(), key: Box::new(key) }
-    }
+pub(super) fn revoked(peer: Peer, presented: HostKeyFacts, what: RevokedPart, known: Known) -> SshError {
+    let key = RevokedHostKey { presented, what, file: known.file, line: Some(known.line) };
+    SshError::HostKeyRevoked { peer, key: Box::new(key) }
 }
 
 pub(super) fn changed(peer: Peer, presented: HostKeyFacts, known: Known) -> SshError {

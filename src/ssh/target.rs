@@ -72,7 +72,7 @@ pub enum ConfigFile {
 }
 
 /// What to do about a host key that no known_hosts file has. A key that differs from a known one,
-/// or that is revoked, is refused whatever is chosen, but for `Off`.
+/// or that one of the files revokes, is refused whatever is chosen, but for `Off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum HostKeyChecking {
     /// Refuse it.
@@ -80,7 +80,7 @@ pub enum HostKeyChecking {
     Strict,
     /// Take it and write it down.
     AcceptNew,
-    /// Check nothing.
+    /// Check nothing, but for what RevokedHostKeys in ssh_config and fingerprints in the inventory say.
     Off,
 }
 

@@ -5,9 +5,9 @@ use russh::keys::PublicKey;
 use super::connect::look;
 use super::connector::Connector;
 use super::error::SshError;
-use super::facts::HostKeyFacts;
+use super::facts::{HostKeyFacts, RevokedPart};
 use super::hop::Hop;
-use super::judge::{Standing, changed};
+use super::judge::{Standing, changed, revoked};
 use super::known_hosts::{Learnt, Verdict, fingerprint, learn};
 
 /// A host key as a machine shows it.
@@ -53,7 +53,8 @@ impl Connector {
         let file = keys.files.first().ok_or_else(unknown)?;
         match learn(&Learnt { file, names: &keys.names, hashed: keys.hashed }, &found.public)? {
             Verdict::Trusted(known) => Ok(Standing::Known(known.file, known.line)),
-            Verdict::Changed(known) | Verdict::Revoked(known) => Err(changed(hop.peer(), found.key.clone(), known)),
+            Verdict::Changed(known) => Err(changed(hop.peer(), found.key.clone(), known)),
+            Verdict::Revoked(known) => Err(revoked(hop.peer(), found.key.clone(), RevokedPart::Key, known)),
             Verdict::Unknown => Err(unknown()),
         }
     }

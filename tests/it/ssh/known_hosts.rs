@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use etcd_ha::error::Explain as _;
-use etcd_ha::ssh::{ConfigFile, HostKeyChecking, SshError};
+use etcd_ha::ssh::{ConfigFile, Connector, HostKeyChecking, SshError, Standing};
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 
 use super::server::{Behaviour, new_key};
@@ -220,4 +220,28 @@ async fn openssh_finds_a_name_that_we_have_hashed() {
     // It is known from now on.
     fixture.target.host_key_checking = Some(HostKeyChecking::Strict);
     assert_eq!(our_answer(&fixture).await, Answer::Accepted);
+}
+
+#[tokio::test]
+async fn a_key_is_written_down_unless_the_file_has_another_by_now() {
+    let fixture = Fixture::new(Behaviour::default()).await;
+    let file = &fixture.target.known_hosts[0];
+    let other = new_key().public_key().to_openssh().unwrap();
+    let own = fixture.server.host_keys[0].to_openssh().unwrap();
+    for (line, changed) in [(format!("[127.0.0.1]:PORT {other}\n"), true), (format!("@revoked * {own}\n"), false)] {
+        fs::remove_file(file).unwrap();
+        let connector = Connector::new(fixture.credentials.clone());
+        let hop = connector.route(&fixture.target).await.unwrap().hop;
+        let found = connector.host_key(&hop).await.unwrap();
+        assert_eq!((&found.standing, &found.key.fingerprint), (&Standing::New(None), &fixture.server.fingerprint()));
+        // Somebody else writes while the user thinks.
+        let line = line.replace("PORT", &fixture.server.address.port().to_string());
+        fs::write(file, &line).unwrap();
+        let error = connector.trust(&hop, &found).unwrap_err();
+        assert_eq!(matches!(error, SshError::HostKeyChanged { .. }), changed, "{error}");
+        assert_eq!(matches!(error, SshError::HostKeyRevoked { .. }), !changed, "{error}");
+        assert_eq!(fs::read_to_string(file).unwrap(), line);
+    }
+    // Nobody has logged in for that.
+    assert!(fixture.server.seen.client_ids.lock().unwrap().is_empty());
 }
