@@ -117,7 +117,8 @@ mod tests {
                 }
             });
             for seconds in futures::future::join_all(uploads).await {
-                assert!((2.8..=3.0).contains(&seconds), "{rate}: {seconds}");
+                // An upload may have its turns a round earlier or later than the others.
+                assert!((2.6..=3.0).contains(&seconds), "{rate}: {seconds}");
             }
         }
     }

@@ -296,7 +296,9 @@ async fn no_more_hosts_than_forks_are_in_hand() {
         let figures = hosts.look("ulimit -S -n 1024", flags).await;
         assert_eq!(figures.status, Some(0), "{}{}", figures.stdout, figures.stderr);
         assert_eq!(hosts.hands.looks.load(Ordering::SeqCst), COUNT);
-        assert_eq!(hosts.hands.most.load(Ordering::SeqCst), most, "{flags}");
+        let at_once = hosts.hands.most.load(Ordering::SeqCst);
+        // How many of those that may be in hand are so at one moment is a matter of how busy the machine is.
+        assert!(at_once <= most && at_once > most / 3, "{flags}: {at_once}");
     }
 }
 

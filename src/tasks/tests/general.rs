@@ -197,7 +197,12 @@ fn a_wait_for_a_port_or_a_path() {
     std::fs::write(&path, "").unwrap();
     assert_eq!(probe(&both, None), Some(0));
     drop(listener);
-    assert_ne!(probe(&alone, None), Some(0));
+    // Other tests take ports from the same stock, and may have taken this one.
+    let free = || {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        probe(&format!(r#"{{"wait_for": {{"port": {port}}}}}"#), None) != Some(0)
+    };
+    assert!((0..5).any(|_| free()));
 }
 
 /// What always changes something is not asked whether it took.
