@@ -51,7 +51,7 @@ etcd:
 ssh:
   user: root
   # port: 22
-  # become: sudo                  # or doas; what users other than root do without saying so
+  # become: doas                  # default: sudo, for users other than root
   # identity: ~/.ssh/id_ed25519   # default: the agent's keys and OpenSSH's default files
   # host_key_checking: strict     # or accept-new, off
 

@@ -358,6 +358,7 @@ fn every_flag_is_explained() {
     let everywhere = ["help", "output", "plain", "verbose", "version"];
     let operation = ["direct", "forks", "health-timeout", "inventory", "limit"];
     let supplies = ["no-snapshot", "release"];
+    let password = ["ask-become-pass", "become-pass-command", "become-pass-fd"];
     let way = ["allow-downgrade", "one-pass", "via"];
     for (command, own) in [
         ("", &[][..]),
@@ -385,6 +386,10 @@ fn every_flag_is_explained() {
         }
         if ["deploy", "plan", "run", "upgrade", "rollback", "restart", "stop", "start"].contains(&command) {
             want.extend(operation);
+            want.extend(password);
+        }
+        if command == "health" {
+            want.extend(password);
         }
         want.sort_unstable();
         for form in ["-h", "--help"] {
