@@ -53,7 +53,7 @@ ssh:
   user: root
   # port: 22
   # jump: bastion.example         # jump hosts on the way: [user@]host[:port], or a list
-  # become: sudo                  # or doas; what users other than root do without saying so
+  # become: doas                  # default: sudo, for users other than root
   # identity: ~/.ssh/id_ed25519   # default: ssh_config's, the agent's and OpenSSH's default ones
   # host_key_checking: strict     # or accept-new, off
 

@@ -39,6 +39,20 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     files
 }
 
+#[test]
+fn ways_to_become_root() {
+    for (written, want) in [
+        ("", None),
+        ("become: false", Some(Become::No)),
+        ("become: true", Some(Become::Sudo)),
+        ("become: sudo", Some(Become::Sudo)),
+        ("become: doas", Some(Become::Doas)),
+    ] {
+        let inventory = three_hosts(&format!("ssh: {{ user: ops, {written} }}"));
+        assert!(inventory.hosts.iter().all(|host| host.r#become == want), "{written}");
+    }
+}
+
 /// Every `tests/it/inventory/CASE.yaml` is refused exactly as `CASE.txt` says. `UPDATE_EXPECTED=1` writes what is said now.
 #[test]
 fn refusals_look_as_expected() {
@@ -360,7 +374,6 @@ fn the_starter_is_valid_and_names_the_schema() {
     // What the comments show is valid, too, once taken in: a user's first edit is to remove a `#`.
     let uncommented = text
         .replace("# port: 22", "port: 22")
-        .replace("# become: sudo", "become: sudo")
         .replace("# identity:", "identity:")
         .replace("# jump:", "jump:")
         .replace("# host_key_checking: strict     # or", "host_key_checking: strict     # or")
