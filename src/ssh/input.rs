@@ -24,7 +24,8 @@ const CHUNK: usize = 128 << 10;
 const PACKET: usize = 32 << 10;
 
 /// How much may wait in memory for TCP to take it. The server's window alone would allow 2 MiB, twice
-/// over, for every host; what is under way on the network does not count.
+/// over, for every host; what is under way on the network does not count. With 1 and 4 MiB uploads were no
+/// faster, with round trips of 0 and of 50 ms, and took more memory (`cargo bench --bench ssh`).
 const BACKLOG: u64 = 256 << 10;
 
 /// Told how many bytes of a file have been handed over so far.
