@@ -254,7 +254,8 @@ impl Connection {
         said: &str,
     ) -> Denied {
         let asked_again = framed.prompts(said.as_bytes()) > 1;
-        let refusal = match Refusal::read(said, self.by, answered) {
+        let said = framed.beside_prompts(said);
+        let refusal = match Refusal::read(&said, self.by, answered) {
             _ if asked_again => Some((Refusal::PasswordRefused, String::new())),
             None if answered => Some((Refusal::Other, said.lines().next_back().unwrap_or_default().to_owned())),
             read => read,

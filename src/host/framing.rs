@@ -67,7 +67,10 @@ pub(super) fn frame(script: &str, access: Access, feed: Feed) -> Framed {
         "LC_ALL=C; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH; umask 022\n\
          printf '%s\\n' '{marker}'\n"
     );
-    let script = format!("(\nset -eu\ntrap 'exit 1' HUP INT TERM PIPE\n{script}\n)");
+    // A terminal that is gone hangs up more than once, and the second time would end what clears up after the first.
+    // So its end shows as on other ways: as the end of the data, for whoever brings those dies of the hang-up.
+    let hang_up = if access.terminal { "trap '' HUP; " } else { "trap 'exit 1' HUP; " };
+    let script = format!("(\nset -eu\n{hang_up}trap 'exit 1' INT TERM PIPE\n{script}\n)");
     let ended = format!("printf '\\n%s %s\\n' '{marker}' \"$code\"");
     let _ = if access.talks() {
         let input = match (access.terminal, feed) {
@@ -108,6 +111,11 @@ impl Framed {
     /// Whether the shell waits for the script.
     pub fn is_ready(&self, said: &[u8]) -> bool {
         find(said, format!("{}-ready", self.marker).as_bytes()).is_some()
+    }
+
+    /// What was said beside the questions: they leave no line of their own to what follows.
+    pub fn beside_prompts(&self, said: &str) -> String {
+        said.replace(&self.prompt, "\n")
     }
 
     /// How often a password was asked for.
