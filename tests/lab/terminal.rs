@@ -14,7 +14,8 @@ pub struct Terminal {
 impl Terminal {
     /// Runs `line`; in it, `etcd-ha` is the program.
     pub fn open(site: &Site, line: &str) -> Self {
-        let line = line.replace("etcd-ha", env!("CARGO_BIN_EXE_etcd-ha"));
+        // Wide enough for bars.
+        let line = format!("stty cols 100 rows 30; {line}").replace("etcd-ha", env!("CARGO_BIN_EXE_etcd-ha"));
         let like = site.command("");
         let mut command = Command::new("timeout");
         // Nobody waits for ever for words that do not come.

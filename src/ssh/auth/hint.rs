@@ -45,14 +45,14 @@ fn about(means: &Means, outcome: &Outcome) -> Option<String> {
         return None;
     };
     Some(match (means, why) {
-        (Means::File(path), Unusable::Encrypted) => {
+        (Means::File(path), Unusable::Encrypted | Unusable::NoPassphrase | Unusable::WrongPassphrase) => {
             format!("hand the key to your agent with `ssh-add {}`", path.display())
         }
         (Means::File(path), Unusable::SecurityKey) => {
             format!("plug the security key in and hand it to your agent with `ssh-add {}`", path.display())
         }
         (Means::File(path), Unusable::Permissions(_)) => format!("run `chmod 600 {}`", path.display()),
-        (Means::Certificate(path), Unusable::Encrypted) => {
+        (Means::Certificate(path), Unusable::Encrypted | Unusable::NoPassphrase | Unusable::WrongPassphrase) => {
             format!("hand the key of `{}` to your agent with `ssh-add`", path.display())
         }
         (_, Unusable::Expired(_)) => "have your CA sign a new certificate".to_owned(),
@@ -89,6 +89,7 @@ mod tests {
             (vec![(file(), Outcome::Refused)], "password", false, "say `--ask-pass`"),
             (vec![(file(), Outcome::Partial)], "password", false, "say `--ask-pass`"),
             (vec![(file(), unusable(Unusable::Encrypted))], "publickey password", false, "`ssh-add /k/id`"),
+            (vec![(file(), unusable(Unusable::NoPassphrase))], "publickey", false, "`ssh-add /k/id`"),
             (vec![(file(), unusable(Unusable::Encrypted))], "password", false, "say `--ask-pass`"),
             (vec![(file(), unusable(Unusable::SecurityKey))], "publickey", false, "plug the security key in"),
             (vec![(file(), unusable(Unusable::Permissions(0o644)))], "", false, "run `chmod 600 /k/id`"),
