@@ -189,6 +189,8 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
+    use russh::keys::PrivateKey;
+
     use super::{KeyFile, Unusable};
 
     /// Makes a key with `ssh-keygen`; false where that is not installed.
@@ -218,6 +220,11 @@ mod tests {
             if !keygen(&path, options) {
                 eprintln!("left out: no ssh-keygen here");
                 return;
+            }
+            // The library cannot read one such key in 256: its number begins with a zero byte.
+            while *options == ["-t", "ecdsa", "-N", ""] && PrivateKey::read_openssh_file(&path).is_err() {
+                fs::remove_file(&path).unwrap();
+                assert!(keygen(&path, options));
             }
             let expected = fs::read_to_string(path.with_extension("pub")).unwrap();
             for public_beside in [true, false] {

@@ -93,7 +93,7 @@ pub(super) async fn route(target: &Target, answers: &Answers, here: &Here<'_>) -
         (None, None) => (Vec::new(), Source::Default),
     };
     let mut ways = Vec::new();
-    let proxy = Box::pin(proxy(target, answers, here, &jump.0, 0, &mut ways)).await?;
+    let proxy = Box::pin(proxy(target, answers, here, (&jump.0, jump.1), 0, &mut ways)).await?;
     let goal = Goal { pins: &target.host_key, also_known_as: Some(&target.name) };
     let (hop, settings) = asked.decide(here, proxy, jump, &goal);
     ways.push((name.clone(), settings));
@@ -111,7 +111,7 @@ async fn proxy(
     target: &Target,
     answers: &Answers,
     here: &Here<'_>,
-    jumps: &[JumpHost],
+    (jumps, source): (&[JumpHost], Source),
     behind: usize,
     ways: &mut Vec<(String, Vec<Setting>)>,
 ) -> Result<Proxy, SshError> {
@@ -128,21 +128,18 @@ async fn proxy(
             port: jump.port,
         };
         let said = answers.of(&question).await?;
-        let mut own = (Vec::new(), Source::Default);
-        if index == 0
-            && let Some(list) = said.one("proxyjump")
-        {
-            own = (parsed(list, &jump.host)?, Source::SshConfig);
-        }
-        if !own.0.is_empty() {
-            proxy = Box::pin(self::proxy(target, answers, here, &own.0, behind + jumps.len(), ways)).await?;
-        }
+        let before = match (index, said.one("proxyjump")) {
+            (0, Some(list)) => {
+                let own = parsed(list, &jump.host)?;
+                let from = (&own[..], Source::SshConfig);
+                proxy = Box::pin(self::proxy(target, answers, here, from, behind + jumps.len(), ways)).await?;
+                (own, Source::SshConfig)
+            }
+            (0, None) => (Vec::new(), Source::Default),
+            (_, _) => (jumps[..index].to_vec(), source),
+        };
         let asked = Asked { target, name: &jump.host, otherwise: None, user: jump.user.clone(), port: jump.port, said };
-        let shown = (
-            if index == 0 { own.0 } else { jumps[..index].to_vec() },
-            if index == 0 { own.1 } else { Source::Inventory },
-        );
-        let (hop, settings) = asked.decide(here, proxy, shown, &Goal { pins: &[], also_known_as: None });
+        let (hop, settings) = asked.decide(here, proxy, before, &Goal { pins: &[], also_known_as: None });
         ways.push((jump.host.clone(), settings));
         proxy = Proxy::Jump(Box::new(hop));
     }
@@ -225,8 +222,11 @@ impl Asked<'_> {
             local_user: here.user,
         };
         let (command, command_source) = match said.one("proxycommand").filter(|command| *command != "none") {
-            // What comes first holds: ssh_config gives the one or the other, and the inventory's `jump` outdoes both.
-            Some(command) if jump.1 != Source::Inventory => (Some(tokens.fill(command)), Source::SshConfig),
+            // `ssh -G` gives the one or the other of the two, whichever comes first; the inventory's `jump` and the
+            // jump hosts before this one outdo both.
+            Some(command) if jump.0.is_empty() && jump.1 != Source::Inventory => {
+                (Some(tokens.fill(command)), Source::SshConfig)
+            }
             _ => (None, Source::Default),
         };
         let jumps: Vec<String> = jump.0.iter().map(ToString::to_string).collect();

