@@ -61,11 +61,18 @@ impl Stage {
 
     /// A file with `KEY`, `CA`, `OTHER` and `HOST` filled in.
     fn fill(&self, fixture: &Fixture, text: &str) -> String {
-        let line = |key: &PrivateKey| key.public_key().to_openssh().unwrap();
-        text.replace("KEY", &line(&self.key))
-            .replace("CA", &line(&self.authority))
-            .replace("OTHER", &line(&self.other))
-            .replace("HOST", &format!("[127.0.0.1]:{}", fixture.server.address.port()))
+        let text = text.replace("HOST", &format!("[127.0.0.1]:{}", fixture.server.address.port()));
+        // Word by word: a key in base64 may have any of these names in it.
+        let filled = text.split_inclusive([' ', '\n']).map(|word| {
+            let key = match word.trim_end() {
+                "KEY" => &self.key,
+                "CA" => &self.authority,
+                "OTHER" => &self.other,
+                _ => return word.to_owned(),
+            };
+            format!("{}{}", key.public_key().to_openssh().unwrap(), &word[word.trim_end().len()..])
+        });
+        filled.collect()
     }
 }
 
