@@ -65,6 +65,12 @@ impl Answer {
         Self(self.0.into_iter().filter(|(keyword, values)| own(keyword, values)).collect())
     }
 
+    /// The same but for one keyword.
+    pub(super) fn without(mut self, keyword: &str) -> Self {
+        self.0.remove(keyword);
+        self
+    }
+
     /// Every value of a keyword that can be given several times.
     pub(in crate::ssh) fn all(&self, keyword: &str) -> Option<&[String]> {
         self.0.get(keyword).map(Vec::as_slice)

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
 
+use super::general::{files_read, says_the_same_of_all};
 use super::{Answer, reader};
 use crate::ssh::error::SshError;
 use crate::ssh::target::ConfigFile;
@@ -36,13 +37,15 @@ pub(in crate::ssh) struct Answers {
     program: OsString,
     home: Option<PathBuf>,
     known: Mutex<HashMap<Question, Arc<OnceCell<Answer>>>>,
+    /// What holds for every host alike, by file; none where hosts differ.
+    general: Mutex<HashMap<ConfigFile, Arc<OnceCell<Option<Answer>>>>>,
     turns: Semaphore,
 }
 
 impl Answers {
     /// `home` is where `~` leads to if OpenSSH itself cannot be asked.
     pub(in crate::ssh) fn new(program: OsString, home: Option<PathBuf>) -> Self {
-        Self { program, home, known: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
+        Self { program, home, known: Mutex::default(), general: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
     }
 
     /// What ssh_config says, beyond what holds where there is none.
@@ -53,10 +56,40 @@ impl Answers {
         if question.config == ConfigFile::None {
             return Ok(Answer::default());
         }
-        let defaults = Question { config: ConfigFile::None, host: UNMENTIONED.to_owned(), ..question.clone() };
+        if let Some(general) = self.general(&question.config).await? {
+            return Ok(general);
+        }
         let said = self.once(question).await?;
-        let defaults = self.once(&defaults).await?;
-        Ok(said.beyond(&defaults, &question.host))
+        let said = said.beyond(&self.defaults().await?, &question.host);
+        // What was said to `ssh` it says again.
+        let said = if question.user.is_some() { said.without("user") } else { said };
+        Ok(if question.port.is_some() { said.without("port") } else { said })
+    }
+
+    /// What holds where there is no ssh_config.
+    async fn defaults(&self) -> Result<Answer, SshError> {
+        self.once(&Question { config: ConfigFile::None, host: UNMENTIONED.to_owned(), user: None, port: None }).await
+    }
+
+    /// What holds for every host, if the files say the same of all: one question then stands for those about a
+    /// thousand hosts.
+    async fn general(&self, config: &ConfigFile) -> Result<Option<Answer>, SshError> {
+        let cell = {
+            let mut general = self.general.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(general.entry(config.clone()).or_default())
+        };
+        let asked = cell.get_or_try_init(async || {
+            let host = UNMENTIONED.to_owned();
+            let question = Question { config: config.clone(), host, user: None, port: None };
+            let Some((said, debug)) = self.run(&question, true).await? else {
+                return Ok(None);
+            };
+            let read = |file: &str| std::fs::read_to_string(file).is_ok_and(|text| says_the_same_of_all(&text));
+            let same = files_read(&debug).into_iter().all(read);
+            let said = Answer::parse(&said).beyond(&self.defaults().await?, UNMENTIONED);
+            Ok(same.then_some(said))
+        });
+        asked.await.cloned()
     }
 
     /// Whether ssh_config says anything of this host that it does not say of hosts it does not mention.
@@ -74,12 +107,23 @@ impl Answers {
     }
 
     async fn ask(&self, question: &Question) -> Result<Answer, SshError> {
+        match self.run(question, false).await? {
+            Some((said, _)) => Ok(Answer::parse(&said)),
+            None => reader::read(question, self.home.as_deref()),
+        }
+    }
+
+    /// What `ssh -G` prints, and what it says meanwhile; none where there is no `ssh`.
+    async fn run(&self, question: &Question, verbose: bool) -> Result<Option<(String, String)>, SshError> {
         let _turn = self.turns.acquire().await;
         let mut command = Command::new(&self.program);
         match &question.config {
             ConfigFile::Usual => {}
             ConfigFile::File(path) => _ = command.arg("-F").arg(path),
             ConfigFile::None => _ = command.args(["-F", "none"]),
+        }
+        if verbose {
+            command.arg("-v");
         }
         if let Some(user) = &question.user {
             command.args(["-l", user]);
@@ -90,17 +134,21 @@ impl Answers {
         command.args(["-T", "-G", "--", &question.host]).stdin(Stdio::null()).kill_on_drop(true);
         let output = match command.output().await {
             Ok(output) => output,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return reader::read(question, self.home.as_deref());
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SshError::Config { host: question.host.clone(), why: source.to_string() }),
         };
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
             // `ssh` ends with what is wrong, in a line of its own each.
-            let lines: Vec<String> = said.lines().filter(|line| !line.trim().is_empty()).map(printable).collect();
-            return Err(SshError::Config { host: question.host.clone(), why: lines.join("; ") });
+            let wrong = said.lines().filter(|line| !line.trim().is_empty() && !is_narration(line)).map(printable);
+            let why = wrong.collect::<Vec<_>>().join("; ");
+            return Err(SshError::Config { host: question.host.clone(), why });
         }
-        Ok(Answer::parse(&String::from_utf8_lossy(&output.stdout)))
+        Ok(Some((String::from_utf8_lossy(&output.stdout).into_owned(), said)))
     }
+}
+
+/// What `ssh -v` says although nothing is wrong.
+fn is_narration(line: &str) -> bool {
+    line.starts_with("debug1: ") || line.starts_with("OpenSSH_")
 }

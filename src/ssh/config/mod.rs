@@ -7,6 +7,7 @@
 
 mod answer;
 mod ask;
+mod general;
 mod reader;
 mod tokens;
 

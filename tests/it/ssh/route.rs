@@ -152,6 +152,24 @@ async fn the_inventory_outdoes_ssh_config_and_both_are_told_apart() {
     assert_eq!((&*jump.user, &*jump.host, jump.port), ("a", "b", 3));
 }
 
+/// A file that says the same of all hosts is asked about one of them.
+#[tokio::test]
+async fn what_holds_for_all_hosts_holds_for_each() {
+    if !installed("ssh") {
+        return;
+    }
+    let (_folder, config, connector) = with("Host *\n  User all\n  Port 2222\n  IdentityFile ~/.ssh/%h_key\n");
+    for (name, address) in [("node01", "10.0.0.1"), ("node02", "10.0.0.2")] {
+        let target = Target { config: config.clone(), ..Target::new(name, address) };
+        let found = hop(&connector, target.clone()).await;
+        assert_eq!((&*found.name, &*found.host, found.port, &*found.user), (address, address, 2222, "all"));
+        assert_eq!(found.login.identity, [std::path::PathBuf::from(format!("/home/me/.ssh/{address}_key"))]);
+        let own = Target { port: Some(22), user: Some("ops".to_owned()), ..target };
+        let route = connector.route(&own).await.unwrap();
+        assert_eq!((route.hop.port, &*route.hop.user), (22, "ops"));
+    }
+}
+
 #[tokio::test]
 async fn ways_that_lead_nowhere_are_refused() {
     if !installed("ssh") {
