@@ -91,19 +91,12 @@ pub(super) fn frame(script: &str, access: Access, feed: Feed) -> Framed {
     let length = head.len();
     let program = access.program(&prompt);
     let command = if access.talks() {
+        // What the terminal was asked for at the beginning need not hold for one that sudo has put behind it.
+        let raw = if access.terminal { "stty raw -echo; " } else { "" };
         // Apart, so that a shell that repeats its command line does not say that it is ready.
-        let say = |what: &str| format!("echo etcd-ha-\"{secret}\"-{what}");
-        let (begin, end, raw) = match (access.terminal, access.by) {
-            // sudo is content if there is a terminal. If it had to pass on what goes through, by another terminal
-            // behind this one, it might turn round and round for ever once this one hangs up.
-            (true, Become::Sudo) => ("cat | { ", format!("; exec <&-; {}; }} | cat", say("gone")), ""),
-            // doas reads the password from nowhere else.
-            (true, _) => ("exec ", String::new(), "stty raw -echo; "),
-            (false, _) => ("exec ", String::new(), ""),
-        };
-        let ready = say("ready");
+        let ready = format!("etcd-ha-\"{secret}\"-ready");
         format!(
-            "sh -c '{begin}env LC_ALL=C \"$@\" 2>&1{end}' sh {program}sh -c '{raw}{ready}; eval \"$(head -c {length})\"'"
+            "sh -c 'exec env LC_ALL=C \"$@\" 2>&1' sh {program}sh -c '{raw}echo {ready}; eval \"$(head -c {length})\"'"
         )
     } else if access.by == Become::No {
         format!("sh -c 'eval \"$(head -c {length})\"'")
@@ -118,11 +111,6 @@ impl Framed {
     /// Whether the shell waits for the script.
     pub fn is_ready(&self, said: &[u8]) -> bool {
         find(said, format!("{}-ready", self.marker).as_bytes()).is_some()
-    }
-
-    /// Whether the program has ended, and only a word more is needed to end what brought it its input.
-    pub fn is_gone(&self, said: &[u8]) -> bool {
-        said.ends_with(format!("{}-gone\n", self.marker).as_bytes())
     }
 
     /// What was said beside the questions: they leave no line of their own to what follows.
@@ -272,13 +260,17 @@ exec "$@"
         let mut stdout = child.stdout.take().unwrap();
         let password = Password::new(zeroize::Zeroizing::new(password.to_owned()));
         let mut opening = Opening::new(&framed, Some(&password));
-        let (mut said, mut part) = (Vec::new(), [0; 1024]);
+        let (mut said, mut part, mut begun) = (Vec::new(), [0; 1024], false);
         while let n @ 1.. = stdout.read(&mut part).unwrap() {
             said.extend_from_slice(&part[..n]);
+            if begun {
+                continue;
+            }
             match opening.hear(&said) {
                 Turn::Wait => {}
                 Turn::Say(line) => stdin.as_mut().unwrap().write_all(&line).unwrap(),
                 Turn::Begin => {
+                    begun = true;
                     let mut input = stdin.take().unwrap();
                     input.write_all(framed.head.as_bytes()).and_then(|()| input.write_all(data)).unwrap();
                     if access.terminal {
@@ -342,7 +334,12 @@ exec "$@"
             (Become::Sudo, false, false, "env LC_ALL=C sudo -n sh -c 'eval \"$(head -c "),
             (Become::Doas, false, false, "env LC_ALL=C doas -n sh -c 'eval \"$(head -c "),
             (Become::Sudo, true, false, "sh -c 'exec env LC_ALL=C \"$@\" 2>&1' sh sudo -S -p 'etcd-ha%%"),
-            (Become::Sudo, false, true, "sh -c 'cat | { env LC_ALL=C \"$@\" 2>&1; exec <&-; echo etcd-ha-\""),
+            (
+                Become::Sudo,
+                false,
+                true,
+                "sh -c 'exec env LC_ALL=C \"$@\" 2>&1' sh sudo -n sh -c 'stty raw -echo; echo ",
+            ),
             (Become::Doas, true, true, "sh -c 'exec env LC_ALL=C \"$@\" 2>&1' sh doas sh -c 'stty raw -echo; echo "),
         ] {
             let framed = frame("true", Access { by, password, terminal }, Feed::Data(0));

@@ -5,7 +5,7 @@
 use super::connection::{Connection, Denied};
 use super::error::HostError;
 use super::framing::{Feed, Framed, frame};
-use super::privilege::{END, Opening, Trial};
+use super::privilege::{Opening, Trial};
 use crate::ssh::{Dialogue as _, Pipe, Turn};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,7 +20,7 @@ const LONGEST: usize = 64 << 10;
 /// A script that runs until this is dropped, or the connection ends.
 pub struct Held {
     pipe: Pipe,
-    framed: Framed,
+    terminal: bool,
 }
 
 impl Held {
@@ -28,20 +28,12 @@ impl Held {
     pub async fn end(mut self) {
         let ended = async {
             // Whatever is wrong with the line, the script is gone with it.
-            if self.framed.access.terminal {
-                let _ = self.pipe.write_all(END).await;
-                let _ = self.pipe.flush().await;
-            } else {
-                let _ = self.pipe.shutdown().await;
+            if self.terminal {
+                let _ = self.pipe.write_all(b"\n").await;
             }
-            let (mut rest, mut part) = (Vec::new(), [0; 512]);
-            while let Ok(count @ 1..) = self.pipe.read(&mut part).await {
-                rest.extend_from_slice(&part[..count]);
-                if self.framed.is_gone(&rest) {
-                    let _ = self.pipe.write_all(END).await;
-                    let _ = self.pipe.flush().await;
-                }
-            }
+            let _ = self.pipe.shutdown().await;
+            let mut rest = [0; 512];
+            while matches!(self.pipe.read(&mut rest).await, Ok(count) if count > 0) {}
         };
         let _ = tokio::time::timeout(LIMIT, ended).await;
     }
@@ -78,7 +70,7 @@ impl Connection {
                 *trial = Trial::Passed;
             }
             return match tokio::time::timeout(LIMIT, first_line(&mut pipe, &framed, said)).await {
-                Ok(Ok(Some(line))) => Ok((Held { pipe, framed }, line)),
+                Ok(Ok(Some(line))) => Ok((Held { pipe, terminal: framed.access.terminal }, line)),
                 Ok(Ok(None)) => Err(self.garbled(what, "it ends early")),
                 Ok(Err(error)) => Err(self.garbled(what, &error.to_string())),
                 Err(_) => Err(self.garbled(what, "it said nothing")),

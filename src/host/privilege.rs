@@ -99,9 +99,6 @@ impl Access {
     }
 }
 
-/// What ends the input of a terminal, once nobody reads it: whoever passes it on then dies of that.
-pub(super) const END: &[u8] = b"\n";
-
 /// The talk with sudo or doas that ends when the script can be sent.
 pub(super) struct Opening<'a> {
     framed: &'a Framed,
@@ -110,13 +107,11 @@ pub(super) struct Opening<'a> {
     pub answered: bool,
     /// Whether the shell behind it is there.
     pub ready: bool,
-    /// Whether the end of its input was sent.
-    ended: bool,
 }
 
 impl<'a> Opening<'a> {
     pub fn new(framed: &'a Framed, password: Option<&'a Password>) -> Self {
-        Self { framed, password, answered: false, ready: false, ended: false }
+        Self { framed, password, answered: false, ready: false }
     }
 
     /// Whether there is anything to talk about.
@@ -127,13 +122,6 @@ impl<'a> Opening<'a> {
 
 impl Dialogue for Opening<'_> {
     fn hear(&mut self, said: &[u8]) -> Turn {
-        if self.framed.is_gone(said) && !self.ended {
-            self.ended = true;
-            return Turn::Say(END.into());
-        }
-        if self.ready || self.ended {
-            return Turn::Wait;
-        }
         if self.framed.is_ready(said) {
             self.ready = true;
             return Turn::Begin;

@@ -1,10 +1,10 @@
-//! What is said to a command before and after its input, and the terminal that some commands insist on.
+//! What is said to a command before it gets its input, and the terminal that some commands insist on.
 
 use bytes::Bytes;
 use russh::Pty;
 
 /// Talks to a command before it gets its input: a program that asks for a password takes it only after it has asked,
-/// and throws away what was sent before. Also afterwards: on a terminal nothing ends the input.
+/// and throws away what was sent before.
 pub trait Dialogue: Send {
     /// What is to be done, now that the command has said all of this on its standard output.
     fn hear(&mut self, said: &[u8]) -> Turn;
@@ -14,7 +14,7 @@ pub trait Dialogue: Send {
 pub enum Turn {
     /// It has more to say.
     Wait,
-    /// This is the answer; behind the input, once that is sent.
+    /// This is the answer.
     Say(Bytes),
     /// The command is ready for its input.
     Begin,

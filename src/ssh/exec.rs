@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelWriteHalf, Sig};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::channels::{Slot, open_in_turn};
 use super::dialogue::{Dialogue, RAW, TERM, Turn};
@@ -14,9 +13,6 @@ use super::error::SshError;
 use super::input::{Clock, Input, Pen, Source, Unread, feed};
 use super::session::Session;
 use super::wire::printable;
-
-/// How long a command may take to make room for a few words.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// What a command may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,15 +131,10 @@ impl Session {
         let bandwidth = self.0.bandwidth.get();
         let feeding = feed(Pen::new(writer, &self.0.watch, &clock), input, bandwidth, !terminal);
         tokio::pin!(feeding);
-        let (mut begun, mut fed) = (dialogue.is_none(), false);
-        let mut answer: Option<Bytes> = None;
+        let mut fed = false;
         let mut heard = Heard { terminal_asked: terminal, ..Heard::default() };
         let deadline = limits.timeout.map(|limit| clock.start + limit);
         loop {
-            if let Some(answer) = answer.take_if(|_| fed || !begun) {
-                // If nobody takes it any more, the end of the command says why.
-                let _ = timeout(ANSWER, writer.data_bytes(answer)).await;
-            }
             let still_until = limits.idle.map(|limit| clock.moved() + limit);
             tokio::select! {
                 message = reader.wait() => {
@@ -157,14 +148,15 @@ impl Session {
                     let turn = dialogue.as_mut().map(|dialogue| dialogue.hear(&heard.stdout));
                     match turn {
                         None | Some(Turn::Wait) => {}
-                        Some(Turn::Say(words)) => answer = Some(words),
-                        Some(Turn::Begin) => begun = true,
+                        // Nobody takes it any more: the end of the command says why.
+                        Some(Turn::Say(answer)) => drop(writer.data_bytes(answer).await),
+                        Some(Turn::Begin) => dialogue = None,
                         Some(Turn::GiveUp) => {
                             return Ok(Output { status: Status::GivenUp, stdout: heard.stdout, stderr: heard.stderr });
                         }
                     }
                 }
-                outcome = &mut feeding, if begun && !fed => {
+                outcome = &mut feeding, if !fed && dialogue.is_none() => {
                     fed = true;
                     outcome.map_err(|unread| self.fault(Fault::Read(unread)))?;
                 }
