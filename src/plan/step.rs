@@ -209,7 +209,8 @@ impl<W: World> Steps<'_, W> {
     /// Does a task again whose connection broke, by what is then found on the host. If that cannot be looked at, the
     /// break is what went wrong.
     async fn once_more(&self, host: &Host, task: &HostTaskKind, mode: Mode, broke: TaskError) -> Result<(), TaskError> {
-        self.record.progress(&host.name, task.name(), "the connection broke: connecting and doing it again");
+        let again = format!("the connection broke in `{}`, which is done again by what is there then", task.name());
+        self.record.warn(&host.name, vec![again]);
         let Ok(looked) = self.look(host, task, mode, None).await else {
             return Err(broke);
         };

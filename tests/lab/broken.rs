@@ -277,3 +277,18 @@ pub fn a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run() {
     assert_tidy(&site);
     Members::of(&site, 3).assert_whole();
 }
+
+/// An upload is begun anew if sshd drops the connection in its midst: nothing of it was in force yet.
+pub fn an_upload_whose_connection_breaks_is_done_again() {
+    let site = Site::up(3);
+    site.lab.run(&["rate", "node02", "40mbit"]);
+    let half = "ls -d /opt/etcd/releases/.incoming.*/new/* 2>/dev/null || true";
+    let running = site.start("deploy");
+    eventually("an upload", Duration::from_secs(20), || !site.lab.read("node02", half).is_empty());
+    site.lab.read("node02", "pkill -KILL -f '^sshd: root'");
+    site.lab.run(&["rate", "node02", "off"]);
+    let ran = running.wait().exits(0).says(&["node02 stage_release: changed", "the connection broke"]).ends(DONE);
+    assert!(ran.took < Duration::from_secs(60), "{ran:?}");
+    assert_tidy(&site);
+    Members::of(&site, 3).assert_whole();
+}

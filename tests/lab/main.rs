@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         broken::ctrl_c_stops_after_the_task_in_hand,
         broken::members_that_were_never_started_are_started_by_the_next_run,
         broken::a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run,
+        broken::an_upload_whose_connection_breaks_is_done_again,
         login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
         connecting::hosts_behind_bastions_are_deployed_to_from_outside,
         connecting::sshds_of_all_kinds_are_got_along_with,
