@@ -56,7 +56,12 @@ impl Answers {
         if question.config == ConfigFile::None {
             return Ok(Answer::default());
         }
-        if let Some(general) = self.general(&question.config).await? {
+        let general = self.general(&question.config).await.map_err(|error| match error {
+            // It was asked about nobody in particular.
+            SshError::Config { why, .. } => SshError::Config { host: question.host.clone(), why },
+            error => error,
+        });
+        if let Some(general) = general? {
             return Ok(general);
         }
         let said = self.once(question).await?;

@@ -184,6 +184,7 @@ async fn ways_that_lead_nowhere_are_refused() {
         let (_folder, config, connector) = with(text);
         let error = connector.route(&Target { config, ..Target::new("a", "10.0.0.1") }).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
+        assert!(!error.to_string().contains(".invalid"), "{error}");
         assert_eq!(error.exit(), etcd_ha::error::ExitStatus::Usage, "{error}");
     }
 }
