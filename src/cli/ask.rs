@@ -1,13 +1,14 @@
 //! Questions on the terminal while hosts are connected to: passphrases, passwords, and what servers ask.
 
 use super::Context;
+use super::pause::is_terminal;
 use crate::error::{Error, ExitStatus, Explain};
 use crate::report::{Hold, Output, Reporter};
 use crate::ssh::{Prompt, Question};
 use futures::future::BoxFuture;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,11 +16,6 @@ use zeroize::Zeroizing;
 
 /// The longest line that a terminal hands over at once (`N_TTY_BUF_SIZE` of Linux).
 const LONGEST: usize = 4096;
-
-/// Whether somebody is there to be asked.
-pub(super) fn somebody_there(context: &Context) -> bool {
-    io::stdin().is_terminal() && context.around.stderr_tty
-}
 
 /// Asks on the terminal, one question at a time, while nothing else is told there.
 pub(super) struct Asker {
@@ -42,7 +38,7 @@ enum State {
 impl Asker {
     /// None where nobody is there to be asked.
     pub fn new(context: &Context, reporter: Reporter) -> Option<Arc<Self>> {
-        somebody_there(context).then(|| {
+        is_terminal(context).then(|| {
             let (turn, state) = (tokio::sync::Mutex::default(), Mutex::default());
             Arc::new(Self { output: context.output.clone(), reporter, turn, state })
         })

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 #[derive(Debug, thiserror::Error)]
 #[error("`{what}` asks on the terminal, and there is none")]
 pub(super) struct NoTerminal {
-    pub what: &'static str,
-    pub instead: &'static str,
+    what: &'static str,
+    instead: &'static str,
 }
 
 impl Explain for NoTerminal {
@@ -79,7 +79,8 @@ pub(super) fn is_terminal(context: &Context) -> bool {
     std::io::stdin().is_terminal() && context.around.stderr_tty
 }
 
-fn somebody_there(context: &Context, what: &'static str, instead: &'static str) -> Result<(), NoTerminal> {
+/// Fails where nobody can, and says what to do instead.
+pub(super) fn somebody_there(context: &Context, what: &'static str, instead: &'static str) -> Result<(), NoTerminal> {
     if is_terminal(context) { Ok(()) } else { Err(NoTerminal { what, instead }) }
 }
 

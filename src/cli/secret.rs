@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::ask;
-use super::pause::NoTerminal;
+use super::pause::somebody_there;
 use crate::error::{Error, ExitStatus, Explain};
 use std::fs::File;
 use std::io::Read;
@@ -68,9 +68,7 @@ impl Flags {
     }
 
     fn asked(self, context: &Context) -> Result<Zeroizing<String>, Error> {
-        if !ask::somebody_there(context) {
-            return Err(NoTerminal { what: self.ask, instead: self.instead }.into());
-        }
+        somebody_there(context, self.ask, self.instead)?;
         Ok(ask::secret(&context.output, self.question)?.unwrap_or_default())
     }
 }

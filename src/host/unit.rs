@@ -69,6 +69,12 @@ impl UnitState {
         self.active == "failed" || self.sub == "auto-restart"
     }
 
+    /// Whether no process of it serves, or is about to.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        !self.runs() || self.crashed()
+    }
+
     /// The state in a few words, with what explains a failure.
     #[must_use]
     pub fn describe(&self) -> String {

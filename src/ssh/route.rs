@@ -236,8 +236,8 @@ impl Asked<'_> {
         picked.0.push(Setting { keyword: "ProxyCommand", value: shown, source: command_source });
         let proxy = command.map_or(proxy, Proxy::Command);
         let login = login(&mut picked, target, said, &tokens);
-        let mut host_keys = host_keys(&mut picked, target, said, &tokens, goal);
-        host_keys.names = names(&host, port, key_alias.as_deref(), goal.also_known_as);
+        let names = names(&host, port, key_alias.as_deref(), goal.also_known_as);
+        let host_keys = host_keys(&mut picked, target, said, &tokens, goal.pins, names);
         picked.0.push(Setting {
             keyword: "HostKeyAlias",
             source: if key_alias.is_some() { Source::SshConfig } else { Source::Default },
@@ -344,7 +344,14 @@ fn login(picked: &mut Picked, target: &Target, said: &Answer, tokens: &Tokens<'_
     Login { identity, identity_is_required: required, identities_only, certificates, agent, methods, password_prompts }
 }
 
-fn host_keys(picked: &mut Picked, target: &Target, said: &Answer, tokens: &Tokens<'_>, goal: &Goal<'_>) -> HostKeys {
+fn host_keys(
+    picked: &mut Picked,
+    target: &Target,
+    said: &Answer,
+    tokens: &Tokens<'_>,
+    pins: &[String],
+    names: Vec<KnownName>,
+) -> HostKeys {
     let show = |paths: &Vec<PathBuf>| if paths.is_empty() { "none".to_owned() } else { join(paths) };
     let files = |keyword: &str| {
         let files = said.one(keyword)?.split_ascii_whitespace().filter(|file| *file != "none");
@@ -378,18 +385,10 @@ fn host_keys(picked: &mut Picked, target: &Target, said: &Answer, tokens: &Token
     let revoked = picked.pick("RevokedHostKeys", None, revoked, None, |path| {
         path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
     });
-    if !goal.pins.is_empty() {
-        picked.0.push(Setting { keyword: "host_key", value: goal.pins.join(" "), source: Source::Inventory });
+    if !pins.is_empty() {
+        picked.0.push(Setting { keyword: "host_key", value: pins.join(" "), source: Source::Inventory });
     }
-    HostKeys {
-        names: Vec::new(),
-        files: files_found,
-        global_files,
-        revoked,
-        checking,
-        pinned: goal.pins.to_vec(),
-        hashed,
-    }
+    HostKeys { names, files: files_found, global_files, revoked, checking, pinned: pins.to_vec(), hashed }
 }
 
 /// The names under which known_hosts files may have the machine.

@@ -28,17 +28,12 @@ pub(super) fn due(view: &View<'_>, in_force: bool) -> Result<Option<String>, Tas
     if !in_force {
         return outdated(view);
     }
-    if is_down(view) {
+    if view.seen.unit.is_down() {
         fit(view)?;
         return Ok(Some("it is down".to_owned()));
     }
     let behind = !runs_what_is_in_force(view.seen);
     Ok(behind.then(|| "it runs with other files than those in force".to_owned()))
-}
-
-/// Whether no process of the member serves, or is about to.
-fn is_down(view: &View<'_>) -> bool {
-    !view.seen.unit.runs() || view.seen.unit.crashed()
 }
 
 /// Whether the host's member runs with another generation than the wanted one, and why.
@@ -74,7 +69,7 @@ impl HostTask for Restart {
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         if self.always {
-            if is_down(view) {
+            if view.seen.unit.is_down() {
                 fit(view)?;
                 return Ok(Decision::change("start etcd, which is down"));
             }

@@ -43,7 +43,7 @@ impl HostTask for Start {
         if unit.enabled != "enabled" {
             changes.push(Change::new(format!("enable {UNIT}, so that a reboot starts it")));
         }
-        if !unit.runs() || unit.crashed() {
+        if unit.is_down() {
             changes.push(Change::new("start etcd"));
         } else if !unit.ready() && outdated {
             // It serves nobody yet, so it can be put right without a gate.

@@ -53,8 +53,8 @@ pub fn version_of(link: &str) -> Option<Version> {
 /// else may touch its files.
 pub(super) fn quiet() -> String {
     format!(
-        "systemctl stop {NAME}.timer 2>/dev/null || :\n\
-         while case $(systemctl is-active {NAME}.service {NAME}-now.service) in *activating*) :;; *) false;; esac; do sleep 0.2; done\n"
+        "{}while case $(systemctl is-active {NAME}.service {NAME}-now.service) in *activating*) :;; *) false;; esac; do sleep 0.2; done\n",
+        leave_alone()
     )
 }
 

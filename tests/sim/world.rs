@@ -8,16 +8,15 @@ use crate::machine::{Phase, Stage, Time};
 use crate::raft::look_at;
 use crate::site::Site;
 use etcd_ha::etcd::bootstrap::{BootstrapError, Found};
-use etcd_ha::etcd::config::{self, Membership};
+use etcd_ha::etcd::config::Membership;
 use etcd_ha::etcd::health::{ClusterHealth, Look};
-use etcd_ha::etcd::identity::read_wal_head;
 use etcd_ha::host::{HostError, Observation};
 use etcd_ha::inventory::{Host, Inventory};
 use etcd_ha::plan::World;
 use etcd_ha::release::Arch;
 use etcd_ha::report::Reporter;
 use etcd_ha::tasks::{
-    ControllerTaskKind, HostTaskKind, Needs, Overview, Reach, SnapshotPlace, TaskError, View, Wanted, successor,
+    ControllerTaskKind, HostTaskKind, Needs, Overview, Reach, SnapshotPlace, TaskError, View, Wanted, found, successor,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -189,15 +188,7 @@ impl<'a> Sim<'a> {
         {
             return Ok(decided.clone());
         }
-        let found = self.inventory.hosts.iter().zip(&looks).map(|(host, seen)| Found {
-            host: host.name.clone(),
-            data_dir: host.paths.data.clone(),
-            client_url: config::client_url(host),
-            data: seen.data.is_some(),
-            runs: seen.unit.runs(),
-            wal: seen.data.as_ref().and_then(|data| read_wal_head(&data.wal)),
-            environment: seen.environment.clone().filter(|text| text.starts_with(config::MARK)),
-        });
+        let found = self.inventory.hosts.iter().zip(&looks).map(|(host, seen)| found(host, seen));
         let decided = Rc::new((self.decide)(&found.collect::<Vec<_>>(), self.fresh.clone()));
         *self.decided.borrow_mut() = Some((looks, decided.clone()));
         Ok(decided)

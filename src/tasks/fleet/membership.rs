@@ -53,8 +53,9 @@ impl Fleet {
     }
 }
 
-/// What a host holds of a member.
-fn found(host: &Host, seen: &Observation) -> Found {
+/// What a host holds of a member, as it was observed.
+#[must_use]
+pub fn found(host: &Host, seen: &Observation) -> Found {
     Found {
         host: host.name.clone(),
         data_dir: host.paths.data.clone(),
