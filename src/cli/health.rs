@@ -1,28 +1,19 @@
 //! `etcd-ha health`: every member is asked, through its own SSH tunnel.
 
-use super::become_password::BecomePassword;
-use super::login::{LoginPassword, connector};
-use super::options::{FORKS, OutputFormat, Target};
-use super::{Context, descriptors, interrupt};
+use super::Context;
+use super::options::OutputFormat;
+use super::query::{Patience, Query};
 use crate::error::{Error, ExitStatus};
 use crate::etcd::health::{ClusterHealth, Verdict};
-use crate::release;
-use crate::report::Reporter;
-use crate::tasks::{Fleet, FleetOptions, SnapshotPlace};
 use clap::Args;
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// `etcd-ha health`
 #[derive(Debug, Args)]
 pub(super) struct Health {
     #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    become_password: BecomePassword,
-    #[command(flatten)]
-    login: LoginPassword,
+    query: Query,
     /// Ask members straight from this machine instead of through SSH.
     #[arg(long)]
     direct: bool,
@@ -34,37 +25,14 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let limit = Duration::from_secs(self.timeout);
-        let mut inventory = self.target.load()?;
-        for host in &mut inventory.hosts {
-            // A dead host shall not make the question about the others longer than was asked for.
-            host.ssh.connect_timeout = Some(host.ssh.connect_timeout.map_or(limit, |written| written.min(limit)));
-        }
-        descriptors::make_room(inventory.hosts.len())?;
-        let inventory = Arc::new(inventory);
-        let become_password = self.become_password.read(&context)?;
-        let reporter = Reporter::new(Vec::new());
-        let (connector, asker) = connector(&context, self.login.read(&context)?, &reporter);
-        let options = FleetOptions {
-            cache: release::default_cache_dir().unwrap_or_else(std::env::temp_dir),
-            direct: self.direct,
-            call_limit: limit,
-            health_timeout: limit,
-            snapshots: SnapshotPlace::Unwanted,
-            downgrade: false,
-            become_password,
-            connector,
-            forks: FORKS.into(),
-            bandwidth: None,
-        };
-        let fleet = Fleet::new(inventory, reporter, options);
-        let ended = interrupt::run(None, asker.as_deref(), |_| async {
-            let health = fleet.standing_cluster().await;
-            fleet.close().await;
-            health
-        });
-        let health = match ended.map_err(super::operation::CannotStart)? {
-            interrupt::Ended::Work(health) => health?,
-            interrupt::Ended::AtOnce(exit) => return Ok(exit),
+        let inventory = self.query.target.load()?;
+        // A dead host shall not make the question about the others longer than was asked for.
+        let patience = Patience { call: limit, connect: Some(limit), direct: self.direct };
+        let asked =
+            self.query.ask(&context, inventory, patience, |fleet, _| async move { fleet.standing_cluster().await })?;
+        let health = match asked {
+            Ok(health) => health?,
+            Err(exit) => return Ok(exit),
         };
         context.output.out(&match context.global.output {
             OutputFormat::Json => as_json(&health),

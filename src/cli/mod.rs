@@ -17,6 +17,7 @@ mod options;
 mod pause;
 mod playbook;
 mod probe;
+mod query;
 mod render;
 mod schema;
 mod secret;
@@ -50,38 +51,52 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
+macro_rules! commands {
+    ($($(#[$doc:meta])* $module:ident :: $command:ident),* $(,)?) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$doc])* $command($module::$command),)*
+        }
+
+        impl Command {
+            fn run(self, context: Context) -> Result<ExitStatus, Error> {
+                match self { $(Self::$command(command) => command.run(context),)* }
+            }
+        }
+    };
+}
+
+commands! {
     /// Bring the cluster up, or bring it to what the inventory says, one member at a time.
-    Deploy(deploy::Deploy),
+    deploy::Deploy,
     /// Say what `deploy` would change, and touch nothing.
-    Plan(deploy::Plan),
+    deploy::Plan,
     /// Bring the members to another version of etcd, and write it into the inventory.
-    Upgrade(upgrade::Upgrade),
+    upgrade::Upgrade,
     /// Bring every member back to what was in force before its last change, one at a time.
-    Rollback(members::Rollback),
+    members::Rollback,
     /// Restart every member, one at a time.
-    Restart(members::Restart),
+    members::Restart,
     /// Stop the whole cluster or, with `--limit`, members that the others can spare.
-    Stop(members::Stop),
+    members::Stop,
     /// Start members that do not run.
-    Start(members::Start),
+    members::Start,
     /// Run a playbook.
-    Run(deploy::Run),
+    deploy::Run,
     /// Ask every member for its health.
-    Health(health::Health),
+    health::Health,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
-    Trust(trust::Trust),
+    trust::Trust,
     /// Show the certificates in the PKI folder.
-    Certs(certs::Certs),
+    certs::Certs,
     /// Show how a host is reached over SSH, and where each setting comes from.
-    SshConfig(ssh_config::SshConfig),
+    ssh_config::SshConfig,
     /// Write a starter inventory.
-    Init(init::Init),
+    init::Init,
     /// Print the JSON Schema of inventories, for editors.
-    Schema(schema::Schema),
+    schema::Schema,
     /// Print a playbook that comes with etcd-ha, to be copied and extended.
-    Playbook(playbook::Show),
+    playbook::Playbook,
 }
 
 /// What every subcommand works with.
@@ -116,23 +131,7 @@ pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
         }
     };
     let context = Context { global: cli.global, output: output.clone(), around: Surroundings::look() };
-    let ended = match cli.command {
-        Command::Deploy(args) => args.run(context),
-        Command::Plan(args) => args.run(context),
-        Command::Upgrade(args) => args.run(context),
-        Command::Rollback(args) => args.run(context),
-        Command::Restart(args) => args.run(context),
-        Command::Stop(args) => args.run(context),
-        Command::Start(args) => args.run(context),
-        Command::Run(args) => args.run(context),
-        Command::Health(args) => args.run(context),
-        Command::Trust(args) => args.run(&context),
-        Command::Certs(args) => args.run(context),
-        Command::SshConfig(args) => args.run(context),
-        Command::Init(args) => args.run(context),
-        Command::Schema(args) => args.run(&context),
-        Command::Playbook(args) => args.run(&context),
-    };
+    let ended = cli.command.run(context);
     ended.unwrap_or_else(|error: Error| {
         output.err(&error.render());
         error.exit()

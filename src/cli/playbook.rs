@@ -7,7 +7,7 @@ use clap::Args;
 
 /// `etcd-ha playbook`
 #[derive(Debug, Args)]
-pub(super) struct Show {
+pub(super) struct Playbook {
     /// Its name; without one, the names of all.
     name: Option<String>,
 }
@@ -25,8 +25,8 @@ impl Explain for Unknown {
     }
 }
 
-impl Show {
-    pub(super) fn run(self, context: &Context) -> Result<ExitStatus, Error> {
+impl Playbook {
+    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let text = match self.name {
             None => names().map(|name| format!("{name}\n")).collect(),
             Some(name) => embedded(&name).ok_or(Unknown { name })?.to_owned(),

@@ -10,7 +10,7 @@ use clap::Args;
 pub(super) struct Schema {}
 
 impl Schema {
-    pub(super) fn run(self, context: &Context) -> Result<ExitStatus, Error> {
+    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         context.output.out(&json_schema())?;
         Ok(ExitStatus::Done)
     }

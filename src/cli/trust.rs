@@ -75,14 +75,14 @@ struct Tally {
 }
 
 impl Trust {
-    pub(super) fn run(self, context: &Context) -> Result<ExitStatus, Error> {
+    pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let inventory = self.target.load()?;
         check_hosts(&inventory, &self.limit)?;
         let wanted = |host: &&Host| self.limit.is_empty() || self.limit.contains(&host.name);
         let hosts: Vec<&Host> = inventory.hosts.iter().filter(wanted).collect();
         // Jump hosts may have to be asked for a password.
-        let (connector, asker) = connector(context, None, &Reporter::new(Vec::new()));
-        let ended = interrupt::run(None, asker.as_deref(), |stop| self.waves(context, &connector, &hosts, stop));
+        let (connector, asker) = connector(&context, None, &Reporter::new(Vec::new()));
+        let ended = interrupt::run(None, asker.as_deref(), |stop| self.waves(&context, &connector, &hosts, stop));
         let tally = match ended.map_err(CannotStart)? {
             interrupt::Ended::Work(tally) => tally?,
             interrupt::Ended::AtOnce(exit) => return Ok(exit),
