@@ -14,6 +14,7 @@
 //! inventory and the PKI. Which room may use which is held by a test (`tests/it/layers.rs`).
 
 pub mod cli;
+pub mod diagnosis;
 pub mod error;
 pub mod etcd;
 pub mod host;

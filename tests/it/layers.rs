@@ -21,7 +21,24 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tasks", &["error", "inventory", "host", "etcd", "pki", "release", "report"]),
     ("playbook", &["error", "tasks"]),
     ("plan", &["error", "inventory", "playbook", "tasks", "host", "etcd", "report"]),
-    ("cli", &["error", "inventory", "playbook", "plan", "tasks", "ssh", "host", "etcd", "pki", "release", "report"]),
+    ("diagnosis", &["error", "inventory", "tasks", "host", "etcd", "pki", "report"]),
+    (
+        "cli",
+        &[
+            "error",
+            "inventory",
+            "playbook",
+            "plan",
+            "tasks",
+            "diagnosis",
+            "ssh",
+            "host",
+            "etcd",
+            "pki",
+            "release",
+            "report",
+        ],
+    ),
 ];
 
 /// Single items that a room may use of another that it may not use as a whole.
@@ -29,6 +46,7 @@ const ITEMS: &[(&str, &str, &[&str])] = &[
     // Scripts are quoted by the one function; the way to a peer is tried through an SSH session; what the
     // command line says of connections is handed on to them.
     ("tasks", "ssh", &["Bandwidth", "Connector", "quote", "SshError"]),
+    ("diagnosis", "ssh", &["quote", "SshError"]),
 ];
 
 /// Crates that stay in their rooms.
