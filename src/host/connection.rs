@@ -123,10 +123,6 @@ impl Connection {
         &self.session
     }
 
-    pub(super) fn host(&self) -> &str {
-        &self.host
-    }
-
     /// Ends the connection politely.
     pub async fn close(&self) {
         self.session.close().await;
@@ -204,8 +200,7 @@ impl Connection {
                     return Err(HostError::Script { host, what, status, stderr });
                 }
                 Reply::Cut => {
-                    let (host, what) = (self.host.to_string(), script.what.to_owned());
-                    return Err(HostError::Garbled { host, what, problem: "it ends early".to_owned() });
+                    return Err(self.garbled(script.what, "it ends early"));
                 }
                 Reply::NeverRan => {
                     let said = [output.stdout, vec![b'\n'], output.stderr].concat();
@@ -213,14 +208,7 @@ impl Connection {
                     match self.denied(&framed, trial.take(), answered, &said).await {
                         Denied::TryATerminal(again) => trial = again,
                         Denied::For(error) => return Err(error),
-                        Denied::NotByThem => {
-                            return Err(HostError::NoShell {
-                                host: self.host.to_string(),
-                                user: self.session.user().to_owned(),
-                                status: output.status.to_string(),
-                                output: self.shorten(&said),
-                            });
-                        }
+                        Denied::NotByThem => return Err(self.no_shell(output.status.to_string(), &said)),
                     }
                 }
             }
@@ -242,7 +230,20 @@ impl Connection {
             manner.dialogue = Some(opening);
         }
         let output = self.session.exec_in(&framed.command, manner, input, &limits).await;
-        output.map_err(|source: SshError| HostError::Ssh { host: self.host.to_string(), source })
+        output.map_err(|source| self.ssh(source))
+    }
+
+    pub(super) fn ssh(&self, source: SshError) -> HostError {
+        HostError::Ssh { host: self.host.to_string(), source }
+    }
+
+    pub(super) fn garbled(&self, what: &str, problem: &str) -> HostError {
+        HostError::Garbled { host: self.host.to_string(), what: what.to_owned(), problem: problem.to_owned() }
+    }
+
+    pub(super) fn no_shell(&self, status: String, said: &str) -> HostError {
+        let (host, user) = (self.host.to_string(), self.session.user().to_owned());
+        HostError::NoShell { host, user, status, output: self.shorten(said) }
     }
 
     /// What follows if the script never began.

@@ -34,6 +34,9 @@ pub(super) enum Feed {
     Data(u64),
     /// Nothing, until it is let go: by the end of stdin or, on a terminal, which has none, by one byte.
     Held,
+    /// Whatever comes, and its own output is taken as it comes: stderr apart, exit status from the program. On a
+    /// terminal, whose input has no end, it reads nothing.
+    Stream,
 }
 
 /// What came out of a framed script.
@@ -71,10 +74,14 @@ pub(super) fn frame(script: &str, access: Access, feed: Feed) -> Framed {
     // So its end shows as on other ways: as the end of the data, for whoever brings those dies of the hang-up.
     let hang_up = if access.terminal { "trap '' HUP; " } else { "trap 'exit 1' HUP; " };
     let script = format!("(\nset -eu\n{hang_up}trap 'exit 1' INT TERM PIPE\n{script}\n)");
+    let stream = feed == Feed::Stream;
     let ended = format!("printf '\\n%s %s\\n' '{marker}' \"$code\"");
-    let _ = if access.talks() {
+    let _ = if stream {
+        let nothing = if access.terminal { " </dev/null" } else { "" };
+        writeln!(head, "{script}{nothing}")
+    } else if access.talks() {
         let input = match (access.terminal, feed) {
-            (false, _) | (true, Feed::Data(0)) => String::new(),
+            (false, _) | (true, Feed::Data(0) | Feed::Stream) => String::new(),
             (true, Feed::Data(length)) => format!("head -c {length} | "),
             (true, Feed::Held) => "head -c 1 | ".to_owned(),
         };
@@ -95,8 +102,10 @@ pub(super) fn frame(script: &str, access: Access, feed: Feed) -> Framed {
         let raw = if access.terminal { "stty raw -echo; " } else { "" };
         // Apart, so that a shell that repeats its command line does not say that it is ready.
         let ready = format!("etcd-ha-\"{secret}\"-ready");
+        // The questions come on stderr.
+        let together = if stream { "" } else { " 2>&1" };
         format!(
-            "sh -c 'exec env LC_ALL=C \"$@\" 2>&1' sh {program}sh -c '{raw}echo {ready}; eval \"$(head -c {length})\"'"
+            "sh -c 'exec env LC_ALL=C \"$@\"{together}' sh {program}sh -c '{raw}echo {ready}; eval \"$(head -c {length})\"'"
         )
     } else if access.by == Become::No {
         format!("sh -c 'eval \"$(head -c {length})\"'")
@@ -134,24 +143,28 @@ impl Framed {
 
     /// The first whole line of the script's own output, of one that still runs.
     pub fn first_line(&self, stdout: &[u8]) -> Option<String> {
-        let begin = format!("{}\n", self.marker);
-        let rest = &stdout[find(stdout, begin.as_bytes())? + begin.len()..];
+        let rest = &stdout[self.begin(stdout)?..];
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         Some(String::from_utf8_lossy(&rest[..end]).into_owned())
     }
 
+    /// Where the script's own output begins, once it has begun.
+    pub fn begin(&self, stdout: &[u8]) -> Option<usize> {
+        let begin = format!("{}\n", self.marker);
+        Some(find(stdout, begin.as_bytes())? + begin.len())
+    }
+
     /// Finds the script's own output in what came back.
     pub fn reply(&self, stdout: &[u8]) -> Reply {
-        let begin = format!("{}\n", self.marker);
-        let Some(start) = find(stdout, begin.as_bytes()) else { return Reply::NeverRan };
-        let rest = &stdout[start + begin.len()..];
+        let Some(begin) = self.begin(stdout) else { return Reply::NeverRan };
+        let rest = &stdout[begin..];
         let end = format!("\n{} ", self.marker);
         let Some(stop) = find(rest, end.as_bytes()) else { return Reply::Cut };
         let status = &rest[stop + end.len()..];
         let (status, errors) = status.split_at(status.iter().position(|byte| *byte == b'\n').unwrap_or(status.len()));
         let Ok(status) = String::from_utf8_lossy(status).trim().parse() else { return Reply::Cut };
         let errors = if self.access.talks() {
-            &errors[..find(errors, format!("\n{begin}").as_bytes()).unwrap_or(errors.len())]
+            &errors[..find(errors, format!("\n{}\n", self.marker).as_bytes()).unwrap_or(errors.len())]
         } else {
             &[]
         };
@@ -200,6 +213,27 @@ mod tests {
         for shell in shells() {
             let reply = run(shell, "cat; printf '$%s' \"it's\"", b"da\0ta\xff", "");
             assert_eq!(reply, ended(0, b"da\0ta\xff$it's", b""), "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_told_from_noise_and_ends_as_its_script_does() {
+        for shell in shells() {
+            let framed = frame("cat; echo oops >&2; exit 7", ROOT, Feed::Stream);
+            let mut child = Command::new(shell)
+                .args(["-c", &format!("echo welcome; {}", framed.command)])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            stdin.write_all(framed.head.as_bytes()).and_then(|()| stdin.write_all(b"da\0ta")).unwrap();
+            drop(stdin);
+            let output = child.wait_with_output().unwrap();
+            let begin = framed.begin(&output.stdout).unwrap();
+            assert_eq!(&output.stdout[begin..], b"da\0ta", "{shell}");
+            assert_eq!((&output.stderr[..], output.status.code()), (&b"oops\n"[..], Some(7)), "{shell}");
         }
     }
 

@@ -48,8 +48,8 @@ impl Connection {
         let mut trial = self.trial().await?;
         loop {
             let framed = frame(script, self.access(), Feed::Held);
-            let ssh = |source| HostError::Ssh { host: self.host().to_owned(), source };
-            let mut pipe = self.session().pipe(&framed.command, framed.access.terminal).await.map_err(ssh)?;
+            let pipe = self.session().pipe(&framed.command, framed.access.terminal).await;
+            let mut pipe = pipe.map_err(|source| self.ssh(source))?;
             let mut opening = Opening::new(&framed, self.password());
             let said = match let_in(&mut pipe, &mut opening).await {
                 Ok(said) => said,
@@ -76,10 +76,6 @@ impl Connection {
                 Err(_) => Err(self.garbled(what, "it said nothing")),
             };
         }
-    }
-
-    fn garbled(&self, what: &str, problem: &str) -> HostError {
-        HostError::Garbled { host: self.host().to_owned(), what: what.to_owned(), problem: problem.to_owned() }
     }
 }
 

@@ -11,6 +11,7 @@ mod observation;
 mod observe;
 mod privilege;
 mod process;
+mod stream;
 mod unit;
 
 pub use connection::{Connection, Script};
@@ -20,4 +21,5 @@ pub use observation::{DataDir, FileKind, FileState, Observation, Process, Releas
 pub use observe::{Places, observe};
 pub use privilege::{Password, Refusal};
 pub use process::{listening, start_and_wait};
+pub use stream::Stream;
 pub use unit::UnitState;

@@ -1,6 +1,7 @@
 //! One command: input in, output and exit status out.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use russh::client::Msg;
@@ -116,8 +117,8 @@ impl Session {
         let input = Source::open(input).await.map_err(|unread| self.fault(Fault::Read(unread)))?;
         let (channel, slot) = open_in_turn(&self.0).await?;
         let (mut reader, writer) = channel.split();
-        let mut running = Running { channel: Some((writer, slot)), done: false };
-        let Some((writer, _)) = &running.channel else {
+        let ending = Ending::new(writer, slot);
+        let Some(writer) = ending.writer() else {
             return Err(self.0.lost());
         };
         if terminal && writer.request_pty(true, TERM, 80, 24, 0, 0, RAW).await.is_err() {
@@ -171,7 +172,7 @@ impl Session {
                 }
             }
         }
-        running.done = true;
+        ending.done();
         match heard.status {
             Some(status) => Ok(Output { status, stdout: heard.stdout, stderr: heard.stderr }),
             None if self.0.is_closed() => Err(self.0.lost()),
@@ -202,18 +203,33 @@ enum Fault {
     Idle(Duration),
 }
 
-/// A started command; ended on the machine if it is dropped before it was done.
-struct Running {
+/// The end of a started command: brought about on the machine if this is dropped before it came.
+pub(super) struct Ending {
     channel: Option<(ChannelWriteHalf<Msg>, Slot)>,
-    done: bool,
+    done: AtomicBool,
 }
 
-impl Drop for Running {
+impl Ending {
+    pub(super) fn new(writer: ChannelWriteHalf<Msg>, slot: Slot) -> Self {
+        Self { channel: Some((writer, slot)), done: false.into() }
+    }
+
+    pub(super) fn writer(&self) -> Option<&ChannelWriteHalf<Msg>> {
+        self.channel.as_ref().map(|(writer, _)| writer)
+    }
+
+    /// It has come by itself.
+    pub(super) fn done(&self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Ending {
     fn drop(&mut self) {
         let Some((writer, slot)) = self.channel.take() else {
             return;
         };
-        if self.done || slot.inner().is_closed() {
+        if self.done.load(Ordering::Relaxed) || slot.inner().is_closed() {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -275,7 +291,7 @@ impl Heard {
 }
 
 /// The names of RFC 4254, 6.10.
-fn signal_text(signal: Sig) -> String {
+pub(super) fn signal_text(signal: Sig) -> String {
     match signal {
         Sig::Custom(name) => printable(&name),
         signal => format!("{signal:?}"),
