@@ -34,13 +34,13 @@ impl Certs {
         let certificates = pki::show(&inventory.pki, OffsetDateTime::now_utc())?;
         let text = match context.global.output {
             OutputFormat::Json => as_json(&certificates),
-            OutputFormat::Text if certificates.is_empty() => {
+            _ if certificates.is_empty() => {
                 format!(
                     "there are no certificates in {} yet; `etcd-ha deploy` makes them\n",
                     inventory.pki.dir.display()
                 )
             }
-            OutputFormat::Text => as_table(&certificates),
+            _ => as_table(&certificates),
         };
         context.output.out(&text)?;
         let whole = certificates.iter().all(|certificate| certificate.problems.is_empty());

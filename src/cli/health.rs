@@ -36,7 +36,7 @@ impl Health {
         };
         context.output.out(&match context.global.output {
             OutputFormat::Json => as_json(&health),
-            OutputFormat::Text => as_text(&health),
+            _ => as_text(&health),
         })?;
         Ok(if health.verdict == Verdict::Healthy { ExitStatus::Done } else { ExitStatus::Unhealthy })
     }

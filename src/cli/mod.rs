@@ -22,6 +22,7 @@ mod render;
 mod schema;
 mod secret;
 mod ssh_config;
+mod status;
 mod trust;
 mod upgrade;
 
@@ -85,6 +86,8 @@ commands! {
     deploy::Run,
     /// Ask every member for its health.
     health::Health,
+    /// Show every member and host in one table: state, version, data, drift from the inventory.
+    status::Status,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,
     /// Show the certificates in the PKI folder.

@@ -14,6 +14,7 @@ use crate::report::{
 };
 use crate::ssh::{Bandwidth, Connector};
 use crate::tasks::{FleetOptions, SnapshotPlace};
+use clap::builder::TypedValueParser as _;
 use clap::{Args, ValueEnum};
 use semver::Version;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ pub(super) const FORKS: u16 = 64;
 #[derive(Debug, Clone, Args)]
 pub(super) struct Global {
     /// How to tell what happens: `json` prints one JSON object a line on stdout.
-    #[arg(short, long, value_enum, global = true, default_value_t = OutputFormat::Text)]
+    #[arg(short, long, global = true, default_value = "text", value_parser = OutputFormat::usual())]
     pub output: OutputFormat,
     /// Plain lines instead of bars, as when stderr is no terminal.
     #[arg(long, global = true)]
@@ -44,6 +45,18 @@ pub(super) enum OutputFormat {
     Text,
     /// JSON lines.
     Json,
+    /// For people, with more columns.
+    Wide,
+    /// YAML.
+    Yaml,
+}
+
+impl OutputFormat {
+    /// The formats of subcommands that say nothing else of themselves, as the flag's values.
+    fn usual() -> impl clap::builder::TypedValueParser<Value = Self> {
+        clap::builder::PossibleValuesParser::new(["text", "json"])
+            .map(|name| if name == "json" { Self::Json } else { Self::Text })
+    }
 }
 
 /// Which cluster.
@@ -174,8 +187,8 @@ impl Context {
         let format = match (self.global.output, self.global.plain) {
             (OutputFormat::Json, _) => Format::Json,
             // Questions stand between lines, not among bars.
-            (OutputFormat::Text, plain) if plain || asks => Format::Plain,
-            (OutputFormat::Text, _) => Format::Auto,
+            (_, plain) if plain || asks => Format::Plain,
+            (_, _) => Format::Auto,
         };
         let detail = Detail { verbose: self.global.verbose, run_log: log.as_ref().and(path) };
         let screen = Screen::choose(format, &self.around).sink(self.around.terminal_look(Color::Auto), detail);

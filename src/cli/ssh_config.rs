@@ -34,7 +34,7 @@ impl SshConfig {
         };
         context.output.out(&match context.global.output {
             OutputFormat::Json => as_json(&self.host, &route),
-            OutputFormat::Text => as_text(&self.host, &route),
+            _ => as_text(&self.host, &route),
         })?;
         Ok(ExitStatus::Done)
     }

@@ -61,6 +61,10 @@ pub struct Status {
     pub learner: bool,
     /// Size of its database file in bytes.
     pub db_size: u64,
+    /// How much of it is in use, in bytes; the rest comes free by defragmentation.
+    pub db_in_use: u64,
+    /// The size at which it takes no more writes, in bytes, if it tells; etcd does so from 3.6 on.
+    pub db_quota: Option<u64>,
     /// What it complains of.
     pub errors: Vec<String>,
 }
@@ -230,6 +234,9 @@ impl MemberClient {
                 applied_index: status.raft_applied_index(),
                 learner: status.is_learner(),
                 db_size: u64::try_from(status.db_size()).unwrap_or_default(),
+                // The library's name for `dbSizeInUse`.
+                db_in_use: u64::try_from(status.raft_used_db_size()).unwrap_or_default(),
+                db_quota: u64::try_from(status.db_size_quota()).ok().filter(|quota| *quota > 0),
                 errors: status.errors().to_vec(),
             },
             members: members.map(|list| {

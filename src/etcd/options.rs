@@ -24,6 +24,12 @@ pub fn environment_name(option: &str) -> String {
     format!("ETCD_{}", option.to_ascii_uppercase().replace('-', "_"))
 }
 
+/// The option that an environment variable sets: the other way round.
+#[must_use]
+pub fn option_name(variable: &str) -> String {
+    variable.trim_start_matches("ETCD_").to_ascii_lowercase().replace('_', "-")
+}
+
 fn is_known(known: &Availability, version: &Version) -> bool {
     first_patch(known, version.minor).is_some_and(|patch| version.patch >= patch)
 }

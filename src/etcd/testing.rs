@@ -88,6 +88,8 @@ pub(crate) fn looks(states: &[State]) -> Vec<Look> {
             applied_index: if let State::Behind(entries) = state { FRONT - entries } else { FRONT },
             learner: *state == State::Learner,
             db_size: 25_000,
+            db_in_use: 20_000,
+            db_quota: None,
             errors: Vec::new(),
         };
         let alarm = |kind: &str| Alarm { member: own, kind: kind.to_owned() };

@@ -61,6 +61,8 @@ pub struct Observation {
     pub unit_text: Option<String>,
     /// The environment file's text.
     pub environment: Option<String>,
+    /// The certificates in force, PEM, by name: `ca`, `server`, `peer`.
+    pub certificates: BTreeMap<String, String>,
     /// The data dir, unless it is empty or not there.
     pub data: Option<DataDir>,
     /// Releases by version.

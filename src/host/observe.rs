@@ -176,6 +176,9 @@ if [ -f "$config/.previous/etcd.conf" ]; then
   done <"$config/.previous/etcd.conf"
 fi
 if [ -f "$unit_file" ]; then v unit-text "$(base64 -w 0 <"$unit_file")"; elif [ -e "$unit_file" ]; then v odd "$unit_file"; fi
+for name in ca server peer; do
+  if [ -f "$config/ssl/$name.pem" ]; then v certificate "$name $(base64 -w 0 <"$config/ssl/$name.pem")"; fi
+done
 length=16384
 if [ -f "$environment" ]; then
   v environment "$(base64 -w 0 <"$environment")"
@@ -270,6 +273,9 @@ fn read(answer: &[u8]) -> Observation {
             "odd" => seen.odd.push(value.to_owned()),
             "unit-text" => seen.unit_text = Some(decode(value)),
             "environment" => seen.environment = Some(decode(value)),
+            "certificate" => {
+                seen.certificates.extend(value.split_once(' ').map(|(name, text)| (name.to_owned(), decode(text))));
+            }
             // Names in there are etcd's to choose, so none is told.
             "data" => _ = seen.data.get_or_insert_with(DataDir::default),
             "wal" => {

@@ -29,7 +29,7 @@ pub use error::{CertificateFlaw, KeyFlaw, PkiError};
 pub use keep::{Change, MemberCertificates, Pair, Pki};
 pub use key::SecretPem;
 pub use leaf::Reason;
-pub use show::{CertificateInfo, Details, show};
+pub use show::{CertificateInfo, Details, not_after, show};
 
 /// A member of the cluster, as far as its certificates are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -166,6 +166,13 @@ fn details(certificate: &X509Certificate<'_>, now: OffsetDateTime) -> Result<Det
     })
 }
 
+/// When the first certificate of a PEM text ends; `None` if there is none that can be read.
+#[must_use]
+pub fn not_after(text: &str) -> Option<OffsetDateTime> {
+    let der = pem::certificates(text).ok()?.into_iter().next()?;
+    Some(parse(&der).ok()?.validity().not_after.to_datetime())
+}
+
 fn problems_of_time(details: &Details, now: OffsetDateTime) -> Vec<String> {
     if now >= details.not_after {
         vec![format!("it expired on {}", date(details.not_after))]

@@ -29,6 +29,7 @@ mod story;
 mod style;
 mod terminal;
 mod text;
+mod yaml;
 
 pub use activity::Activity;
 pub use diff::diff;
@@ -44,6 +45,7 @@ pub use screen::{Format, Screen, Surroundings};
 pub use style::{Color, Look, Style, Symbols};
 pub use terminal::Terminal;
 pub use text::{cut, one_line, pad, table, visible, width, wrap};
+pub use yaml::yaml;
 
 use std::path::PathBuf;
 

@@ -20,7 +20,8 @@ pub(crate) fn unsteady(view: &View<'_>) -> TaskError {
 
 /// The line of etcd's journal that says why it ended: the last fatal one, or the last that is an error, or
 /// what it said outside of its log, or why systemd could not start it, or the last one.
-fn last_words(journal: &str) -> Option<String> {
+#[must_use]
+pub fn last_words(journal: &str) -> Option<String> {
     let lines: Vec<&str> = journal.lines().filter(|line| !line.trim().is_empty()).collect();
     let level =
         |line: &str, levels: &[&str]| levels.iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")));

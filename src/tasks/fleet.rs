@@ -9,7 +9,7 @@ mod membership;
 mod versions;
 
 pub use membership::found;
-pub(super) use versions::linked_version;
+pub use versions::linked_version;
 mod writer;
 
 pub use writer::Writer;
@@ -240,6 +240,16 @@ impl Fleet {
             *state.seen.lock().await = None;
             self.glances.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    /// Forgets all that was seen and said, and which hosts could not be reached: the next questions are asked anew,
+    /// over the connections that there are.
+    pub async fn refresh(&self) {
+        for (host, state) in self.inventory.hosts.iter().zip(self.hosts.iter()) {
+            self.look_again(host).await;
+            state.connection.lock().await.take_if(|connection| connection.is_err());
+        }
+        *self.cluster.lock().await = None;
     }
 
     /// What `host` should have.

@@ -16,8 +16,9 @@ mod wanted;
 mod way_back;
 
 pub use activate::Differences;
+pub use crash::last_words;
 pub use error::TaskError;
-pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, found, places, probe};
+pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, found, linked_version, places, probe};
 pub use hand_over_leadership::successor;
 pub use reach::Reach;
 pub use template::VARIABLES;

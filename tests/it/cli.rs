@@ -163,6 +163,7 @@ Commands:
   start       Start members that do not run
   run         Run a playbook
   health      Ask every member for its health
+  status      Show every member and host in one table: state, version, data, drift from the inventory
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
   certs       Show the certificates in the PKI folder
   ssh-config  Show how a host is reached over SSH, and where each setting comes from
@@ -176,7 +177,7 @@ Options:
                          [default: text] [possible values: text, json]
       --plain            Plain lines instead of bars, as when stderr is no terminal
   -v, --verbose          Also say what had nothing to do
-  -h, --help             Print help (see more with '--help')
+  -h, --help             Print help
   -V, --version          Print version
 
 Exit codes:
@@ -374,6 +375,7 @@ fn every_flag_is_explained() {
         ("start", &[]),
         ("run", &["dry-run", "pause", "probe"]),
         ("health", &["direct", "inventory", "timeout"]),
+        ("status", &["direct", "inventory", "timeout", "watch"]),
         ("trust", &["inventory", "limit", "yes"]),
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
@@ -393,7 +395,7 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if command == "health" {
+        if ["health", "status"].contains(&command) {
             want.extend(connects);
         }
         want.sort_unstable();

@@ -70,7 +70,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustix", &["cli"]),
     ("rustls", &["etcd", "pki"]),
     ("schemars", &["inventory"]),
-    ("serde-saphyr", &["inventory", "playbook"]),
+    ("serde-saphyr", &["inventory", "playbook", "report"]),
     ("sha1", &["etcd", "ssh"]),
     ("similar", &["report"]),
     ("ssh2-config", &["ssh"]),

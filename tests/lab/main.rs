@@ -33,6 +33,7 @@ mod site;
 mod sizes;
 mod snapshots;
 mod sources;
+mod status;
 mod terminal;
 mod upgrades;
 
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         sizes::other_versions_deploy_and_the_next_minor_is_reached,
         snapshots::a_member_with_other_data_stops_an_upgrade,
         sizes::the_newest_version_deploys,
+        status::a_cluster_at_a_glance,
         playbooks::a_playbook_of_the_user_s_own_changes_once,
         sources::a_release_comes_by_http_and_a_wrong_one_touches_no_host,
         deploy::a_first_deploy_makes_a_real_cluster,

@@ -336,6 +336,8 @@ impl Site {
                 applied_index: data.log,
                 learner: false,
                 db_size: 25_000,
+                db_in_use: 20_000,
+                db_quota: None,
                 errors: Vec::new(),
             },
             members: Ok(cluster.listed.get_or_init(|| listed(cluster, inventory)).clone()),

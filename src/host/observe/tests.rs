@@ -27,6 +27,8 @@ fn files_links_and_digests_are_seen() {
         std::fs::create_dir_all(at(dir)).unwrap();
     }
     std::fs::write(at("conf/etcd.conf"), "ETCD_NAME=node01\n").unwrap();
+    std::fs::create_dir_all(at("conf/ssl")).unwrap();
+    std::fs::write(at("conf/ssl/server.pem"), "certificate\n").unwrap();
     std::fs::write(at("conf/.next/ssl/ca.pem"), "staged").unwrap();
     std::fs::write(at("data/member/wal/0000000000000000-0000000000000000.wal"), [1, 2, 3]).unwrap();
     std::os::unix::fs::symlink("../opt/releases/3.5.16/etcd", at("bin/etcd")).unwrap();
@@ -43,6 +45,7 @@ fn files_links_and_digests_are_seen() {
         assert_eq!(seen.kernel, "Linux");
         assert!(seen.account && seen.staged);
         assert_eq!(seen.environment.as_deref(), Some("ETCD_NAME=node01\n"));
+        assert_eq!(seen.certificates, BTreeMap::from([("server".to_owned(), "certificate\n".to_owned())]));
         let staged = &seen.files[&format!("{root}/conf/.next/ssl/ca.pem")];
         let FileKind::File { sha256 } = &staged.kind else { panic!("{staged:?}") };
         assert_eq!(sha256, "8d906d61f92c9696387e566ecee255b733c79536074173a8eab915bad2d1fa28");

@@ -43,7 +43,8 @@ impl Fleet {
 }
 
 /// The version of the release that is linked into the host's `bin` folder.
-pub(in crate::tasks) fn linked_version(host: &Host, seen: &Observation) -> Option<Version> {
+#[must_use]
+pub fn linked_version(host: &Host, seen: &Observation) -> Option<Version> {
     let target = seen.link(&format!("{}/etcd", host.paths.bin))?;
     let release = target.strip_prefix(&format!("{}/releases/", host.paths.install))?;
     let version: Version = release.split('/').next()?.parse().ok()?;

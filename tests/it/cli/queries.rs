@@ -141,6 +141,74 @@ fn certificates() {
 }
 
 #[test]
+fn the_status_of_hosts_that_cannot_be_reached() {
+    let desk = Desk::with_inventory();
+    let table = "\
+MEMBER  ROLE  STATE        VERSION  DB  LAG  CERTS  RTT  DRIFT
+node01  -     unreachable  -        -   -    -      -    -
+node02  -     unreachable  -        -   -    -      -    -
+node03  -     unreachable  -        -   -    -      -    -
+";
+    let hosts = "node01: host `node01`: `127.0.0.1:1` refused the connection
+node02: host `node02`: `127.0.0.1:2` refused the connection
+node03: host `node03`: `127.0.0.1:3` refused the connection
+";
+    let asked = |head: &str, problem: &str| format!("cluster prod: {head}\n\n{table}\n{problem}{hosts}");
+    assert_eq!(
+        desk.run("status -i prod.yaml"),
+        said(
+            3,
+            &asked(
+                "the members were not asked",
+                "the members were not asked: there are no usable certificates in `prod.pki`\n"
+            ),
+            "hint: `etcd-ha plan -i prod.yaml` says what `deploy` would do\n"
+        )
+    );
+    desk.make_certificates();
+    assert_eq!(
+        desk.run("status -i prod.yaml"),
+        said(
+            3,
+            &asked("unhealthy, 0 of 3 voters, no quorum, which takes 2", ""),
+            "hint: `etcd-ha explain -i prod.yaml` says why\n"
+        )
+    );
+    for line in ["status -i prod.yaml -o json", "-o json status -i prod.yaml"] {
+        let ended = desk.run(line);
+        assert_eq!((ended.status, ended.stderr.as_str()), (3, ""), "{line}");
+        let mut all = json(&ended.stdout);
+        assert_eq!(all.len(), 1, "{line}");
+        assert!(all[0]["time"].as_str().unwrap().ends_with('Z'));
+        all[0]["time"] = Value::Null;
+        let member = &all[0]["members"][0];
+        assert_eq!(
+            *member,
+            serde_json::json!({
+                "member": "node01", "id": null, "endpoint": "https://192.0.2.1:2379", "role": "-",
+                "state": "unreachable", "cause": "host `node01`: `127.0.0.1:1` refused the connection", "unit": null,
+                "version": null, "db_size": null, "db_in_use": null, "db_quota": null, "raft_term": null,
+                "raft_index": null, "raft_applied_index": null, "raft_lag": null, "alarms": [], "certificate": null,
+                "round_trip_ms": null, "drift": null,
+            })
+        );
+        all[0]["members"] = Value::Null;
+        assert_eq!(
+            all[0],
+            serde_json::json!({
+                "v": 1, "time": null, "cluster": "prod", "health": "unhealthy", "voters": 3, "healthy_members": 0,
+                "quorum": 2, "leader": null, "raft_term": null, "problems": [], "members": null,
+            })
+        );
+    }
+    let ended = desk.run("status -i prod.yaml -o yaml");
+    assert_eq!((ended.status, ended.stderr.as_str()), (3, ""));
+    assert!(ended.stdout.contains("\ncluster: prod\nhealth: unhealthy\nvoters: 3\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("\nmembers:\n- member: node01\n  id: null\n"), "{}", ended.stdout);
+    assert_eq!(desk.logs(), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn health_without_certificates() {
     let desk = Desk::with_inventory();
     let words = "error: there are no usable certificates in `prod.pki`\n\n\
