@@ -86,7 +86,7 @@ commands! {
     deploy::Run,
     /// Ask every member for its health.
     health::Health,
-    /// Show every member and host in one table: state, version, data, drift from the inventory.
+    /// Show every member and host in one table: state, version, data, drift.
     status::Status,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,

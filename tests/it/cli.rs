@@ -163,7 +163,7 @@ Commands:
   start       Start members that do not run
   run         Run a playbook
   health      Ask every member for its health
-  status      Show every member and host in one table: state, version, data, drift from the inventory
+  status      Show every member and host in one table: state, version, data, drift
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
   certs       Show the certificates in the PKI folder
   ssh-config  Show how a host is reached over SSH, and where each setting comes from

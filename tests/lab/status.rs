@@ -69,7 +69,7 @@ pub fn a_cluster_at_a_glance() {
     eventually("the cluster is healthy again", Duration::from_secs(60), || site.run("status").code == Some(0));
 
     // It goes on looking, and ends when it is told to.
-    let mut watch = site.start("status --watch 1 -o json");
+    let watch = site.start("status --watch 1 -o json");
     std::thread::sleep(Duration::from_secs(4));
     watch.signal("INT");
     let watched = watch.wait().exits(0);
