@@ -4,6 +4,7 @@
 mod ask;
 mod become_password;
 mod certs;
+mod check;
 mod deploy;
 mod descriptors;
 mod health;
@@ -83,6 +84,8 @@ commands! {
     members::Start,
     /// Run a playbook.
     deploy::Run,
+    /// Look whether the hosts can run members, and measure disks and round trips.
+    check::Check,
     /// Ask every member for its health.
     health::Health,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
