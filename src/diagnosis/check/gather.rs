@@ -72,6 +72,7 @@ pub async fn check(fleet: &Fleet, hosts: &[&Host], disk: Option<Duration>, tell:
         }
         Ways::measure(fleet, &reached).await
     };
+    let compared = overview.as_ref().is_ok_and(|overview| overview.membership.is_some());
     let mut slowest: Option<(f64, String)> = None;
     for (index, ((host, resources), times)) in reached.iter().zip(resources).zip(times).enumerate() {
         let Ok(seen) = fleet.seen(host).await else { continue };
@@ -82,7 +83,7 @@ pub async fn check(fleet: &Fleet, hosts: &[&Host], disk: Option<Duration>, tell:
             slowest = Some((percentiles.p99, host.name.clone()));
         }
         let objections = overview.as_ref().map(|overview| objections(overview, host, &seen)).unwrap_or_default();
-        let facts = Facts { host, seen: &seen, objections, resources, disk: times, valid_from };
+        let facts = Facts { host, seen: &seen, objections, resources, disk: times, compared, valid_from };
         let all = facts.judge().into_iter().chain(network::judge(index, &reached, &ways));
         let place = hosts.iter().position(|other| other.name == host.name).unwrap_or_default();
         findings.push((place, all.map(|finding| finding.on(&host.name)).collect()));

@@ -27,6 +27,8 @@ pub(super) struct Facts<'a> {
     pub resources: Result<Resources, String>,
     /// The times of synced writes; `None` if they were not wanted.
     pub disk: Option<Result<Vec<f64>, String>>,
+    /// Whether it is known what all hosts' data dirs make together.
+    pub compared: bool,
     /// From when on the certificates that there are can be used, in seconds since the epoch.
     pub valid_from: Option<f64>,
 }
@@ -62,8 +64,11 @@ impl Facts<'_> {
         let user = if self.objects(Subject::Privilege) { "" } else { "root" };
         let ports = format!("{} and {}", host.peer_port, host.client_port);
         let ports = format!("{ports} {}", if seen.unit.runs() { "are its member's" } else { "are free" });
-        let data = if seen.data.is_some() { "there, and of this cluster" } else { "empty" };
-        let data = if seen.unit.runs() && seen.data.is_none() { "a member runs" } else { data };
+        let data = match (seen.data.is_some(), self.compared) {
+            (false, _) => "empty",
+            (true, true) => "there, and of this cluster",
+            (true, false) => "there, but not all hosts were looked at to compare",
+        };
         let mut all = vec![
             self.objected(
                 ok("systemd", &systemd).wants(format!("{OLDEST_SYSTEMD} or newer"), Source::EtcdHa),

@@ -96,7 +96,10 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
             }
         }
     }
-    let mut measured = vec![format!("{open} of {} reached", hosts.len() - 1)];
+    let mut measured = match (open, closed.is_empty()) {
+        (0, true) => vec!["none was tried".to_owned()],
+        _ => vec![format!("{open} of {} reached", hosts.len() - 1)],
+    };
     if let Some(slowest) = slowest {
         measured.push(format!("round trip {} ms at most", trip(slowest)));
     }
@@ -151,7 +154,7 @@ mod tests {
                 Unknown("no forwarding".into()),
                 Unknown("no forwarding".into()),
                 Verdict::Warning,
-                "0 of 2 reached, no forwarding",
+                "none was tried, no forwarding",
             ),
             (
                 Unknown("no forwarding".into()),
@@ -169,7 +172,7 @@ mod tests {
             assert_eq!((found[0].verdict, found[0].measured.as_str()), (verdict, measured));
             assert_eq!(found[0].hint.is_some(), verdict == Verdict::Failed);
             // Nothing was tried on the client ports.
-            assert_eq!((found[1].verdict, found[1].measured.as_str()), (Verdict::Warning, "0 of 2 reached"));
+            assert_eq!((found[1].verdict, found[1].measured.as_str()), (Verdict::Warning, "none was tried"));
             assert_eq!(found.len(), 2);
         }
     }

@@ -51,6 +51,7 @@ fn found(
         objections: Vec::new(),
         resources: Ok(resources),
         disk: None,
+        compared: true,
         valid_from: Some(1.7e9),
     };
     let bad = |finding: Finding| {
@@ -65,8 +66,15 @@ fn a_good_host() {
     let host = host("");
     let (seen, resources) = (seen(&host), resources(&host));
     let disk = Some(Ok(vec![0.001; 100]));
-    let facts =
-        Facts { host: &host, seen: &seen, objections: vec![], resources: Ok(resources), disk, valid_from: None };
+    let facts = Facts {
+        host: &host,
+        seen: &seen,
+        objections: vec![],
+        resources: Ok(resources),
+        disk,
+        compared: true,
+        valid_from: None,
+    };
     let lines: Vec<_> = facts.judge().into_iter().map(|one| (one.subject, one.measured)).collect();
     let lines: Vec<_> = lines.iter().map(|(subject, measured)| (*subject, measured.as_str())).collect();
     assert_eq!(
@@ -197,6 +205,7 @@ fn what_a_deploy_objects_to_is_found() {
                 objections,
                 resources: Ok(resources.clone()),
                 disk: None,
+                compared: true,
                 valid_from: None,
             };
             let bad: Vec<_> = facts.judge().into_iter().filter(|finding| finding.verdict != Verdict::Ok).collect();
@@ -212,8 +221,15 @@ fn what_a_deploy_objects_to_is_found() {
         objection(Subject::Clock, Weight::Failed, "too far off", None),
         objection(Subject::Clock, Weight::Warning, "off", None),
     ];
-    let facts =
-        Facts { host: &host, seen: &seen, objections, resources: Err("why".into()), disk: None, valid_from: None };
+    let facts = Facts {
+        host: &host,
+        seen: &seen,
+        objections,
+        resources: Err("why".into()),
+        disk: None,
+        compared: true,
+        valid_from: None,
+    };
     let bad = facts.judge().into_iter().filter(|finding| finding.verdict != Verdict::Ok);
     let bad: Vec<_> = bad.map(|one| (one.subject, one.measured, one.hint)).collect();
     assert_eq!(
@@ -236,7 +252,24 @@ fn of_no_linux_nothing_else_is_asked() {
         objections: vec![],
         resources: Err("no".into()),
         disk: None,
+        compared: true,
         valid_from: None,
     };
     assert_eq!(facts.judge().len(), 1);
+}
+
+#[test]
+fn data_is_called_the_cluster_s_only_where_that_is_known() {
+    let host = host("");
+    let mut seen = seen(&host);
+    seen.data = Some(DataDir::default());
+    for (compared, want) in
+        [(true, "there, and of this cluster"), (false, "there, but not all hosts were looked at to compare")]
+    {
+        let resources = Ok(resources(&host));
+        let facts =
+            Facts { host: &host, seen: &seen, objections: vec![], resources, disk: None, compared, valid_from: None };
+        let data = facts.judge().into_iter().find(|finding| finding.subject == "data");
+        assert_eq!(data.unwrap().measured, want);
+    }
 }
