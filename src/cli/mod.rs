@@ -4,6 +4,7 @@
 mod ask;
 mod become_password;
 mod certs;
+mod check;
 mod deploy;
 mod descriptors;
 mod health;
@@ -84,6 +85,8 @@ commands! {
     members::Start,
     /// Run a playbook.
     deploy::Run,
+    /// Look whether the hosts can run members, and measure disks and round trips.
+    check::Check,
     /// Ask every member for its health.
     health::Health,
     /// Show every member and host in one table: state, version, data, drift.

@@ -15,6 +15,8 @@ pub const GENERATION: &str = "HA_GENERATION";
 pub const CLUSTER_ID: &str = "HA_CLUSTER_ID";
 /// The unit's name.
 pub const UNIT: &str = "etcd.service";
+/// How many files a member may open: every client connection is one.
+pub const OPEN_FILES: u64 = 65_536;
 /// The system user that etcd runs as.
 pub const USER: &str = "etcd";
 /// The first line of every text file that we write on a host; a file without it is not ours.
@@ -250,7 +252,7 @@ EnvironmentFile={config}/etcd.conf
 ExecStart={bin}/etcd
 Restart=always
 RestartSec=2
-LimitNOFILE=65536
+LimitNOFILE={OPEN_FILES}
 # The kernel should kill nearly everything else first.
 OOMScoreAdjust=-999
 

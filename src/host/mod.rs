@@ -4,6 +4,7 @@
 //! and systemd. A step is one script and one round trip.
 
 mod connection;
+mod disk;
 mod error;
 mod framing;
 mod held;
@@ -11,15 +12,18 @@ mod observation;
 mod observe;
 mod privilege;
 mod process;
+mod resources;
 mod stream;
 mod unit;
 
 pub use connection::{Connection, Script};
+pub use disk::sync_times;
 pub use error::HostError;
 pub use held::Held;
 pub use observation::{DataDir, FileKind, FileState, Observation, Process, Release, Space};
 pub use observe::{Places, observe};
 pub use privilege::{Password, Refusal};
 pub use process::{listening, start_and_wait};
+pub use resources::{Mount, Resources};
 pub use stream::Stream;
 pub use unit::UnitState;

@@ -5,6 +5,7 @@
 
 mod crash;
 mod error;
+pub mod fitness;
 mod fleet;
 mod reach;
 mod template;
@@ -20,7 +21,7 @@ pub use crash::last_words;
 pub use error::TaskError;
 pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, found, linked_version, places, probe};
 pub use hand_over_leadership::successor;
-pub use reach::Reach;
+pub use reach::{Arrival, Door, Port, Reach, Way, Ways};
 pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};
 pub use wanted::{CertificateFile, Wanted};

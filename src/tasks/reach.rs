@@ -3,6 +3,10 @@
 //! Where no etcd listens yet, systemd's own `systemd-socket-activate` stands in for it for a few
 //! seconds. The connections are made by the hosts' sshds (direct-tcpip), so nothing is installed.
 
+mod ways;
+
+pub use ways::{Arrival, Door, Port, Way, Ways};
+
 use super::fleet::Fleet;
 use crate::host::{Connection, Held, listening};
 use crate::inventory::Host;
@@ -34,7 +38,7 @@ impl Reach {
     pub async fn probe(fleet: &Fleet) -> Self {
         let mut reach = Self::default();
         let hosts = &fleet.inventory.hosts;
-        let listening = join_all(hosts.iter().map(|host| listen(fleet, host))).await;
+        let listening = join_all(hosts.iter().map(|host| listen(fleet, host, host.peer_port))).await;
         for outcome in &listening {
             match outcome {
                 Listening::Etcd | Listening::Coming | Listening::Probe(_) => {}
@@ -51,11 +55,18 @@ impl Reach {
                 Duration::ZERO
             }
         };
-        for outcome in join_all(attempts.map(|(from, index, to)| connect(fleet, from, to, patience(index)))).await {
-            match outcome {
-                Ok(()) => {}
-                Err((false, why)) => reach.failures.push(why),
-                Err((true, why)) => reach.unknown.push(why),
+        let tried = attempts.map(|(from, index, to)| async move {
+            let patience = patience(index);
+            (from, to, connect(fleet, from, to, to.peer_port, patience).await)
+        });
+        for (from, to, attempt) in join_all(tried).await {
+            match attempt {
+                Attempt::Reached => {}
+                Attempt::Refused(why) => reach.failures.push(format!(
+                    "host `{}` does not reach `{}` at {}:{}: {why}",
+                    from.name, to.name, to.address, to.peer_port
+                )),
+                Attempt::Unknown(why) => reach.unknown.push(why),
             }
         }
         let probes = listening.into_iter().filter_map(|outcome| match outcome {
@@ -78,7 +89,8 @@ enum Listening {
     Unknown(String),
 }
 
-async fn listen(fleet: &Fleet, host: &Host) -> Listening {
+/// Has something listen on a port of `host`, if nothing of ours does already.
+async fn listen(fleet: &Fleet, host: &Host, port: u16) -> Listening {
     let name = &host.name;
     let (seen, connection) = match (fleet.seen(host).await, fleet.connection(host).await) {
         (Ok(seen), Ok(connection)) => (seen, connection),
@@ -91,27 +103,22 @@ async fn listen(fleet: &Fleet, host: &Host) -> Listening {
         // It comes and goes, and would meet ours on the port.
         return Listening::Coming;
     }
-    match start(&connection, host).await {
+    match start(&connection, host, port).await {
         Ok((held, answer)) => match answer.split_once(' ') {
             Some(("listening", _)) => Listening::Probe(Box::new(held)),
-            Some(("failed", why)) => Listening::Impossible(format!(
-                "host `{name}` cannot listen on {}:{}: {}",
-                host.address,
-                host.peer_port,
-                why.trim()
-            )),
-            _ => {
-                Listening::Unknown(format!("host `{name}` has no `systemd-socket-activate` to try the peer port with"))
+            Some(("failed", why)) => {
+                Listening::Impossible(format!("host `{name}` cannot listen on {}:{port}: {}", host.address, why.trim()))
             }
+            _ => Listening::Unknown(format!("host `{name}` has no `systemd-socket-activate` to try its ports with")),
         },
         Err(error) => Listening::Unknown(error.to_string()),
     }
 }
 
-async fn start(connection: &Connection, host: &Host) -> Result<(Held, String), crate::host::HostError> {
+async fn start(connection: &Connection, host: &Host, port: u16) -> Result<(Held, String), crate::host::HostError> {
     let address = match host.address.parse::<std::net::IpAddr>() {
-        Ok(_) => format!("{}:{}", crate::etcd::config::url_host(&host.address), host.peer_port),
-        Err(_) => host.peer_port.to_string(),
+        Ok(_) => format!("{}:{port}", crate::etcd::config::url_host(&host.address)),
+        Err(_) => port.to_string(),
     };
     // It ends with the connection, should the controller die.
     let text = format!(
@@ -129,32 +136,40 @@ done
 echo "failed nothing listens after 5 s"
 "#,
         address = quote(&address),
-        listening = listening(host.peer_port),
+        listening = listening(port),
     );
-    connection.hold("listen on the peer port for a moment", &text).await
+    connection.hold(&format!("listen on port {port} for a moment"), &text).await
 }
 
-/// Connects from one host to another's peer port, trying again for as long as `patience`; the error
-/// says whether nothing could be found out.
-async fn connect(fleet: &Fleet, from: &Host, to: &Host, patience: Duration) -> Result<(), (bool, String)> {
+/// What came of connecting from one host to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Attempt {
+    Reached,
+    /// The port is closed to that host, and why.
+    Refused(String),
+    /// It could not be tried, and why.
+    Unknown(String),
+}
+
+/// Connects from one host to another's port, trying again for as long as `patience`.
+async fn connect(fleet: &Fleet, from: &Host, to: &Host, port: u16, patience: Duration) -> Attempt {
     let Ok(connection) = fleet.connection(from).await else {
-        return Err((true, format!("host `{}` could not be looked at", from.name)));
+        return Attempt::Unknown(format!("host `{}` could not be looked at", from.name));
     };
-    let target = format!("host `{}` does not reach `{}` at {}:{}", from.name, to.name, to.address, to.peer_port);
     let begun = Instant::now();
     loop {
-        let attempt = tokio::time::timeout(LIMIT, connection.session().tunnel(&to.address, to.peer_port));
+        let attempt = tokio::time::timeout(LIMIT, connection.session().tunnel(&to.address, port));
         let failure = match attempt.await {
-            Ok(Ok(_)) => return Ok(()),
+            Ok(Ok(_)) => return Attempt::Reached,
             Ok(Err(error)) if error.is_tunnel_prohibited() => {
                 let why = format!("host `{}` forbids TCP forwarding, so its way to its peers was not tried", from.name);
-                return Err((true, why));
+                return Attempt::Unknown(why);
             }
-            Ok(Err(error)) => format!("{target}: {error}"),
-            Err(_) => format!("{target}: no answer within {} s", LIMIT.as_secs()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
         };
         if begun.elapsed() >= patience {
-            return Err((false, failure));
+            return Attempt::Refused(failure);
         }
         tokio::time::sleep(PAUSE).await;
     }

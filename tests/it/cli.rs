@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod become_password;
+mod check;
 mod operations;
 mod queries;
 mod trust;
@@ -162,6 +163,7 @@ Commands:
   stop        Stop the whole cluster or, with `--limit`, members that the others can spare
   start       Start members that do not run
   run         Run a playbook
+  check       Look whether the hosts can run members, and measure disks and round trips
   health      Ask every member for its health
   status      Show every member and host in one table: state, version, data, drift
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
@@ -374,6 +376,7 @@ fn every_flag_is_explained() {
         ("stop", &["yes"]),
         ("start", &[]),
         ("run", &["dry-run", "pause", "probe"]),
+        ("check", &["inventory", "limit", "no-disk"]),
         ("health", &["direct", "inventory", "timeout"]),
         ("status", &["direct", "inventory", "timeout", "watch"]),
         ("trust", &["inventory", "limit", "yes"]),
@@ -395,7 +398,7 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if ["health", "status"].contains(&command) {
+        if ["check", "health", "status"].contains(&command) {
             want.extend(connects);
         }
         want.sort_unstable();

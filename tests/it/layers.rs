@@ -47,6 +47,8 @@ const ITEMS: &[(&str, &str, &[&str])] = &[
     // command line says of connections is handed on to them.
     ("tasks", "ssh", &["Bandwidth", "Connector", "quote", "SshError"]),
     ("diagnosis", "ssh", &["quote", "SshError"]),
+    // What a host's processor may be.
+    ("diagnosis", "release", &["Arch"]),
 ];
 
 /// Crates that stay in their rooms.

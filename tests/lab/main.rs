@@ -14,6 +14,7 @@
 mod authentication;
 mod broken;
 mod change;
+mod check;
 mod connecting;
 mod deploy;
 mod fixture;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         refusals::nothing_is_touched_on_hosts_that_are_not_fit,
         refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
+        check::hosts_are_measured_and_traps_are_found_and_nothing_is_left,
         health::health_says_how_every_member_is_and_why,
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         host_keys::a_site_is_got_to_know_over_its_jump_host,
