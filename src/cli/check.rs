@@ -79,7 +79,7 @@ impl Check {
         let columns = around.columns.filter(|_| around.stdout_tty).map(usize::from);
         context.output.out(&match context.global.output {
             OutputFormat::Json => json::lines(&report),
-            OutputFormat::Text => text::page(&report, around.stdout_style(Color::Auto), columns),
+            _ => text::page(&report, around.stdout_style(Color::Auto), columns),
         })?;
         Ok(if report.verdict() == Verdict::Failed { ExitStatus::Failed } else { ExitStatus::Done })
     }
