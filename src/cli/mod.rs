@@ -6,6 +6,7 @@ mod become_password;
 mod certs;
 mod deploy;
 mod descriptors;
+mod env;
 mod health;
 mod hops;
 mod init;
@@ -87,8 +88,10 @@ commands! {
     health::Health,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,
-    /// Show the certificates in the PKI folder.
+    /// Show, issue and export certificates, and look at what members really serve.
     certs::Certs,
+    /// Print what a shell needs to use etcdctl here.
+    env::Env,
     /// Show how a host is reached over SSH, and where each setting comes from.
     ssh_config::SshConfig,
     /// Write a starter inventory.

@@ -17,7 +17,7 @@ mod way_back;
 
 pub use activate::Differences;
 pub use error::TaskError;
-pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, found, places, probe};
+pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, certificate_names, found, places, probe};
 pub use hand_over_leadership::successor;
 pub use reach::Reach;
 pub use template::VARIABLES;

@@ -1,0 +1,191 @@
+//! `etcd-ha certs verify`: what every port of every member really serves.
+
+use crate::cli::Context;
+use crate::cli::options::OutputFormat;
+use crate::cli::query::{Patience, Query};
+use crate::diagnosis::certificates::{self, PortProblem, PortReport};
+use crate::error::{Error, ExitStatus};
+use crate::report::{Color, Style, count, cut, one_line, table, wrap};
+use clap::Args;
+use serde_json::{Value, json};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// The most of a subject that the table shows: what a port shows may be anything.
+const SUBJECT: usize = 40;
+
+/// The most of a problem that is told.
+const LONGEST: usize = 400;
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    query: Query,
+    /// Connect to members straight from this machine instead of through SSH.
+    #[arg(long)]
+    direct: bool,
+    /// How long connecting to a host, and one handshake, may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+}
+
+impl Verify {
+    pub(super) fn run(self, context: &Context) -> Result<ExitStatus, Error> {
+        let limit = Duration::from_secs(self.timeout);
+        let inventory = self.query.target.load()?;
+        let patience = Patience { call: limit, connect: Some(limit), direct: self.direct };
+        let asked = self.query.ask(context, inventory, patience, |fleet, _| async move {
+            certificates::served(&fleet, OffsetDateTime::now_utc()).await
+        })?;
+        let reports = match asked {
+            Ok(reports) => reports?,
+            Err(exit) => return Ok(exit),
+        };
+        let ports: Vec<_> = reports.iter().map(Port::new).collect();
+        context.output.out(&match context.global.output {
+            OutputFormat::Json => as_json(&ports),
+            OutputFormat::Text => {
+                let columns = context.around.columns.filter(|_| context.around.stdout_tty).map(usize::from);
+                as_text(&ports, context.around.stdout_style(Color::Auto), columns)
+            }
+        })?;
+        Ok(if ports.iter().all(|port| port.verdict.is_good()) { ExitStatus::Done } else { ExitStatus::Failed })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    Soon,
+    Wrong,
+    NotReached,
+}
+
+impl Verdict {
+    fn is_good(self) -> bool {
+        matches!(self, Self::Ok | Self::Soon)
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Soon => "expires soon",
+            Self::Wrong => "wrong",
+            Self::NotReached => "not reached",
+        }
+    }
+}
+
+/// A port with all that is wrong at it.
+struct Port<'a> {
+    report: &'a PortReport,
+    problems: Vec<PortProblem>,
+    verdict: Verdict,
+}
+
+impl<'a> Port<'a> {
+    fn new(report: &'a PortReport) -> Self {
+        let problems = report.problems();
+        let verdict = if report.outcome.is_err() {
+            Verdict::NotReached
+        } else if problems.is_empty() {
+            Verdict::Ok
+        } else if problems.iter().all(PortProblem::can_wait) {
+            Verdict::Soon
+        } else {
+            Verdict::Wrong
+        };
+        Self { report, problems, verdict }
+    }
+
+    fn words(&self) -> impl Iterator<Item = String> {
+        self.problems.iter().map(|problem| cut(&one_line(&problem.to_string()), LONGEST, "..."))
+    }
+
+    /// The next steps, each once.
+    fn hints(&self) -> Vec<&'static str> {
+        let mut hints = Vec::new();
+        for problem in &self.problems {
+            if !hints.contains(&problem.hint()) {
+                hints.push(problem.hint());
+            }
+        }
+        hints
+    }
+}
+
+fn as_text(ports: &[Port<'_>], style: Style, columns: Option<usize>) -> String {
+    let mut rows = vec![["HOST", "PORT", "SUBJECT", "DAYS LEFT", "TLS", "VERDICT"].map(str::to_owned).to_vec()];
+    for port in ports {
+        let served = port.report.outcome.as_ref().ok();
+        let shown = served.and_then(|served| served.certificate.shown.as_ref());
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let word = port.verdict.word();
+        rows.push(vec![
+            port.report.host.clone(),
+            format!("{} {}", port.report.role, port.report.port),
+            or_none(shown.map(|shown| cut(&one_line(&shown.subject), SUBJECT, "..."))),
+            or_none(shown.map(|shown| shown.days_left.to_string())),
+            or_none(served.and_then(|served| served.version).map(str::to_owned)),
+            match port.verdict {
+                Verdict::Ok => style.good(word),
+                Verdict::Soon => style.warn(word),
+                Verdict::Wrong | Verdict::NotReached => style.bad(word),
+            },
+        ]);
+    }
+    let mut text = table(&rows);
+    let width = columns.unwrap_or(usize::MAX);
+    for port in ports.iter().filter(|port| !port.problems.is_empty()) {
+        let PortReport { host, role, port: number, .. } = port.report;
+        text += &format!("\n{host}, {role} port {number}:\n");
+        let hints = port.hints().into_iter().map(|hint| format!("hint: {hint}"));
+        for line in port.words().chain(hints) {
+            for line in wrap(&line, width.saturating_sub(2).max(20)) {
+                text += &format!("  {line}\n");
+            }
+        }
+    }
+    text + &summary(ports) + "\n"
+}
+
+fn summary(ports: &[Port<'_>]) -> String {
+    let of = |verdict| ports.iter().filter(|port| port.verdict == verdict).count();
+    let (wrong, unreached) = (of(Verdict::Wrong), of(Verdict::NotReached));
+    let good = ports.len() - wrong - unreached;
+    let mut text = format!("{good} of {} as they should be", count(ports.len(), "port"));
+    if wrong > 0 {
+        text += &format!(", {wrong} wrong");
+    }
+    if unreached > 0 {
+        text += &format!(", {unreached} not reached");
+    }
+    text
+}
+
+/// One line a port, then one for all.
+fn as_json(ports: &[Port<'_>]) -> String {
+    let lines = ports.iter().map(|port| {
+        let served = port.report.outcome.as_ref().ok();
+        let mut line = json!({
+            "v": 1,
+            "host": port.report.host,
+            "role": port.report.role,
+            "port": port.report.port,
+            "verdict": port.verdict.word(),
+            "tls": served.and_then(|served| served.version),
+            "problems": port.words().collect::<Vec<_>>(),
+            "hints": port.hints(),
+        });
+        let shown = served.and_then(|served| served.certificate.shown.as_ref());
+        if let (Some(Value::Object(shown)), Some(line)) =
+            (shown.and_then(|shown| serde_json::to_value(shown).ok()), line.as_object_mut())
+        {
+            line.extend(shown);
+        }
+        line
+    });
+    let good = ports.iter().filter(|port| port.verdict.is_good()).count();
+    let all = json!({ "v": 1, "ports": ports.len(), "good": good });
+    lines.chain([all]).map(|line| format!("{line}\n")).collect()
+}
