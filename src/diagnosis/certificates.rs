@@ -1,7 +1,7 @@
 //! What the members' ports really show and whom they let in, beside what the CA and the inventory say.
 
 use crate::etcd::client::{Access, CallError};
-use crate::etcd::handshake::{Handshake, shake};
+use crate::etcd::handshake::{Admission, Handshake, shake};
 use crate::inventory::Host;
 use crate::pki::{Inspector, Judgement, PkiError, Role, ServedFlaw};
 use crate::tasks::{Fleet, TaskError, certificate_names};
@@ -31,10 +31,10 @@ pub struct Served {
     pub certificate: Judgement,
     /// The version of TLS, if the handshake came to its end.
     pub version: Option<&'static str>,
-    /// Whether the admin's certificate is let in; else why not.
-    pub with_certificate: Result<(), String>,
-    /// Whether anybody is let in without a certificate; `Err`: that could not be found out.
-    pub without_certificate: Result<bool, CallError>,
+    /// Whether the admin's certificate is let in.
+    pub with_certificate: Admission,
+    /// Whether anybody is let in without a certificate; `Err`: that could not be asked.
+    pub without_certificate: Result<Admission, CallError>,
 }
 
 /// What is wrong at a port.
@@ -49,6 +49,9 @@ pub enum PortProblem {
     /// It does not let the admin in.
     #[error("it does not let the admin's certificate in: {0}")]
     Refuses(String),
+    /// Nobody can talk to it.
+    #[error("with what it shows no connection comes about: {0}")]
+    Useless(String),
     /// It lets anybody in.
     #[error("it lets in who shows no certificate")]
     Open,
@@ -64,9 +67,7 @@ impl PortProblem {
         matches!(self, Self::Flaw(flaw) if flaw.can_wait())
     }
 
-    /// The next step.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
+    fn hint(&self) -> &'static str {
         match self {
             Self::Unasked(CallError::Ssh(_)) => {
                 "`etcd-ha ssh-config` shows how the host is reached; `--direct` asks members without SSH"
@@ -79,6 +80,7 @@ impl PortProblem {
                 "`etcd-ha health` says how the member is; `--timeout` waits longer"
             }
             Self::Flaw(flaw) => flaw.hint(),
+            Self::Useless(_) => "`etcd-ha deploy` puts the certificate in the PKI folder in its place",
             Self::Refuses(_) => {
                 "the member may trust another CA: compare `ca.pem` there with the one in the PKI folder"
             }
@@ -96,16 +98,41 @@ impl PortReport {
             Err(error) => return vec![PortProblem::Unasked(error.clone())],
         };
         let mut problems: Vec<_> = served.certificate.flaws.iter().cloned().map(PortProblem::Flaw).collect();
-        if let Err(why) = &served.with_certificate {
-            problems.push(PortProblem::Refuses(why.clone()));
+        match &served.with_certificate {
+            Admission::Granted => {}
+            Admission::Refused(why) => problems.push(PortProblem::Refuses(why.clone())),
+            Admission::Unknown(why) => problems.push(PortProblem::Useless(why.clone())),
         }
         match &served.without_certificate {
-            Ok(false) => {}
-            Ok(true) => problems.push(PortProblem::Open),
+            // What stops us with a certificate stops us without one, and was said.
+            Ok(Admission::Refused(_) | Admission::Unknown(_)) => {}
+            Ok(Admission::Granted) => problems.push(PortProblem::Open),
             Err(error) => problems.push(PortProblem::Unknown(error.clone())),
         }
         problems
     }
+}
+
+/// The next steps, each once: of all that is wrong with a certificate, one step mends the rest.
+#[must_use]
+pub fn next_steps(problems: &[PortProblem]) -> Vec<&'static str> {
+    let flaws = problems.iter().filter_map(|problem| match problem {
+        PortProblem::Flaw(flaw) => Some(flaw),
+        _ => None,
+    });
+    let certificate = flaws.min_by_key(|flaw| flaw.rank()).map(ServedFlaw::hint);
+    let others = problems.iter().filter(|problem| match problem {
+        PortProblem::Flaw(_) => false,
+        PortProblem::Useless(_) => certificate.is_none(),
+        PortProblem::Unasked(_) | PortProblem::Refuses(_) | PortProblem::Open | PortProblem::Unknown(_) => true,
+    });
+    let mut steps = Vec::new();
+    for step in certificate.into_iter().chain(others.map(PortProblem::hint)) {
+        if !steps.contains(&step) {
+            steps.push(step);
+        }
+    }
+    steps
 }
 
 /// Looks at the client port and the peer port of every member, all at once; in the order of the inventory.
@@ -151,8 +178,8 @@ impl Looked {
         Ok(Served {
             certificate: inspector.judge(&certificate_names(host), role, &with.chain)?,
             version: with.version,
-            with_certificate: with.admitted,
-            without_certificate: without.map(|handshake| handshake.admitted.is_ok()),
+            with_certificate: with.admission,
+            without_certificate: without.map(|handshake| handshake.admission),
         })
     }
 }

@@ -24,8 +24,19 @@ pub struct Handshake {
     pub chain: Vec<Vec<u8>>,
     /// The version of TLS, if it came so far: `1.3`.
     pub version: Option<&'static str>,
-    /// Whether we were let in, with or without a certificate; else why not, in the member's words.
-    pub admitted: Result<(), String>,
+    /// Whether we were let in, with or without a certificate.
+    pub admission: Admission,
+}
+
+/// Whether a member has let us in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// It has.
+    Granted,
+    /// It has not, and says why.
+    Refused(String),
+    /// It did not come to that, since we could not go on with what it shows.
+    Unknown(String),
 }
 
 /// Shakes hands over `stream` with who calls itself `address`, with the certificate of `access` or without one.
@@ -55,7 +66,9 @@ where
             return if chain.is_empty() {
                 Err(CallError::Tls(words))
             } else {
-                Ok(Handshake { chain, version: None, admitted: Err(words) })
+                let ours = inner(&error).is_some_and(|error| !matches!(error, Error::AlertReceived(_)));
+                let admission = if ours { Admission::Unknown(words) } else { Admission::Refused(words) };
+                Ok(Handshake { chain, version: None, admission })
             };
         }
         Err(_) => return Err(timeout("TLS handshake")),
@@ -67,13 +80,13 @@ where
         let mut first = [0];
         stream.read(&mut first).await
     };
-    let admitted = match tokio::time::timeout(limit, ask).await {
-        Ok(Ok(0)) => Err("it hung up".to_owned()),
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(words(&error)),
+    let admission = match tokio::time::timeout(limit, ask).await {
+        Ok(Ok(0)) => Admission::Refused("it hung up".to_owned()),
+        Ok(Ok(_)) => Admission::Granted,
+        Ok(Err(error)) => Admission::Refused(words(&error)),
         Err(_) => return Err(timeout("GET /version")),
     };
-    Ok(Handshake { chain: taken.chain(), version, admitted })
+    Ok(Handshake { chain: taken.chain(), version, admission })
 }
 
 fn config(taken: &Arc<Taken>, access: Option<&Access>) -> Result<ClientConfig, Error> {
@@ -97,9 +110,13 @@ fn version(version: ProtocolVersion) -> &'static str {
     }
 }
 
+fn inner(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// What went wrong with TLS, from within the error that streams have.
 fn words(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+    match inner(error) {
         Some(Error::InvalidMessage(_)) => "what answers there does not speak TLS".to_owned(),
         Some(Error::AlertReceived(alert)) => format!("it says `{alert:?}`"),
         Some(error) => error.to_string(),

@@ -37,7 +37,7 @@ pub use export::{Place, keep_for_a_client, pem_bundle, pkcs12, put};
 pub use keep::{Change, MemberCertificates, Pair, Pki};
 pub use key::SecretPem;
 pub use leaf::Reason;
-pub use served::{Inspector, Judgement, Role, ServedFlaw};
+pub use served::{Inspector, Judgement, Role, ServedFlaw, Shown};
 pub use show::{CertificateInfo, Details, show};
 
 /// A member of the cluster, as far as its certificates are concerned.

@@ -71,6 +71,18 @@ impl ServedFlaw {
         matches!(self, Self::ExpiresSoon(_))
     }
 
+    /// Of several flaws the one with the least rank says what to do: it is the cause of the others, or mends them
+    /// with it.
+    #[must_use]
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Damaged(_) | Self::OtherAuthority { .. } | Self::Unverifiable(_) => 0,
+            Self::Other { .. } => 1,
+            Self::NotYetValid(_) => 2,
+            Self::Expired(_) | Self::ExpiresSoon(_) | Self::Names(_) | Self::Usages(_) => 3,
+        }
+    }
+
     /// The next step.
     #[must_use]
     pub fn hint(&self) -> &'static str {

@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod become_password;
+mod certs;
 mod operations;
 mod queries;
 mod trust;
@@ -164,7 +165,8 @@ Commands:
   run         Run a playbook
   health      Ask every member for its health
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
-  certs       Show the certificates in the PKI folder
+  certs       Show, issue and export certificates, and look at what members really serve
+  env         Print what a shell needs to use etcdctl here
   ssh-config  Show how a host is reached over SSH, and where each setting comes from
   init        Write a starter inventory
   schema      Print the JSON Schema of inventories, for editors
@@ -378,6 +380,23 @@ fn every_flag_is_explained() {
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
         ("certs show", &["inventory"]),
+        ("certs issue", &["client", "cn", "force", "inventory", "lifetime", "name"]),
+        (
+            "certs export",
+            &[
+                "ask-export-pass",
+                "export-pass-command",
+                "export-pass-fd",
+                "force",
+                "format",
+                "inventory",
+                "name",
+                "no-export-pass",
+                "to",
+            ],
+        ),
+        ("certs verify", &["direct", "inventory", "timeout"]),
+        ("env", &["inventory", "name", "shell", "unset"]),
         ("init", &["cluster", "file", "host"]),
         ("schema", &[]),
         ("playbook", &[]),
@@ -393,7 +412,7 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if command == "health" {
+        if ["health", "certs verify"].contains(&command) {
             want.extend(connects);
         }
         want.sort_unstable();

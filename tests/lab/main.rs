@@ -13,6 +13,7 @@
 
 mod authentication;
 mod broken;
+mod certs;
 mod change;
 mod connecting;
 mod deploy;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
         health::health_says_how_every_member_is_and_why,
+        certs::clients_get_certificates_and_what_is_served_is_looked_at,
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         host_keys::a_site_is_got_to_know_over_its_jump_host,
         host_keys::certified_and_pinned_hosts_need_no_line_of_their_own,

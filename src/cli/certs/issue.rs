@@ -30,7 +30,7 @@ pub(super) struct Issue {
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     lifetime: Option<Duration>,
     /// Put it in the place of the one of the same name, with a new key.
-    #[arg(long, visible_alias = "renew")]
+    #[arg(long)]
     force: bool,
 }
 
