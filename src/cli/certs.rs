@@ -1,12 +1,14 @@
-//! `etcd-ha certs show`: what is in the PKI folder.
+//! `etcd-ha certs`: what is in the PKI folder, client certificates by hand, and what members really serve.
+
+mod export;
+mod issue;
+mod show;
+mod verify;
 
 use super::Context;
-use super::options::{OutputFormat, Target};
-use crate::error::{Error, ExitStatus};
-use crate::pki::{self, CertificateInfo};
-use crate::report::table;
+use crate::error::{Error, ExitStatus, Explain};
 use clap::{Args, Subcommand};
-use time::OffsetDateTime;
+use std::path::PathBuf;
 
 /// `etcd-ha certs`
 #[derive(Debug, Args)]
@@ -18,57 +20,57 @@ pub(super) struct Certs {
 #[derive(Debug, Subcommand)]
 enum CertsCommand {
     /// List every certificate: subject, names, issuer, days left.
-    Show(Show),
-}
-
-#[derive(Debug, Args)]
-struct Show {
-    #[command(flatten)]
-    target: Target,
+    Show(show::Show),
+    /// Issue a client certificate for an application.
+    Issue(issue::Issue),
+    /// Write a client's certificate, key and CA into one file, for programs that want it so.
+    Export(export::Export),
+    /// Connect to every member's client and peer port, and check what is served against CA and names.
+    Verify(verify::Verify),
 }
 
 impl Certs {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
-        let CertsCommand::Show(show) = self.command;
-        let inventory = show.target.load()?;
-        let certificates = pki::show(&inventory.pki, OffsetDateTime::now_utc())?;
-        let text = match context.global.output {
-            OutputFormat::Json => as_json(&certificates),
-            _ if certificates.is_empty() => {
-                format!(
-                    "there are no certificates in {} yet; `etcd-ha deploy` makes them\n",
-                    inventory.pki.dir.display()
-                )
-            }
-            _ => as_table(&certificates),
+        match self.command {
+            CertsCommand::Show(show) => show.run(&context),
+            CertsCommand::Issue(issue) => issue.run(&context),
+            CertsCommand::Export(export) => export.run(&context),
+            CertsCommand::Verify(verify) => verify.run(&context),
+        }
+    }
+}
+
+/// What the command line asks for cannot be done.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("only client certificates are issued by hand")]
+    OnlyClients,
+    #[error("`admin` is the name of the administrator's own certificate")]
+    Admin,
+    #[error("a private key is not written to a terminal")]
+    Terminal,
+    #[error("a password goes with `--format pkcs12` only")]
+    Password,
+    #[error("the two passwords differ")]
+    Typo,
+    #[error("`{0}` is there already")]
+    Exists(PathBuf),
+}
+
+impl Explain for Refused {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::OnlyClients => "say `--client`; the members' certificates come with `etcd-ha deploy`",
+            Self::Admin => "`etcd-ha deploy` issues and renews it; `etcd-ha certs export` exports it",
+            Self::Terminal => "name a file with `--to`, or send the output into a file or a pipe",
+            Self::Password => "PEM files with encrypted keys are not written: few programs take them",
+            Self::Typo => "nothing was written; run the same command again",
+            Self::Exists(_) => "nothing was overwritten; `--force` does so, `--to` names another file",
         };
-        context.output.out(&text)?;
-        let whole = certificates.iter().all(|certificate| certificate.problems.is_empty());
-        Ok(if whole { ExitStatus::Done } else { ExitStatus::Failed })
+        Some(hint.to_owned())
     }
-}
 
-fn as_json(certificates: &[CertificateInfo]) -> String {
-    certificates.iter().filter_map(|one| serde_json::to_string(one).ok()).map(|line| line + "\n").collect()
-}
-
-fn as_table(certificates: &[CertificateInfo]) -> String {
-    let head = ["FILE", "SUBJECT", "NAMES", "ISSUER", "DAYS LEFT"].map(str::to_owned).to_vec();
-    let rows = certificates.iter().map(|certificate| {
-        let file = certificate.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match &certificate.details {
-            Some(details) => {
-                let names = if details.names.is_empty() { "-".to_owned() } else { details.names.join(" ") };
-                vec![file, details.subject.clone(), names, details.issuer.clone(), details.days_left.to_string()]
-            }
-            None => vec![file, "?".to_owned(), "-".to_owned(), "-".to_owned(), "-".to_owned()],
-        }
-    });
-    let mut text = table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
-    for certificate in certificates {
-        for problem in &certificate.problems {
-            text += &format!("{}: {problem}\n", certificate.file.display());
-        }
+    fn exit(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
-    text
 }

@@ -7,6 +7,7 @@ mod certs;
 mod check;
 mod deploy;
 mod descriptors;
+mod env;
 mod health;
 mod hops;
 mod init;
@@ -93,8 +94,10 @@ commands! {
     status::Status,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,
-    /// Show the certificates in the PKI folder.
+    /// Show, issue and export certificates, and look at what members really serve.
     certs::Certs,
+    /// Print what a shell needs to use etcdctl here.
+    env::Env,
     /// Show how a host is reached over SSH, and where each setting comes from.
     ssh_config::SshConfig,
     /// Write a starter inventory.

@@ -2,6 +2,7 @@
 //! deployments. Facts are gathered at the rim of each file; what follows from them is decided by pure
 //! functions.
 
+pub mod certificates;
 pub mod check;
 mod drift;
 mod status;

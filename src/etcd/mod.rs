@@ -6,6 +6,7 @@ pub mod compare;
 pub mod config;
 pub mod downgrade;
 pub mod gate;
+pub mod handshake;
 pub mod health;
 pub mod identity;
 pub mod lint;

@@ -20,6 +20,7 @@ pub use problem::{InventoryError, Problem};
 pub(crate) use problem::{nearest, quoted};
 pub use schema::json_schema;
 pub use starter::{SCHEMA_FILE, starter};
+pub use values::duration;
 
 use crate::{pki, release, ssh};
 use schema::Read as _;

@@ -150,7 +150,8 @@ impl JsonSchema for Time {
 }
 
 /// Whole numbers with a unit (ms, s, m, h, d), added up; more than zero.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total: u64 = 0;
     while !rest.is_empty() {

@@ -88,6 +88,47 @@ pub enum PkiError {
         /// What is wrong with it.
         problem: String,
     },
+    /// There is no CA, or no admin certificate: nothing was deployed from here yet.
+    #[error("there are no usable certificates in `{dir}`")]
+    NoAuthority {
+        /// The PKI folder.
+        dir: PathBuf,
+    },
+    /// A client certificate of this name is there already.
+    #[error("there is a client certificate `{name}` already: `{file}`")]
+    ClientExists {
+        /// Its name.
+        name: String,
+        /// Its file.
+        file: PathBuf,
+    },
+    /// There is no client certificate of this name.
+    #[error("there is no client certificate `{name}`")]
+    NoClient {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// A client certificate of this name would have all rights without anybody having said so.
+    #[error("a client certificate with the common name `root` has all rights once authentication is enabled")]
+    RootUnasked,
+    /// A certificate or its key cannot be handed on.
+    #[error("`{file}` cannot be used: {problem}")]
+    Unusable {
+        /// The certificate's file.
+        file: PathBuf,
+        /// What is wrong with it, a sentence.
+        problem: String,
+    },
+    /// A certificate could not be put into another form.
+    #[error("failed to write `{name}` as PKCS#12: {reason}")]
+    Convert {
+        /// Whose certificate.
+        name: String,
+        /// What the library says.
+        reason: String,
+    },
     /// A subject field cannot be put into a certificate.
     #[error("subject field `{field}`: `{value}` {problem}")]
     Subject {
@@ -223,6 +264,24 @@ impl Explain for PkiError {
             ),
             Self::AuthorityMismatch { given: false, .. } => Some(RESTORE.to_owned()),
             Self::AuthorityLost { missing, remaining } => Some(lost_hint(missing, remaining)),
+            Self::NoAuthority { .. } => Some(
+                "`etcd-ha deploy` makes them; on another controller, copy the PKI folder from the one that deployed"
+                    .to_owned(),
+            ),
+            Self::ClientExists { .. } => Some(
+                "`--force` puts a new one with a new key in its place; the old one is accepted until it expires"
+                    .to_owned(),
+            ),
+            Self::NoClient { name, known } => Some(format!(
+                "there is {}; `etcd-ha certs issue --client --name {name}` issues one",
+                known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            )),
+            Self::RootUnasked => {
+                Some("give it a common name of its own with `--cn`, or say `--cn root` if that is meant".to_owned())
+            }
+            Self::Unusable { .. } => {
+                Some("`etcd-ha deploy` makes the admin's anew, `etcd-ha certs issue --force` a client's".to_owned())
+            }
             Self::Overtaken { .. } => Some("run the same command again".to_owned()),
             Self::Unverifiable { given: true, .. } => Some(
                 "the CA's own extensions (name constraints, usages, path length) may forbid these certificates"
@@ -234,13 +293,19 @@ impl Explain for PkiError {
             | Self::Subject { .. }
             | Self::Generate { .. }
             | Self::Issue { .. }
+            | Self::Convert { .. }
             | Self::Unverifiable { given: false, .. } => None,
         }
     }
 
     fn exit(&self) -> ExitStatus {
         match self {
-            Self::HalfGiven { .. } | Self::Member { .. } | Self::Subject { .. } => ExitStatus::Usage,
+            Self::HalfGiven { .. }
+            | Self::Member { .. }
+            | Self::Subject { .. }
+            | Self::ClientExists { .. }
+            | Self::NoClient { .. }
+            | Self::RootUnasked => ExitStatus::Usage,
             Self::Read { given: true, .. }
             | Self::AuthorityCertificate { given: true, .. }
             | Self::AuthorityKey { given: true, .. }
@@ -255,6 +320,9 @@ impl Explain for PkiError {
             | Self::Write { .. }
             | Self::Generate { .. }
             | Self::Issue { .. }
+            | Self::NoAuthority { .. }
+            | Self::Unusable { .. }
+            | Self::Convert { .. }
             | Self::Unverifiable { .. } => ExitStatus::Failed,
         }
     }
@@ -319,7 +387,8 @@ fn key_hint(path: &Path, given: bool, flaw: &KeyFlaw) -> String {
 }
 
 /// `at` to the minute, in UTC, for people.
-pub(super) fn date(at: OffsetDateTime) -> String {
+#[must_use]
+pub fn date(at: OffsetDateTime) -> String {
     at.to_offset(time::UtcOffset::UTC)
         .format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"))
         .unwrap_or_else(|_| at.to_string())

@@ -56,6 +56,11 @@ impl Folder {
         Self { path: path.to_owned() }
     }
 
+    /// The folder in it for what applications show to the members.
+    pub(super) fn clients(&self) -> Self {
+        Self { path: self.path.join("clients") }
+    }
+
     /// Where the file `name` is or would be.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -62,7 +62,7 @@ pub(super) fn leaf(
     verifier: &Verifier,
     now: OffsetDateTime,
 ) -> Result<String, LeafError> {
-    let mut params = params(subject, wanted.common_name())?;
+    let mut params = params(subject, &wanted.common_name)?;
     params.not_before = (now - SKEW).max(authority.not_before);
     params.not_after = not_after;
     params.is_ca = IsCa::ExplicitNoCa;

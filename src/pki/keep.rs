@@ -3,7 +3,7 @@
 use super::authority::{Authority, read_pair};
 use super::error::{PkiError, date};
 use super::folder::{Content, Folder, KEY_SUFFIX, NewFile};
-use super::issue::{self, LeafError, end_of};
+use super::issue::{self, end_of};
 use super::key::{self, SecretPem};
 use super::leaf::{Found, Reason, Renewal, Wanted, judge};
 use super::names;
@@ -224,7 +224,7 @@ impl Pki {
 /// Every leaf that should be there: the administrator's, then for each member its server's and
 /// its peer's.
 fn wanted(members: &[Member]) -> Result<Vec<Wanted>, PkiError> {
-    let mut wanted = vec![Wanted { kind: Kind::Admin, names: Vec::new() }];
+    let mut wanted = vec![Wanted::new(Kind::Admin, Vec::new())];
     for (index, member) in members.iter().enumerate() {
         if members[..index].iter().any(|other| other.name == member.name) {
             return Err(PkiError::Member {
@@ -234,13 +234,13 @@ fn wanted(members: &[Member]) -> Result<Vec<Wanted>, PkiError> {
         }
         let names = names::of_member(member)?;
         for kind in [Kind::Server(member.name.clone()), Kind::Peer(member.name.clone())] {
-            wanted.push(Wanted { kind, names: names.clone() });
+            wanted.push(Wanted::new(kind, names.clone()));
         }
     }
     Ok(wanted)
 }
 
-fn generate_one(settings: &Settings) -> Result<KeyPair, PkiError> {
+pub(super) fn generate_one(settings: &Settings) -> Result<KeyPair, PkiError> {
     key::generate(settings.key, 1)?.pop().ok_or_else(|| PkiError::Generate { reason: "there is no key".to_owned() })
 }
 
@@ -323,16 +323,7 @@ impl Issuing<'_> {
             &self.verifier,
             self.renewal.now,
         )
-        .map_err(|error| match error {
-            LeafError::Subject(error) => error,
-            LeafError::Reason(reason) => PkiError::Issue { kind: kind.clone(), reason },
-            LeafError::Unverifiable(reason) => PkiError::Unverifiable {
-                kind: kind.clone(),
-                authority: self.source.certificate.clone(),
-                given: self.source.given,
-                reason,
-            },
-        })?;
+        .map_err(|error| self.source.not_issued(kind.clone(), error))?;
         let pair = Pair { certificate, key: SecretPem::of(key) };
         let stem = wanted.stem();
         let name = format!("{stem}.pem");

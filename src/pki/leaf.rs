@@ -17,17 +17,20 @@ use x509_parser::extensions::GeneralName;
 pub(super) struct Wanted {
     /// What it is for.
     pub(super) kind: Kind,
+    /// The name in its subject.
+    pub(super) common_name: String,
     /// Its names and addresses, in the order in which they are written.
     pub(super) names: Vec<Name>,
 }
 
 impl Wanted {
-    /// The name in its subject.
-    pub(super) fn common_name(&self) -> &str {
-        match &self.kind {
-            Kind::Server(member) | Kind::Peer(member) => member,
-            Kind::Admin | Kind::Authority => "root",
-        }
+    /// One with the common name that is usual for its kind.
+    pub(super) fn new(kind: Kind, names: Vec<Name>) -> Self {
+        let common_name = match &kind {
+            Kind::Server(name) | Kind::Peer(name) | Kind::Client(name) => name.clone(),
+            Kind::Admin | Kind::Authority => "root".to_owned(),
+        };
+        Self { kind, common_name, names }
     }
 
     /// Its files are `<stem>.pem` and `<stem>-key.pem`.
@@ -37,6 +40,7 @@ impl Wanted {
             Kind::Peer(member) => format!("{member}-peer"),
             Kind::Admin => "admin".to_owned(),
             Kind::Authority => "ca".to_owned(),
+            Kind::Client(name) => name.clone(),
         }
     }
 
@@ -91,7 +95,7 @@ impl Found {
 }
 
 /// The first common name in the subject, or nothing.
-fn common_name(certificate: &X509Certificate<'_>) -> String {
+pub(super) fn common_name(certificate: &X509Certificate<'_>) -> String {
     certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned()
 }
 
@@ -199,7 +203,7 @@ pub(super) fn judge(found: &Found, wanted: &Wanted, renewal: Renewal) -> Option<
     if !found.ours {
         return Some(Reason::OtherAuthority);
     }
-    if found.common_name != wanted.common_name() {
+    if found.common_name != wanted.common_name {
         return Some(Reason::CommonName(found.common_name.clone()));
     }
     let lacking: Vec<_> = [("serverAuth", wanted.serves() && !found.server_auth), ("clientAuth", !found.client_auth)]
@@ -240,7 +244,7 @@ mod tests {
     }
 
     fn wanted() -> Wanted {
-        Wanted { kind: Kind::Peer("node01".to_owned()), names: names(&["10.19.0.55", "localhost"]) }
+        Wanted::new(Kind::Peer("node01".to_owned()), names(&["10.19.0.55", "localhost"]))
     }
 
     fn found() -> Found {
@@ -322,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_admin_needs_no_server_usage() {
-        let wanted = Wanted { kind: Kind::Admin, names: vec![] };
+        let wanted = Wanted::new(Kind::Admin, vec![]);
         let found = Found { common_name: "root".to_owned(), names: vec![], server_auth: false, ..found() };
         assert_eq!(judge(&found, &wanted, renewal()), None);
     }

@@ -9,7 +9,9 @@
 //! issued; [`Pki::persist`] writes exactly that.
 
 mod authority;
+mod client;
 mod error;
+mod export;
 mod folder;
 mod issue;
 mod keep;
@@ -17,18 +19,25 @@ mod key;
 mod leaf;
 mod names;
 mod pem;
+mod served;
 mod show;
 mod source;
 mod verify;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use error::{CertificateFlaw, KeyFlaw, PkiError};
+pub use client::{
+    ClientCertificate, ClientName, ClientRequest, IssuedClient, client_certificate, client_names, issue_client,
+};
+pub use error::{CertificateFlaw, KeyFlaw, PkiError, date as moment};
+pub use export::{Place, keep_for_a_client, pem_bundle, pkcs12, put};
 pub use keep::{Change, MemberCertificates, Pair, Pki};
 pub use key::SecretPem;
 pub use leaf::Reason;
+pub use served::{Inspector, Judgement, Role, ServedFlaw, Shown};
 pub use show::{CertificateInfo, Details, not_after, show};
 
 /// A member of the cluster, as far as its certificates are concerned.
@@ -44,8 +53,7 @@ pub struct Member {
 }
 
 /// What a certificate is for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(tag = "kind", content = "member", rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// The certificate authority.
     Authority,
@@ -56,6 +64,26 @@ pub enum Kind {
     /// What this tool and the administrator show to the members; its common name is `root`, which
     /// is the user that etcd takes it for once authentication is enabled.
     Admin,
+    /// What the named application shows to the members.
+    Client(String),
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (kind, holder) = match self {
+            Self::Authority => ("authority", None),
+            Self::Server(member) => ("server", Some(("member", member))),
+            Self::Peer(member) => ("peer", Some(("member", member))),
+            Self::Admin => ("admin", None),
+            Self::Client(name) => ("client", Some(("client", name))),
+        };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", kind)?;
+        if let Some((role, name)) = holder {
+            map.serialize_entry(role, name)?;
+        }
+        map.end()
+    }
 }
 
 impl fmt::Display for Kind {
@@ -65,6 +93,7 @@ impl fmt::Display for Kind {
             Self::Server(member) => write!(f, "server certificate of {member}"),
             Self::Peer(member) => write!(f, "peer certificate of {member}"),
             Self::Admin => f.write_str("admin certificate"),
+            Self::Client(name) => write!(f, "client certificate of {name}"),
         }
     }
 }

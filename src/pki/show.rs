@@ -3,14 +3,15 @@
 use super::authority::{Authority, belongs_to, parse};
 use super::error::{PkiError, date};
 use super::folder::{Folder, KEY_SUFFIX};
+use super::served::is_due;
 use super::source::{AUTHORITY, Source};
 use super::{Kind, Settings, key, leaf, pem};
 use crate::error::Error;
 use serde::{Serialize, Serializer};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime, UtcOffset};
 use x509_parser::certificate::X509Certificate;
 
 /// A certificate file as it is.
@@ -49,7 +50,16 @@ pub struct Details {
     pub days_left: i64,
 }
 
-fn rfc3339<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+impl Details {
+    /// Whether it ends within `renew_before` of `now`, or is in its last third if it never had that much.
+    #[must_use]
+    pub fn expires_soon(&self, renew_before: std::time::Duration, now: OffsetDateTime) -> bool {
+        let renew_before = Duration::try_from(renew_before).unwrap_or(Duration::MAX);
+        now < self.not_after && is_due(self.not_before, self.not_after, renew_before, now)
+    }
+}
+
+pub(super) fn rfc3339<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
     let text = at.format(&Rfc3339).map_err(serde::ser::Error::custom)?;
     serializer.serialize_str(&text)
 }
@@ -89,29 +99,41 @@ pub fn show(settings: &Settings, now: OffsetDateTime) -> Result<Vec<CertificateI
         if name.ends_with(KEY_SUFFIX) || (name == AUTHORITY && !source.given) {
             continue;
         }
-        let text = match folder.read(&name) {
-            Ok(text) => text.unwrap_or_default(),
-            Err(error) => {
-                shown.push(CertificateInfo {
-                    file: folder.file(&name),
-                    kind: kind_of(&name),
-                    details: None,
-                    problems: vec![Error::from(error).line()],
-                });
-                continue;
-            }
-        };
-        let mut infos = of_text(&folder.file(&name), kind_of(&name), &text, now);
-        if let Some(leaf) = infos.first_mut() {
-            if name == AUTHORITY {
-                leaf.problems.push("not in use: the inventory names another CA".to_owned());
-            } else {
-                leaf.problems.append(&mut problems_of_leaf(&name, &text, &folder, authority.as_ref()));
-            }
-        }
-        shown.append(&mut infos);
+        shown.append(&mut of_file(&folder, &name, kind_of(&name), authority.as_ref(), now));
+    }
+    let clients = folder.clients();
+    for name in clients.pem_files()?.iter().filter(|name| !name.ends_with(KEY_SUFFIX)) {
+        let kind = name.strip_suffix(".pem").map(|stem| Kind::Client(stem.to_owned()));
+        shown.append(&mut of_file(&clients, name, kind, authority.as_ref(), now));
     }
     Ok(shown)
+}
+
+/// One entry for each certificate in a file of the folder.
+fn of_file(
+    folder: &Folder,
+    name: &str,
+    kind: Option<Kind>,
+    authority: Option<&Authority>,
+    now: OffsetDateTime,
+) -> Vec<CertificateInfo> {
+    let text = match folder.read(name) {
+        Ok(text) => text.unwrap_or_default(),
+        Err(error) => {
+            let problems = vec![Error::from(error).line()];
+            return vec![CertificateInfo { file: folder.file(name), kind, details: None, problems }];
+        }
+    };
+    let is_authority = kind == Some(Kind::Authority);
+    let mut infos = of_text(&folder.file(name), kind, &text, now);
+    if let Some(leaf) = infos.first_mut() {
+        if is_authority {
+            leaf.problems.push("not in use: the inventory names another CA".to_owned());
+        } else {
+            leaf.problems.append(&mut problems_of_leaf(name, &text, folder, authority));
+        }
+    }
+    infos
 }
 
 /// What the name of a file in the folder says about the certificate in it.
@@ -128,7 +150,7 @@ fn kind_of(name: &str) -> Option<Kind> {
 }
 
 /// One entry for each certificate in a file; one with a problem if there is none.
-fn of_text(file: &std::path::Path, kind: Option<Kind>, text: &str, now: OffsetDateTime) -> Vec<CertificateInfo> {
+fn of_text(file: &Path, kind: Option<Kind>, text: &str, now: OffsetDateTime) -> Vec<CertificateInfo> {
     let info = |details, problems| CertificateInfo { file: file.to_owned(), kind: kind.clone(), details, problems };
     let certificates = match pem::certificates(text) {
         Ok(certificates) if certificates.is_empty() => {

@@ -3,7 +3,8 @@
 use super::authority::{Authority, Refusal};
 use super::error::{CertificateFlaw, PkiError};
 use super::folder::{Folder, open_mode, read};
-use super::{Settings, key};
+use super::issue::LeafError;
+use super::{Kind, Settings, key};
 use rcgen::KeyPair;
 use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
@@ -53,11 +54,13 @@ impl Source {
         }
         let lost =
             |missing: &Path, remaining: PathBuf| PkiError::AuthorityLost { missing: missing.to_owned(), remaining };
+        let clients = folder.clients();
         let leaf = folder
             .pem_files()?
             .into_iter()
             .find(|name| ![AUTHORITY, AUTHORITY_KEY].contains(&name.as_str()))
-            .map(|name| folder.file(&name));
+            .map(|name| folder.file(&name))
+            .or(clients.pem_files()?.first().map(|name| clients.file(name)));
         match (folder.read(AUTHORITY)?, folder.read(AUTHORITY_KEY)?, leaf) {
             (Some(certificate), Some(key), _) => self.put_together(&certificate, &key, now),
             (Some(_), None, _) => Err(lost(&self.key, self.certificate.clone())),
@@ -103,6 +106,16 @@ impl Source {
 
     pub(super) fn unfit(&self, reason: String) -> PkiError {
         self.refused(CertificateFlaw::Damaged(reason).into())
+    }
+
+    pub(super) fn not_issued(&self, kind: Kind, error: LeafError) -> PkiError {
+        match error {
+            LeafError::Subject(error) => error,
+            LeafError::Reason(reason) => PkiError::Issue { kind, reason },
+            LeafError::Unverifiable(reason) => {
+                PkiError::Unverifiable { kind, authority: self.certificate.clone(), given: self.given, reason }
+            }
+        }
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {

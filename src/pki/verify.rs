@@ -33,16 +33,33 @@ impl Verifier {
         })
     }
 
+    /// Verifies a leaf as a client's and as that of a server called `localhost`, with what it brings along
+    /// between itself and the CA.
+    pub(super) fn check_chain(&self, leaf: &[u8], between: &[Vec<u8>], now: OffsetDateTime) -> Result<(), String> {
+        let between: Vec<_> = between.iter().map(|der| CertificateDer::from_slice(der)).collect();
+        self.verify(leaf, &between, true, now)
+    }
+
     /// Verifies a leaf as a client's and, if it `serves`, as a server's: of `localhost`, a name
     /// that every member's certificates have.
     pub(super) fn check(&self, leaf: &[u8], serves: bool, now: OffsetDateTime) -> Result<(), String> {
+        self.verify(leaf, &[], serves, now)
+    }
+
+    fn verify(
+        &self,
+        leaf: &[u8],
+        between: &[CertificateDer<'_>],
+        serves: bool,
+        now: OffsetDateTime,
+    ) -> Result<(), String> {
         let leaf = CertificateDer::from_slice(leaf);
         let now = u64::try_from(now.unix_timestamp()).map_err(|_| "the clock stands before 1970")?;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        self.clients.verify_client_cert(&leaf, &[], now).map_err(|e| e.to_string())?;
+        self.clients.verify_client_cert(&leaf, between, now).map_err(|e| e.to_string())?;
         if serves {
             let name = ServerName::try_from("localhost").map_err(|e| e.to_string())?;
-            self.servers.verify_server_cert(&leaf, &[], &name, &[], now).map_err(|e| e.to_string())?;
+            self.servers.verify_server_cert(&leaf, between, &name, &[], now).map_err(|e| e.to_string())?;
         }
         Ok(())
     }

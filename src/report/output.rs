@@ -40,7 +40,16 @@ impl Output {
     ///
     /// If stdout takes it no more, for example on a full disk. A closed pipe (`| head -1`) is no error.
     pub fn out(&self, text: &str) -> Result<(), ReportError> {
-        match write(&self.stdout, text) {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes data that is no text to stdout, as it is, and at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`out`](Self::out).
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), ReportError> {
+        match write(&self.stdout, bytes) {
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
                 Err(ReportError::Stream { stream: "stdout", source })
             }
@@ -50,12 +59,12 @@ impl Output {
 
     /// Writes an error or a notice to stderr. A failure is left out: there is no place to tell it.
     pub fn err(&self, text: &str) {
-        let _ = write(&self.stderr, text);
+        let _ = write(&self.stderr, text.as_bytes());
     }
 }
 
-fn write(stream: &Mutex<dyn Write + Send>, text: &str) -> io::Result<()> {
+fn write(stream: &Mutex<dyn Write + Send>, bytes: &[u8]) -> io::Result<()> {
     let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
-    stream.write_all(text.as_bytes())?;
+    stream.write_all(bytes)?;
     stream.flush()
 }

@@ -8,6 +8,7 @@ mod members;
 mod membership;
 mod versions;
 
+pub use local::certificate_names;
 pub use membership::found;
 pub use versions::linked_version;
 mod writer;

@@ -7,6 +7,7 @@
 
 mod become_password;
 mod check;
+mod certs;
 mod operations;
 mod queries;
 mod trust;
@@ -167,7 +168,8 @@ Commands:
   health      Ask every member for its health
   status      Show every member and host in one table: state, version, data, drift
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
-  certs       Show the certificates in the PKI folder
+  certs       Show, issue and export certificates, and look at what members really serve
+  env         Print what a shell needs to use etcdctl here
   ssh-config  Show how a host is reached over SSH, and where each setting comes from
   init        Write a starter inventory
   schema      Print the JSON Schema of inventories, for editors
@@ -383,6 +385,23 @@ fn every_flag_is_explained() {
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
         ("certs show", &["inventory"]),
+        ("certs issue", &["client", "cn", "force", "inventory", "lifetime", "name"]),
+        (
+            "certs export",
+            &[
+                "ask-export-pass",
+                "export-pass-command",
+                "export-pass-fd",
+                "force",
+                "format",
+                "inventory",
+                "name",
+                "no-export-pass",
+                "to",
+            ],
+        ),
+        ("certs verify", &["direct", "inventory", "timeout"]),
+        ("env", &["inventory", "name", "shell", "unset"]),
         ("init", &["cluster", "file", "host"]),
         ("schema", &[]),
         ("playbook", &[]),
@@ -398,7 +417,7 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if ["check", "health", "status"].contains(&command) {
+        if ["certs verify", "check", "health", "status"].contains(&command) {
             want.extend(connects);
         }
         want.sort_unstable();

@@ -9,4 +9,5 @@ mod playbook;
 mod release;
 mod report;
 mod secrets;
+mod served;
 mod ssh;

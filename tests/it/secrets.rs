@@ -207,6 +207,8 @@ fn the_program_shows_no_key() {
         "health -i prod.yaml",
         "-o json certs show -i prod.yaml",
         "certs show -i prod.yaml",
+        "certs verify -i prod.yaml",
+        "env -i prod.yaml",
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_etcd-ha"))
             .args(line.split(' '))

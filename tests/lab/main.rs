@@ -13,6 +13,7 @@
 
 mod authentication;
 mod broken;
+mod certs;
 mod change;
 mod check;
 mod connecting;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
         check::hosts_are_measured_and_traps_are_found_and_nothing_is_left,
         health::health_says_how_every_member_is_and_why,
+        certs::clients_get_certificates_and_what_is_served_is_looked_at,
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         host_keys::a_site_is_got_to_know_over_its_jump_host,
         host_keys::certified_and_pinned_hosts_need_no_line_of_their_own,

@@ -91,7 +91,8 @@ impl Fleet {
 }
 
 /// Every name and address by which a member is reached or from which it connects.
-fn certificate_names(host: &Host) -> pki::Member {
+#[must_use]
+pub fn certificate_names(host: &Host) -> pki::Member {
     let mut names = vec![host.address.clone(), host.name.clone()];
     names.extend(host.extra_names.iter().cloned());
     pki::Member { name: host.name.clone(), names }

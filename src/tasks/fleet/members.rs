@@ -44,11 +44,20 @@ impl Fleet {
     /// # Errors
     /// There are none.
     pub async fn standing_cluster(&self) -> Result<Arc<ClusterHealth>, TaskError> {
+        self.standing_access().await?;
+        self.cluster(None).await
+    }
+
+    /// What the admin shows to members, and trusts, if the PKI folder has it.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn standing_access(&self) -> Result<Access, TaskError> {
         let pki = self.pki().await?;
         if !Self::can_ask(&pki) {
             return Err(TaskError::NoPki { dir: self.inventory.pki.dir.clone() });
         }
-        self.cluster(None).await
+        self.access().await
     }
 
     /// Whether the PKI folder has what members are asked with.
