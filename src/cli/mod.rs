@@ -22,11 +22,12 @@ mod render;
 mod schema;
 mod secret;
 mod ssh_config;
+mod timings;
 mod trust;
 mod upgrade;
 
 use crate::error::{Error, ExitStatus};
-use crate::report::{Output, Surroundings};
+use crate::report::{Color, Output, Style, Surroundings};
 use clap::{Parser, Subcommand};
 use options::Global;
 use std::ffi::OsString;
@@ -113,24 +114,21 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Runs the program and says how it ended; a test can do so twice in one process.
 pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
+    let around = Surroundings::look();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let text = error.render();
-            let stderr = error.use_stderr();
-            let text = if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-                text.ansi().to_string()
-            } else {
-                text.to_string()
-            };
-            if stderr {
-                output.err(&text);
+            let told = |style: Style| if style.is_colored() { text.ansi().to_string() } else { text.to_string() };
+            if error.use_stderr() {
+                output.err(&told(around.stderr_style(Color::Auto)));
                 return ExitStatus::Usage;
             }
+            let text = told(around.stdout_style(Color::Auto));
             return output.out(&text).map_or(ExitStatus::Failed, |()| ExitStatus::Done);
         }
     };
-    let context = Context { global: cli.global, output: output.clone(), around: Surroundings::look() };
+    let context = Context { global: cli.global, output: output.clone(), around };
     let ended = cli.command.run(context);
     ended.unwrap_or_else(|error: Error| {
         output.err(&error.render());
