@@ -206,7 +206,8 @@ fn foreign(view: &View<'_>) -> Vec<String> {
         }
     }
     if !seen.unit.runs() {
-        for (port, whose) in [(host.client_port, "client"), (host.peer_port, "peer")] {
+        let metrics = host.metrics.map(|metrics| (metrics.port, "metrics"));
+        for (port, whose) in [(host.client_port, "client"), (host.peer_port, "peer")].into_iter().chain(metrics) {
             if seen.listening.contains(&port) {
                 foreign.push(format!("something else listens on the {whose} port {port}"));
             }

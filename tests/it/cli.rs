@@ -6,6 +6,8 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod become_password;
+mod completions;
+mod explaining;
 mod operations;
 mod queries;
 mod trust;
@@ -166,10 +168,10 @@ Commands:
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
   certs       Show the certificates in the PKI folder
   ssh-config  Show how a host is reached over SSH, and where each setting comes from
+  prometheus  Print how Prometheus scrapes the members, or alert rules
   init        Write a starter inventory
   schema      Print the JSON Schema of inventories, for editors
   playbook    Print a playbook that comes with etcd-ha, to be copied and extended
-  help        Print this message or the help of the given subcommand(s)
 
 Options:
   -o, --output <OUTPUT>  How to tell what happens: `json` prints one JSON object a line on stdout
@@ -312,6 +314,27 @@ fn command_lines_that_are_wrong() {
             "playbook nope",
             "error: there is no playbook `nope`; there are: deploy, restart, rollback, start, stop, stop-some\n",
         ),
+        (
+            "playbook delpoy",
+            "error: there is no playbook `delpoy`; there are: deploy, restart, rollback, start, stop, stop-some\n\n\
+             hint: did you mean `deploy`?\n",
+        ),
+        (
+            "help inventroy",
+            "error: there is no subcommand and no topic `inventroy`\n\nhint: did you mean `inventory`?\n",
+        ),
+        ("help certs shwo", "error: there is no subcommand `shwo` of `certs`\n\nhint: did you mean `show`?\n"),
+        (
+            "help nothing-like-it",
+            "error: there is no subcommand and no topic `nothing-like-it`\n\n\
+             hint: the topics are inventory, playbook, exit-codes, environment; `etcd-ha help` lists the subcommands\n",
+        ),
+        ("man delpoy", "error: there is no subcommand `delpoy`\n\nhint: did you mean `deploy`?\n"),
+        (
+            "-q -v deploy -i prod.yaml",
+            "error: the argument '--quiet' cannot be used with '--verbose'\n\n\
+             Usage: etcd-ha --quiet <COMMAND>\n\nFor more information, try '--help'.\n",
+        ),
     ] {
         assert_eq!(desk.run(line), said(2, "", want), "{line}");
     }
@@ -358,7 +381,7 @@ fn flags(help: &str) -> Vec<String> {
 #[test]
 fn every_flag_is_explained() {
     let desk = Desk::new();
-    let everywhere = ["help", "output", "plain", "verbose", "version"];
+    let everywhere = ["help", "output", "plain", "quiet", "verbose", "version"];
     let operation = ["direct", "forks", "health-timeout", "inventory", "limit"];
     let connects = ["ask-become-pass", "ask-pass", "become-pass-command", "become-pass-fd", "pass-command", "pass-fd"];
     let supplies = ["bandwidth", "no-snapshot", "release"];
@@ -381,6 +404,10 @@ fn every_flag_is_explained() {
         ("init", &["cluster", "file", "host"]),
         ("schema", &[]),
         ("playbook", &[]),
+        ("prometheus", &["inventory", "rules"]),
+        ("completions", &[]),
+        ("man", &["dir"]),
+        ("help", &[]),
     ] {
         let mut want: Vec<&str> = [&everywhere[..], own].concat();
         if ["deploy", "plan", "run", "upgrade"].contains(&command) {
