@@ -156,28 +156,33 @@ fn without_arguments_it_says_what_there_is() {
 Usage: etcd-ha [OPTIONS] <COMMAND>
 
 Commands:
-  deploy      Bring the cluster up, or bring it to what the inventory says, one member at a time
-  plan        Say what `deploy` would change, and touch nothing
-  upgrade     Bring the members to another version of etcd, and write it into the inventory
-  rollback    Bring every member back to what was in force before its last change, one at a time
-  restart     Restart every member, one at a time
-  stop        Stop the whole cluster or, with `--limit`, members that the others can spare
-  start       Start members that do not run
-  run         Run a playbook
-  health      Ask every member for its health
-  trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
-  certs       Show the certificates in the PKI folder
-  ssh-config  Show how a host is reached over SSH, and where each setting comes from
-  prometheus  Print how Prometheus scrapes the members, or alert rules
-  init        Write a starter inventory
-  schema      Print the JSON Schema of inventories, for editors
-  playbook    Print a playbook that comes with etcd-ha, to be copied and extended
+  deploy       Bring the cluster up, or bring it to what the inventory says, one member at a time
+  plan         Say what `deploy` would change, and touch nothing
+  upgrade      Bring the members to another version of etcd, and write it into the inventory
+  rollback     Bring every member back to what was in force before its last change, one at a time
+  restart      Restart every member, one at a time
+  stop         Stop the whole cluster or, with `--limit`, members that the others can spare
+  start        Start members that do not run
+  run          Run a playbook
+  health       Ask every member for its health
+  trust        Fetch the hosts' keys, show their fingerprints, and write them down as known
+  certs        Show the certificates in the PKI folder
+  ssh-config   Show how a host is reached over SSH, and where each setting comes from
+  prometheus   Print how Prometheus scrapes the members, or alert rules
+  init         Write a starter inventory
+  schema       Print the JSON Schema of inventories, for editors
+  playbook     Print a playbook that comes with etcd-ha, to be copied and extended
+  completions  Print what makes a shell complete `etcd-ha`'s words, names of hosts among them
+  man          Print a manual page, or write all of them into a folder
+  help         Explain a subcommand, or one of: inventory, playbook, exit-codes, environment
 
 Options:
   -o, --output <OUTPUT>  How to tell what happens: `json` prints one JSON object a line on stdout
                          [default: text] [possible values: text, json]
       --plain            Plain lines instead of bars, as when stderr is no terminal
-  -v, --verbose          Also say what had nothing to do
+  -v, --verbose          Also say what had nothing to do, and how long each round trip to a host
+                         took
+  -q, --quiet            Of what happens, tell only warnings, failures and how it ended
   -h, --help             Print help (see more with '--help')
   -V, --version          Print version
 
@@ -187,6 +192,7 @@ Exit codes:
   2    the command line, the inventory or the playbook is wrong
   3    the cluster is not healthy
   4    refused, since it would cost quorum or data
+  5    another run is at work on the same things
   6    a change did not come up and was taken back
   10   changes are pending (`plan --detailed-exitcode`)
   130  interrupted

@@ -61,7 +61,7 @@ fn the_environment_is_explained() {
                 folders.push(path);
                 continue;
             }
-            let text = std::fs::read_to_string(&path).unwrap();
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
             let code = text.split("#[cfg(test)]").next().unwrap();
             for reading in ["env = \"", "var_os(\"", "env::var(\"", "value(\"", "folder(\""] {
                 for (at, _) in code.match_indices(reading) {
@@ -89,7 +89,8 @@ fn manual_pages() {
     }
     for page in pages {
         let text = desk.read(page);
-        let output = Command::new("groff").args(["-man", "-ww", "-Tutf8"]).arg(desk.path(page)).output().unwrap();
+        let output =
+            Command::new("groff").args(["-man", "-ww", "-Tutf8", "-P-cbou"]).arg(desk.path(page)).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{page}: {text}");
         let shown = String::from_utf8_lossy(&output.stdout).into_owned();
         for part in ["SYNOPSIS", "OPTIONS", "EXIT STATUS", "refused, since it would cost quorum or data"] {
@@ -142,6 +143,7 @@ scrape_configs:
 #[test]
 fn verbose_times_round_trips() {
     let desk = Desk::with_inventory();
+    desk.make_certificates();
     let lines = |text: &str| -> Vec<String> {
         let told = steady(text).into_iter().filter(|line| line.contains("  connect  ") || line.contains("round trip"));
         // What it took, and in which order they came, differs.
