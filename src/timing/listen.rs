@@ -145,8 +145,7 @@ mod tests {
         let ears = listen(move |trip| told.lock().unwrap().push(trip));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         ears.during(|| runtime.block_on(work));
-        let trips = std::mem::take(&mut *trips.lock().unwrap());
-        trips
+        std::mem::take(&mut *trips.lock().unwrap())
     }
 
     #[test]
