@@ -30,6 +30,53 @@ pub enum ExitStatus {
     Interrupted = 130,
 }
 
+impl ExitStatus {
+    /// All of them, by number.
+    pub const ALL: [Self; 9] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Unhealthy,
+        Self::Refused,
+        Self::Locked,
+        Self::RolledBack,
+        Self::Pending,
+        Self::Interrupted,
+    ];
+
+    /// What it means, a phrase.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done, or nothing to do",
+            Self::Failed => "a host or a task failed",
+            Self::Usage => "the command line, the inventory or the playbook is wrong",
+            Self::Unhealthy => "the cluster is not healthy",
+            Self::Refused => "refused, since it would cost quorum or data",
+            Self::Locked => "another run is at work on the same things",
+            Self::RolledBack => "a change did not come up and was taken back",
+            Self::Pending => "changes are pending (`plan --detailed-exitcode`)",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What to do about it, a sentence without a full stop.
+    #[must_use]
+    pub const fn next_step(self) -> Option<&'static str> {
+        match self {
+            Self::Done => None,
+            Self::Failed => Some("mend what the error names and run the same command again, which goes on from there"),
+            Self::Usage => Some("nothing was touched; correct what the error points at"),
+            Self::Unhealthy => Some("`etcd-ha health` says which member, and why"),
+            Self::Refused => Some("the message says what was found and what has to be decided first"),
+            Self::Locked => Some("wait for it to end, then run the same command again"),
+            Self::RolledBack => Some("the member runs what it ran before; its journal says what was wrong"),
+            Self::Pending => Some("`etcd-ha deploy` makes them"),
+            Self::Interrupted => Some("run the same command again to go on"),
+        }
+    }
+}
+
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
         Self::from(status as u8)

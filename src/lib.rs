@@ -26,3 +26,4 @@ pub mod release;
 pub mod report;
 pub mod ssh;
 pub mod tasks;
+pub mod timing;

@@ -1,6 +1,7 @@
 //! Ctrl-C: the first one stops after the task in hand, the second at once; so does the first where a question is open.
 
 use super::ask::Asker;
+use super::timings::Timings;
 use crate::error::ExitStatus;
 use crate::report::{Event, Reporter};
 use std::future::Future;
@@ -18,13 +19,19 @@ pub(super) enum Ended<T> {
 pub(super) fn run<T, F>(
     reporter: Option<Reporter>,
     asker: Option<&Asker>,
+    timings: &Timings,
     work: impl FnOnce(watch::Receiver<bool>) -> F,
 ) -> std::io::Result<Ended<T>>
 where
     F: Future<Output = T>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(async {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let ears = timings.ears().cloned();
+    if let Some(ears) = ears.clone() {
+        builder.on_thread_start(move || ears.open());
+    }
+    let runtime = builder.enable_all().build()?;
+    let all = async {
         let (stop, stopped) = watch::channel(false);
         let work = work(stopped);
         tokio::pin!(work);
@@ -45,7 +52,11 @@ where
                 reporter.emit(Event::Warning { host: None, message });
             }
         }
-    });
+    };
+    let ended = match ears {
+        Some(ears) => ears.during(|| runtime.block_on(all)),
+        None => runtime.block_on(all),
+    };
     // A download or a resolver may still block a thread: nobody waits for it.
     runtime.shutdown_background();
     ended

@@ -5,31 +5,37 @@ mod ask;
 mod become_password;
 mod certs;
 mod check;
+mod completions;
 mod deploy;
 mod descriptors;
 mod env;
 mod health;
+mod help;
 mod hops;
 mod init;
 mod interrupt;
 mod login;
+mod man;
 mod members;
 mod operation;
 mod options;
 mod pause;
 mod playbook;
 mod probe;
+mod prometheus;
 mod query;
 mod render;
 mod schema;
 mod secret;
 mod ssh_config;
 mod status;
+mod timings;
+mod topics;
 mod trust;
 mod upgrade;
 
 use crate::error::{Error, ExitStatus};
-use crate::report::{Output, Surroundings};
+use crate::report::{Color, Output, Style, Surroundings};
 use clap::{Parser, Subcommand};
 use options::Global;
 use std::ffi::OsString;
@@ -37,16 +43,8 @@ use std::process::ExitCode;
 
 /// Stands up, changes and rescues etcd clusters on plain Linux machines over SSH.
 #[derive(Debug, Parser)]
-#[command(name = "etcd-ha", version, propagate_version = true, disable_help_subcommand = false)]
-#[command(after_help = "Exit codes:
-  0    done, or nothing to do
-  1    a host or a task failed
-  2    the command line, the inventory or the playbook is wrong
-  3    the cluster is not healthy
-  4    refused, since it would cost quorum or data
-  6    a change did not come up and was taken back
-  10   changes are pending (`plan --detailed-exitcode`)
-  130  interrupted")]
+#[command(name = "etcd-ha", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = topics::exit_codes_in_short())]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -100,12 +98,20 @@ commands! {
     env::Env,
     /// Show how a host is reached over SSH, and where each setting comes from.
     ssh_config::SshConfig,
+    /// Print how Prometheus scrapes the members, or alert rules.
+    prometheus::Prometheus,
     /// Write a starter inventory.
     init::Init,
     /// Print the JSON Schema of inventories, for editors.
     schema::Schema,
     /// Print a playbook that comes with etcd-ha, to be copied and extended.
     playbook::Playbook,
+    /// Print what makes a shell complete `etcd-ha`'s words, names of hosts among them.
+    completions::Completions,
+    /// Print a manual page, or write all of them into a folder.
+    man::Man,
+    /// Explain a subcommand, or one of: inventory, playbook, exit-codes, environment.
+    help::Help,
 }
 
 /// What every subcommand works with.
@@ -122,27 +128,30 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Runs the program and says how it ended; a test can do so twice in one process.
 pub fn run(args: impl Iterator<Item = OsString>, output: Output) -> ExitStatus {
+    let around = Surroundings::look();
+    let args: Vec<OsString> = args.collect();
+    if let Some(shell) = std::env::var_os(completions::VARIABLE) {
+        return completions::answer(&shell, args, &output);
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let text = error.render();
-            let stderr = error.use_stderr();
-            let text = if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-                text.ansi().to_string()
-            } else {
-                text.to_string()
-            };
-            if stderr {
-                output.err(&text);
-                return ExitStatus::Usage;
-            }
-            return output.out(&text).map_or(ExitStatus::Failed, |()| ExitStatus::Done);
-        }
+        Err(error) => return told_by_clap(&error, &around, &output),
     };
-    let context = Context { global: cli.global, output: output.clone(), around: Surroundings::look() };
+    let context = Context { global: cli.global, output: output.clone(), around };
     let ended = cli.command.run(context);
     ended.unwrap_or_else(|error: Error| {
         output.err(&error.render());
         error.exit()
     })
+}
+
+/// Prints a help text or what is wrong with the command line.
+fn told_by_clap(error: &clap::Error, around: &Surroundings, output: &Output) -> ExitStatus {
+    let text = error.render();
+    let told = |style: Style| if style.is_colored() { text.ansi().to_string() } else { text.to_string() };
+    if error.use_stderr() {
+        output.err(&told(around.stderr_style(Color::Auto)));
+        return ExitStatus::Usage;
+    }
+    output.out(&told(around.stdout_style(Color::Auto))).map_or(ExitStatus::Failed, |()| ExitStatus::Done)
 }

@@ -6,6 +6,7 @@ use super::login::{LoginPassword, connector};
 use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits, bandwidth};
 use super::pause::Pause;
 use super::probe::Probe;
+use super::timings::Timings;
 use super::{Context, descriptors, interrupt, render};
 use crate::error::{Error, ExitStatus, Explain};
 use crate::inventory::{Inventory, nearest, quoted};
@@ -171,12 +172,13 @@ impl Operation {
         for message in &inventory.warnings {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
         }
+        let timings = Timings::new(context, &reporter);
         let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
         let (connector, asker) = connector(context, password, &reporter);
         let options = self.waits.fleet_options(snapshots, downgrade, connector, become_password);
         let options = FleetOptions { forks: self.forks.into(), bandwidth, ..options };
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
-        let ended = interrupt::run(Some(reporter.clone()), asker.as_deref(), |stop| async {
+        let ended = interrupt::run(Some(reporter.clone()), asker.as_deref(), &timings, |stop| async {
             let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));
             let ask = pause.map(|pause| pause.ask(reporter.clone(), stop.clone()));
             let hops = Hops {
@@ -202,6 +204,7 @@ impl Operation {
             (run, cluster, fleet.snapshot())
         });
         let finish = |exit: ExitStatus, message: String, recap: Vec<HostRecap>| {
+            timings.sum_up(&reporter, &inventory);
             reporter.emit(Event::RunFinished {
                 command: how.command.to_owned(),
                 cluster: inventory.cluster.clone(),

@@ -34,9 +34,19 @@ pub(super) struct Global {
     /// Plain lines instead of bars, as when stderr is no terminal.
     #[arg(long, global = true)]
     pub plain: bool,
-    /// Also say what had nothing to do.
+    /// Also say what had nothing to do, and how long each round trip to a host took.
+    ///
+    /// A round trip is a connection (with its name resolution, TCP, key exchange and log-in), a script on a host, or a
+    /// call to a member; in the end those of each host are summed up. Neither scripts nor what they read are shown.
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// Of what happens, tell only warnings, failures and how it ended.
+    ///
+    /// That is: no bars, no plays, no tasks that went well, no recap. What `--probe` saw and, after a change that did
+    /// not come up, how each host is left are told. What a command prints on stdout stays as it is, and so does
+    /// `-o json`.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -190,7 +200,8 @@ impl Context {
             (_, plain) if plain || asks => Format::Plain,
             (_, _) => Format::Auto,
         };
-        let detail = Detail { verbose: self.global.verbose, run_log: log.as_ref().and(path) };
+        let (verbose, quiet) = (self.global.verbose, self.global.quiet);
+        let detail = Detail { verbose, quiet, run_log: log.as_ref().and(path) };
         let screen = Screen::choose(format, &self.around).sink(self.around.terminal_look(Color::Auto), detail);
         // The log first: should it fail, the screen still tells.
         let activity = activity.map(|activity| Box::new(activity) as Box<dyn Sink>);
@@ -199,6 +210,13 @@ impl Context {
             reporter.emit(Event::from(error));
         }
         reporter
+    }
+
+    /// What is told on stderr beside an answer on stdout: with `--verbose`, how long each round trip took.
+    pub(super) fn asking_reporter(&self) -> Reporter {
+        let detail = Detail { verbose: true, ..Detail::default() };
+        let plain = self.global.verbose.then(|| Screen::Plain.sink(self.around.terminal_look(Color::Auto), detail));
+        Reporter::new(plain.into_iter().collect())
     }
 }
 

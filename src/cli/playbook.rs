@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::error::{Error, ExitStatus, Explain};
+use crate::inventory::nearest;
 use crate::playbook::{embedded, names};
 use clap::Args;
 
@@ -20,6 +21,10 @@ struct Unknown {
 }
 
 impl Explain for Unknown {
+    fn hint(&self) -> Option<String> {
+        nearest(&self.name, names()).map(|near| format!("did you mean `{near}`?"))
+    }
+
     fn exit(&self) -> ExitStatus {
         ExitStatus::Usage
     }

@@ -4,11 +4,11 @@ use super::become_password::BecomePassword;
 use super::login::{LoginPassword, connector};
 use super::operation::CannotStart;
 use super::options::{FORKS, Target};
+use super::timings::Timings;
 use super::{Context, descriptors, interrupt};
 use crate::error::{Error, ExitStatus};
 use crate::inventory::Inventory;
 use crate::release;
-use crate::report::Reporter;
 use crate::tasks::{Fleet, FleetOptions, SnapshotPlace};
 use clap::Args;
 use std::sync::Arc;
@@ -57,7 +57,8 @@ impl Query {
         }
         descriptors::make_room(inventory.hosts.len())?;
         let become_password = self.become_password.read(context)?;
-        let reporter = Reporter::new(Vec::new());
+        let reporter = context.asking_reporter();
+        let timings = Timings::new(context, &reporter);
         let (connector, asker) = connector(context, self.login.read(context)?, &reporter);
         let options = FleetOptions {
             cache: release::default_cache_dir().unwrap_or_else(std::env::temp_dir),
@@ -71,12 +72,15 @@ impl Query {
             forks: FORKS.into(),
             bandwidth: None,
         };
-        let fleet = Arc::new(Fleet::new(Arc::new(inventory), reporter, options));
-        let ended = interrupt::run(None, asker.as_deref(), |stop| async {
+        let inventory = Arc::new(inventory);
+        let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
+        let ended = interrupt::run(None, asker.as_deref(), &timings, |stop| async {
             let answer = work(fleet.clone(), stop).await;
             fleet.close().await;
             answer
         });
+        timings.sum_up(&reporter, &inventory);
+        reporter.finish();
         Ok(match ended.map_err(CannotStart)? {
             interrupt::Ended::Work(answer) => Ok(answer),
             interrupt::Ended::AtOnce(exit) => Err(exit),

@@ -2,6 +2,7 @@
 
 use super::operation::check_hosts;
 use super::options::{OutputFormat, Target};
+use super::timings::Timings;
 use super::{Context, interrupt};
 use crate::error::{Error, ExitStatus};
 use crate::report::table;
@@ -27,7 +28,7 @@ impl SshConfig {
             return Ok(ExitStatus::Usage);
         };
         let connector = Connector::default();
-        let ended = interrupt::run(None, None, |_| async { connector.route(&host.ssh).await });
+        let ended = interrupt::run(None, None, &Timings::none(), |_| async { connector.route(&host.ssh).await });
         let route = match ended.map_err(super::operation::CannotStart)? {
             interrupt::Ended::Work(route) => route?,
             interrupt::Ended::AtOnce(exit) => return Ok(exit),

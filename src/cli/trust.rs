@@ -7,6 +7,7 @@ mod shown;
 use super::login::connector;
 use super::operation::{CannotStart, check_hosts};
 use super::options::{OutputFormat, Target};
+use super::timings::Timings;
 use super::{Context, interrupt, pause};
 use crate::error::{self, Error, ExitStatus, Explain};
 use crate::inventory::Host;
@@ -82,7 +83,10 @@ impl Trust {
         let hosts: Vec<&Host> = inventory.hosts.iter().filter(wanted).collect();
         // Jump hosts may have to be asked for a password.
         let (connector, asker) = connector(&context, None, &Reporter::new(Vec::new()));
-        let ended = interrupt::run(None, asker.as_deref(), |stop| self.waves(&context, &connector, &hosts, stop));
+        let ended = {
+            let work = |stop| self.waves(&context, &connector, &hosts, stop);
+            interrupt::run(None, asker.as_deref(), &Timings::none(), work)
+        };
         let tally = match ended.map_err(CannotStart)? {
             interrupt::Ended::Work(tally) => tally?,
             interrupt::Ended::AtOnce(exit) => return Ok(exit),

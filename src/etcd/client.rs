@@ -15,11 +15,13 @@ use super::config::client_url;
 use super::identity::{ClusterId, MemberId};
 use crate::inventory::Host;
 use crate::ssh::{Session, SshError};
+use crate::timing::round_trip;
 use error::{call_error, transport_error};
 use etcd_client::{AlarmAction, AlarmType, Channel, GetOptions};
 use hyper_util::rt::TokioIo;
 use line::Line;
 use semver::Version;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -123,6 +125,7 @@ const HASH_LIMIT: Duration = Duration::from_secs(30);
 /// A connection to one member.
 #[derive(Clone)]
 pub struct MemberClient {
+    host: Arc<str>,
     client: etcd_client::Client,
     /// The same connection, for what is no RPC.
     channel: tonic::transport::Channel,
@@ -143,8 +146,7 @@ impl MemberClient {
             async move { Ok::<_, SshError>(TokioIo::new(Line::new(session.tunnel(&address, port).await?, lost))) }
         });
         let endpoint = endpoint(host, access)?;
-        let channel = tokio::time::timeout(limit, endpoint.connect_with_connector(connector));
-        Self::over(channel.await, limit, told).await
+        Self::over(host, endpoint.connect_with_connector(connector), limit, told).await
     }
 
     /// Connects to the host's member straight from this machine.
@@ -163,21 +165,25 @@ impl MemberClient {
             }
         });
         let endpoint = endpoint(host, access)?;
-        let channel = tokio::time::timeout(limit, endpoint.connect_with_connector(connector));
-        Self::over(channel.await, limit, told).await
+        Self::over(host, endpoint.connect_with_connector(connector), limit, told).await
     }
 
     async fn over(
-        channel: Result<Result<tonic::transport::Channel, tonic::transport::Error>, tokio::time::error::Elapsed>,
+        host: &Host,
+        connecting: impl Future<Output = Result<tonic::transport::Channel, tonic::transport::Error>>,
         limit: Duration,
         lost: watch::Receiver<bool>,
     ) -> Result<Self, CallError> {
-        let channel = channel
-            .map_err(|_| CallError::Timeout { call: "connect", limit })?
-            .map_err(|error| transport_error(&error))?;
+        let connecting = async {
+            match tokio::time::timeout(limit, connecting).await {
+                Ok(channel) => channel.map_err(|error| transport_error(&error)),
+                Err(_) => Err(CallError::Timeout { call: "connect", limit }),
+            }
+        };
+        let channel = round_trip(&host.name, "connect to its member").of(connecting).await?;
         let client = etcd_client::Client::from_channel(Channel::Tonic(channel.clone()), None);
         let client = client.await.map_err(|error| call_error("connect", &error))?;
-        Ok(Self { client, channel, limit, lost })
+        Ok(Self { host: host.name.as_str().into(), client, channel, limit, lost })
     }
 
     /// Waits until the connection has ended. The next call makes a new one, but for that it has to wait.
@@ -191,10 +197,13 @@ impl MemberClient {
         call: &'static str,
         future: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, CallError> {
-        match tokio::time::timeout(self.limit, future).await {
-            Ok(result) => result.map_err(|error| call_error(call, &error)),
-            Err(_) => Err(CallError::Timeout { call, limit: self.limit }),
-        }
+        let answer = async {
+            match tokio::time::timeout(self.limit, future).await {
+                Ok(result) => result.map_err(|error| call_error(call, &error)),
+                Err(_) => Err(CallError::Timeout { call, limit: self.limit }),
+            }
+        };
+        round_trip(&self.host, call).of(answer).await
     }
 
     /// Looks at the member: status, members, alarms and a linearizable read, all at once.

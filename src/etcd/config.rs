@@ -128,6 +128,14 @@ pub fn environment(host: &Host, version: &Version, membership: &Membership) -> S
         ("peer-trusted-ca-file", format!("{ssl}/ca.pem")),
         ("peer-client-cert-auth", "true".to_owned()),
     ];
+    if let Some(metrics) = host.metrics {
+        let scheme = if metrics.tls { "https" } else { "http" };
+        let mut urls = format!("{scheme}://{listen}:{}", metrics.port);
+        if listen != "0.0.0.0" {
+            let _ = write!(urls, ",{scheme}://127.0.0.1:{}", metrics.port);
+        }
+        options.push(("listen-metrics-urls", urls));
+    }
     if version.minor < 5 && !host.settings.contains_key("logger") {
         // The JSON lines that 3.5 and later write by default.
         options.push(("logger", "zap".to_owned()));

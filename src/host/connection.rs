@@ -5,6 +5,7 @@ use super::framing::{Feed, Framed, Reply, find, frame};
 use super::privilege::{Access, Opening, Password, Refusal, Trial};
 use crate::inventory::{Become, Host};
 use crate::ssh::{Connector, Input, Limits, Manner, Output, Session, SshError};
+use crate::timing::{part, round_trip};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -174,7 +175,15 @@ impl Connection {
     /// # Errors
     /// The script failed, could not be run, or the connection broke.
     pub async fn run(&self, script: Script<'_>) -> Result<Vec<u8>, HostError> {
-        let mut trial = self.trial().await?;
+        let trip = round_trip(&self.host, script.what);
+        trip.sent(script.stdin.length());
+        let answer = trip.of(self.run_once_let_in(script)).await?;
+        trip.got(answer.len());
+        Ok(answer)
+    }
+
+    async fn run_once_let_in(&self, script: Script<'_>) -> Result<Vec<u8>, HostError> {
+        let mut trial = part("waiting for the password's trial", self.trial()).await?;
         loop {
             let framed = frame(script.text, self.access(), Feed::Data(script.stdin.length()));
             let mut opening = Opening::new(&framed, self.password());

@@ -7,6 +7,7 @@ use super::error::HostError;
 use super::framing::{Feed, Framed, frame};
 use super::privilege::{Opening, Trial};
 use crate::ssh::{Dialogue as _, Pipe, Turn};
+use crate::timing::round_trip;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -45,6 +46,10 @@ impl Connection {
     /// # Errors
     /// It says nothing in time, or the host cannot be reached.
     pub async fn hold(&self, what: &str, script: &str) -> Result<(Held, String), HostError> {
+        round_trip(self.host(), what).of(self.hold_once_let_in(what, script)).await
+    }
+
+    async fn hold_once_let_in(&self, what: &str, script: &str) -> Result<(Held, String), HostError> {
         let mut trial = self.trial().await?;
         loop {
             let framed = frame(script, self.access(), Feed::Held);

@@ -136,6 +136,8 @@ pub struct Host {
     pub extra_names: Vec<String>,
     /// Whether clients on the host itself are also served at http://127.0.0.1:2379 without TLS.
     pub local_plaintext: bool,
+    /// The port for metrics alone, if there is to be one.
+    pub metrics: Option<Metrics>,
     /// etcd's options by flag name, as etcd wants them written.
     pub settings: BTreeMap<String, String>,
     /// How SSH reaches it.
@@ -145,6 +147,15 @@ pub struct Host {
     pub r#become: Option<Become>,
     /// Where things lie on it.
     pub paths: Paths,
+}
+
+/// A port for metrics and health, beside the one for clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metrics {
+    /// The port.
+    pub port: u16,
+    /// Whether it wants TLS and a client certificate, as the port for clients does.
+    pub tls: bool,
 }
 
 /// How commands come to root's rights.

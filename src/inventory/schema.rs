@@ -5,7 +5,7 @@
 
 use super::problem::{Problem, nearest, quoted};
 use super::tree::{At, Node};
-use super::values::{Checking, Elevation, Hosts, Jump, KeyKind, Port, Settings, Texts, Time};
+use super::values::{Checking, Elevation, Hosts, Jump, KeyKind, Port, Scheme, Settings, Texts, Time};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::borrow::Cow;
@@ -88,6 +88,18 @@ mapping! {
         peer_port: Port,
         /// Also serve clients on the host itself at http://127.0.0.1:2379, without TLS. Default: false.
         local_plaintext: bool,
+        /// Serve metrics and health on a port of their own too; without it the port for clients alone has them.
+        metrics: Metrics,
+    }
+}
+
+mapping! {
+    /// Where each member serves its metrics, beside the port for clients.
+    Metrics {
+        /// The port. Default: 2381.
+        port: Port,
+        /// `https` wants the client certificates that the port for clients wants; `http` lets anybody read. Default: https.
+        scheme: Scheme,
     }
 }
 

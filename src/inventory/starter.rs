@@ -35,6 +35,7 @@ etcd:
   # client_port: 2379
   # peer_port: 2380
   # local_plaintext: false        # true: also http://127.0.0.1:2379 on the host itself
+  # metrics: {{ port: 2381 }}       # a port for metrics alone; `etcd-ha prometheus` prints how to scrape
 
 # Where the binaries come from; without this the official release, cached here.
 # release:

@@ -408,6 +408,14 @@ words! {
     }
 }
 
+words! {
+    /// How metrics are served; whether by TLS.
+    Scheme(bool), "a way to serve metrics" {
+        "https" => true,
+        "http" => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,6 +56,8 @@ impl Sink for Activity {
             | Event::ChangePending { .. }
             | Event::TurnPending { .. }
             | Event::Warning { .. }
+            | Event::RoundTrip { .. }
+            | Event::RoundTrips { .. }
             | Event::Probed { .. }
             | Event::RunFinished { .. } => {}
         }

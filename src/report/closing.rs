@@ -1,6 +1,6 @@
 //! The end of a run in words: the recap, a row a host, and the line that says how it ended.
 
-use super::human::{count, human_seconds};
+use super::human::{count, human_seconds, human_span};
 use super::text::{cut, one_line, pad, pad_left, width};
 use super::{Event, HostRecap, Look, Style};
 use crate::error::ExitStatus;
@@ -62,11 +62,8 @@ pub(super) fn probe_line(event: &Event) -> Option<String> {
     if *writes == 0 {
         return Some("probe: no member took a write".to_owned());
     }
-    let gap = match *longest_gap {
-        // The tenth of a second that people read elsewhere is too coarse here.
-        gap if gap < 0.9995 => format!("{:.0} ms", gap * 1000.0),
-        gap => human_seconds(gap),
-    };
+    // The tenth of a second that people read elsewhere is too coarse here.
+    let gap = human_span(*longest_gap);
     let during = during.as_ref().map(|during| format!(" ({})", one_line(during))).unwrap_or_default();
     let (writes, changes) = (count(*writes, "write"), count(*leader_changes, "leader change"));
     Some(format!("probe: {writes}, {failed} failed, {retried} retried, longest gap {gap}{during}, {changes}"))

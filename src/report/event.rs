@@ -112,6 +112,30 @@ pub enum Event {
         /// What it is, a sentence without a full stop.
         message: String,
     },
+    /// A machine was asked and has answered, or has not (`--verbose` only).
+    RoundTrip {
+        /// The host or, for jump hosts, its own name.
+        host: String,
+        /// What for: `connect`, `look at the host`, `status`.
+        what: String,
+        /// How long it took, in seconds.
+        #[serde(serialize_with = "to_the_millisecond")]
+        seconds: f64,
+        /// What some of the time went into.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<TripPart>,
+        /// Bytes sent along: files and other input.
+        sent: u64,
+        /// Bytes that a script answered.
+        got: u64,
+        /// Whether it failed or was given up.
+        failed: bool,
+    },
+    /// All round trips of the run, summed up (`--verbose` only).
+    RoundTrips {
+        /// A sum a host, in inventory order.
+        hosts: Vec<HostTrips>,
+    },
     /// What the client saw that wrote during the run (`--probe`).
     Probed {
         /// Writes that it tried; none if no cluster ever took one.
@@ -146,6 +170,27 @@ pub enum Event {
         #[serde(serialize_with = "to_the_millisecond")]
         seconds: f64,
     },
+}
+
+impl Event {
+    /// Whether it is told whatever was asked for (`--quiet`): warnings, failures, what a flag asked to be seen, the end.
+    #[must_use]
+    pub fn is_grave(&self) -> bool {
+        match self {
+            Self::Warning { .. } | Self::HostState { .. } | Self::Probed { .. } | Self::RunFinished { .. } => true,
+            Self::TaskFinished { outcome, .. } => matches!(outcome, Outcome::Failed { .. }),
+            Self::RunStarted { .. }
+            | Self::HopStarted { .. }
+            | Self::PlayStarted { .. }
+            | Self::TaskStarted { .. }
+            | Self::TaskProgress { .. }
+            | Self::HopPending { .. }
+            | Self::ChangePending { .. }
+            | Self::TurnPending { .. }
+            | Self::RoundTrip { .. }
+            | Self::RoundTrips { .. } => false,
+        }
+    }
 }
 
 /// How a task ended on a host.
@@ -188,6 +233,33 @@ pub struct HostRecap {
     /// Time spent in tasks on this host, in seconds.
     #[serde(serialize_with = "to_the_millisecond")]
     pub seconds: f64,
+}
+
+/// What some of a round trip's time went into.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TripPart {
+    /// What: `key exchange`, `waiting for a turn`.
+    pub what: String,
+    /// How long, in seconds.
+    #[serde(serialize_with = "to_the_millisecond")]
+    pub seconds: f64,
+}
+
+/// A host's round trips in one run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct HostTrips {
+    /// The host.
+    pub host: String,
+    /// How many.
+    pub round_trips: usize,
+    /// How long they took together, in seconds; some were under way at the same time.
+    #[serde(serialize_with = "to_the_millisecond")]
+    pub seconds: f64,
+    /// How long the slowest took, in seconds.
+    #[serde(serialize_with = "to_the_millisecond")]
+    pub slowest_seconds: f64,
+    /// What that was for.
+    pub slowest: String,
 }
 
 fn exit_code<S: serde::Serializer>(exit: &ExitStatus, serializer: S) -> Result<S::Ok, S::Error> {

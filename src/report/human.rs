@@ -41,6 +41,12 @@ pub fn human_seconds(seconds: f64) -> String {
     whole_seconds(seconds)
 }
 
+/// The same, but to the millisecond below a second.
+#[must_use]
+pub fn human_span(seconds: f64) -> String {
+    if seconds < 0.9995 { format!("{:.0} ms", seconds.max(0.0) * 1000.0) } else { human_seconds(seconds) }
+}
+
 /// A span of time in whole seconds, for what is counted up or down before the user's eyes.
 #[must_use]
 pub fn whole_seconds(seconds: f64) -> String {
@@ -153,6 +159,15 @@ mod tests {
         ];
         for (seconds, expected) in cases {
             assert_eq!(human_seconds(seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn milliseconds() {
+        for (seconds, expected) in
+            [(-1.0, "0 ms"), (f64::NAN, "0 ms"), (0.0004, "0 ms"), (0.2, "200 ms"), (0.9994, "999 ms"), (1.25, "1.2 s")]
+        {
+            assert_eq!(human_span(seconds), expected, "{seconds}");
         }
     }
 

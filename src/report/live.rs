@@ -87,6 +87,8 @@ impl Live {
             | Event::TurnPending { .. }
             | Event::HostState { .. }
             | Event::Warning { .. }
+            | Event::RoundTrip { .. }
+            | Event::RoundTrips { .. }
             | Event::Probed { .. } => {}
         }
     }

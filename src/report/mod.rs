@@ -23,6 +23,7 @@ mod plain;
 mod rate;
 mod recap;
 mod reporter;
+mod round_trips;
 mod run_log;
 mod screen;
 mod story;
@@ -33,13 +34,14 @@ mod yaml;
 
 pub use activity::Activity;
 pub use diff::diff;
-pub use event::{Event, HostRecap, Outcome};
+pub use event::{Event, HostRecap, HostTrips, Outcome, TripPart};
 pub use human::{count, human_bytes, human_ratio, human_seconds};
 pub use json::{JsonLines, json_line};
 pub use output::Output;
 pub use plain::Plain;
 pub use recap::Recap;
 pub use reporter::{Hold, Reporter, Sink};
+pub use round_trips::TripTally;
 pub use run_log::{RunLog, cluster_folder, run_log_path, state_folder};
 pub use screen::{Format, Screen, Surroundings};
 pub use style::{Color, Look, Style, Symbols};
@@ -54,6 +56,8 @@ use std::path::PathBuf;
 pub struct Detail {
     /// Also what had nothing to do (`--verbose`).
     pub verbose: bool,
+    /// Only warnings, failures and how it ended (`--quiet`).
+    pub quiet: bool,
     /// The run log, to be named when the run does not end well.
     pub run_log: Option<PathBuf>,
 }

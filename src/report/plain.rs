@@ -3,6 +3,7 @@
 use super::closing::{last_line, probe_line, recap_rows};
 use super::human::{count, human_bytes, human_ratio, human_seconds, percent};
 use super::rate::Transfer;
+use super::round_trips::{rows, trip};
 use super::text::{one_line, visible};
 use super::{Detail, Event, Look, Outcome, ReportError, Sink, Style, Symbols};
 use crate::error::ExitStatus;
@@ -43,6 +44,9 @@ impl Lines {
 
     /// The lines for `event`, mostly one.
     pub fn tell(&mut self, at: OffsetDateTime, event: &Event) -> Vec<String> {
+        if self.detail.quiet && !event.is_grave() {
+            return Vec::new();
+        }
         match event {
             Event::RunStarted { command, cluster, hosts } => {
                 let hosts = count(hosts.len(), "host");
@@ -73,10 +77,16 @@ impl Lines {
                 let host = host.as_ref().map(|host| format!("{host} ")).unwrap_or_default();
                 stamped(at, &format!("{host}warning: {}", one_line(message)))
             }
+            Event::RoundTrip { host, .. } => {
+                let told = trip(event).map(|trip| format!("{} {}  {trip}", fine_clock(at), one_line(host)));
+                told.into_iter().collect()
+            }
+            Event::RoundTrips { hosts } => rows(hosts),
             Event::Probed { .. } => probe_line(event).map(|line| stamped(at, &line)).unwrap_or_default(),
             Event::RunFinished { exit, message, recap, seconds, .. } => {
                 self.running.clear();
                 let look = Look { style: Style::new(false), symbols: Symbols::ASCII };
+                let recap = if self.detail.quiet { &[][..] } else { recap };
                 let mut lines = recap_rows(look, recap, usize::MAX);
                 if let Some(path) = &self.detail.run_log
                     && !matches!(exit, ExitStatus::Done | ExitStatus::Pending)
@@ -92,6 +102,9 @@ impl Lines {
     /// The lines that are due because time went by.
     pub fn tick(&mut self, now: OffsetDateTime) -> Vec<String> {
         let mut lines = Vec::new();
+        if self.detail.quiet {
+            return lines;
+        }
         for running in &mut self.running {
             if now - running.said < SILENCE {
                 continue;
@@ -213,6 +226,12 @@ fn stamped(at: OffsetDateTime, text: &str) -> Vec<String> {
 fn clock(at: OffsetDateTime) -> String {
     let format = format_description!("[hour]:[minute]:[second]Z");
     // Formatting a time of day cannot fail.
+    at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
+}
+
+/// To the millisecond, for what takes milliseconds.
+fn fine_clock(at: OffsetDateTime) -> String {
+    let format = format_description!("[hour]:[minute]:[second].[subsecond digits:3]Z");
     at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
 }
 
@@ -368,7 +387,7 @@ mod tests {
         for (event, expected) in cases {
             assert_eq!(lines.tell(at(0.0), &event), expected);
         }
-        let mut verbose = Lines::new(Detail { verbose: true, run_log: None });
+        let mut verbose = Lines::new(Detail { verbose: true, ..Detail::default() });
         assert_eq!(verbose.tell(at(0.0), &started()), ["10:14:30Z node01 stage_release: started"]);
     }
 
@@ -422,7 +441,7 @@ mod tests {
                 seconds: 4.2,
             };
             let run_log = Some("/s/run.jsonl".into());
-            Lines::new(Detail { verbose: false, run_log }).tell(at(4.2), &event)
+            Lines::new(Detail { run_log, ..Detail::default() }).tell(at(4.2), &event)
         };
         let recap = "node01   ok 4  changed 3  failed 0   2.1 s";
         assert_eq!(end(ExitStatus::Done), [recap, "done: cluster prod is healthy, 3 of 3 members (4.2 s)"]);

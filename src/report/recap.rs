@@ -45,6 +45,8 @@ impl Recap {
             | Event::TurnPending { .. }
             | Event::HostState { .. }
             | Event::Warning { .. }
+            | Event::RoundTrip { .. }
+            | Event::RoundTrips { .. }
             | Event::Probed { .. }
             | Event::RunFinished { .. } => {}
         }

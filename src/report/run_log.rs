@@ -125,6 +125,8 @@ impl Sink for RunLog {
             | Event::TurnPending { .. }
             | Event::HostState { .. }
             | Event::Warning { .. }
+            | Event::RoundTrip { .. }
+            | Event::RoundTrips { .. }
             | Event::Probed { .. } => {}
         }
         self.write(at, event)

@@ -2,6 +2,7 @@
 
 use super::closing::{last_line_for_terminal, probe_line, recap_rows};
 use super::human::{count, human_seconds};
+use super::round_trips::{rows, trip};
 use super::text::{cut, one_line, pad, visible, width, wrap};
 use super::{Detail, Event, Look, Outcome};
 use crate::error::ExitStatus;
@@ -37,6 +38,9 @@ impl Story {
 
     /// The lines that `event` adds, each within `columns` but for words that are longer.
     pub fn tell(&mut self, at: OffsetDateTime, event: &Event, columns: usize) -> Vec<String> {
+        if self.detail.quiet && !event.is_grave() {
+            return Vec::new();
+        }
         match event {
             Event::RunStarted { hosts, .. } => {
                 self.align(hosts);
@@ -78,6 +82,22 @@ impl Story {
                 }
                 self.warning(host.as_deref(), message, columns)
             }
+            Event::RoundTrip { host, .. } => {
+                if let Some(play) = &mut self.play {
+                    play.told = true;
+                }
+                let told = trip(event).unwrap_or_default();
+                let Look { style, symbols } = self.look;
+                let line = format!("{} {}  {told}", symbols.waiting, self.name(host, columns));
+                vec![cut(&style.dim(line), columns, symbols.cut)]
+            }
+            Event::RoundTrips { hosts } => {
+                let mut lines = self.end_of_play(at);
+                self.play = None;
+                lines.push(String::new());
+                lines.extend(rows(hosts).iter().map(|row| cut(row, columns, self.look.symbols.cut)));
+                lines
+            }
             Event::Probed { .. } => {
                 let mut lines = self.end_of_play(at);
                 self.play = None;
@@ -87,11 +107,13 @@ impl Story {
             Event::RunFinished { exit, message, recap, seconds, .. } => {
                 let mut lines = self.end_of_play(at);
                 self.play = None;
-                if !recap.is_empty() {
+                if !recap.is_empty() && !self.detail.quiet {
                     lines.push(String::new());
                     lines.extend(recap_rows(self.look, recap, columns));
                 }
-                lines.push(String::new());
+                if !self.detail.quiet {
+                    lines.push(String::new());
+                }
                 if let Some(path) = &self.detail.run_log
                     && !matches!(exit, ExitStatus::Done | ExitStatus::Pending)
                 {
@@ -339,7 +361,7 @@ node01   ok 4  changed 3  failed 0   2.1 s
 
 run log: /s/run.jsonl
 ✗ failed: 1 of 3 hosts failed (4.2 s)";
-        let detail = Detail { verbose: false, run_log: Some("/s/run.jsonl".into()) };
+        let detail = Detail { run_log: Some("/s/run.jsonl".into()), ..Detail::default() };
         assert_eq!(told(80, detail), expected);
     }
 
@@ -409,14 +431,14 @@ node01   ok 4  changed 3  failed 0
 node01   ok 4  changed 3  failed 0   2.1 s
 
 ✗ failed: 1 of 3 hosts failed (4.2 s)";
-        let detail = Detail { verbose: true, run_log: None };
+        let detail = Detail { verbose: true, ..Detail::default() };
         assert_eq!(told(200, detail), expected);
     }
 
     #[test]
     fn nothing_but_failures_is_wider_than_the_screen() {
         let long = "etcd-01.rack-7.eu-central.production.example.com";
-        let mut story = Story::new(BARE, Detail { verbose: true, run_log: None });
+        let mut story = Story::new(BARE, Detail { verbose: true, ..Detail::default() });
         for columns in 40..130 {
             for event in [
                 play("A play with a rather long title, for a test", "rolling", &[long, "b"]),

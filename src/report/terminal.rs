@@ -17,6 +17,8 @@ const REFRESH: u8 = 20;
 #[derive(Debug)]
 pub struct Terminal<T: TermLike + Clone + 'static = Term> {
     look: Look,
+    /// Whether nothing is drawn that moves.
+    still: bool,
     story: Story,
     live: Live,
     term: T,
@@ -40,7 +42,8 @@ impl<T: TermLike + Clone + 'static> Terminal<T> {
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             block.set_style(style);
         }
-        Self { look, story: Story::new(look, detail), live: Live::default(), term, block }
+        let still = detail.quiet;
+        Self { look, still, story: Story::new(look, detail), live: Live::default(), term, block }
     }
 
     fn columns(&self) -> usize {
@@ -69,7 +72,9 @@ impl<T: TermLike + Clone + 'static> Terminal<T> {
 impl<T: TermLike + Clone + 'static> Sink for Terminal<T> {
     fn event(&mut self, at: OffsetDateTime, event: &Event) -> Result<(), ReportError> {
         let lines = self.story.tell(at, event, self.columns());
-        self.live.note(at, event);
+        if !self.still {
+            self.live.note(at, event);
+        }
         match event {
             Event::RunFinished { .. } => {
                 self.block.finish_and_clear();
@@ -86,6 +91,8 @@ impl<T: TermLike + Clone + 'static> Sink for Terminal<T> {
             | Event::TaskStarted { .. }
             | Event::TaskFinished { .. }
             | Event::HostState { .. }
+            | Event::RoundTrip { .. }
+            | Event::RoundTrips { .. }
             | Event::Warning { .. }
             | Event::Probed { .. } => {
                 self.draw(at);

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::error::SshError;
 use super::session::Inner;
+use crate::timing::part;
 
 /// Commands at once on one connection.
 const AT_ONCE: usize = 4;
@@ -57,7 +58,7 @@ impl Drop for Slot {
 
 /// Opens a session in its turn.
 pub(super) async fn open_in_turn(inner: &Arc<Inner>) -> Result<(Channel<Msg>, Slot), SshError> {
-    let Ok(permit) = Arc::clone(&inner.slots.permits).acquire_owned().await else {
+    let Ok(permit) = part("waiting for a turn", Arc::clone(&inner.slots.permits).acquire_owned()).await else {
         return Err(inner.lost());
     };
     let mut tries = 0;

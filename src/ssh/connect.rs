@@ -24,6 +24,7 @@ use super::proxy::{self, LastWords};
 use super::session::Session;
 use super::trust::Found;
 use super::wire::{Watch, Wire, printable};
+use crate::timing::part;
 
 /// How often a connection that was closed before log-in is tried again.
 const RETRIES: u32 = 5;
@@ -149,10 +150,13 @@ async fn connect_once(
         typed,
     };
     let patience = Patience::new(limit);
-    let outcome = tokio::select! {
-        outcome = log_in(&mut handle, &hop.user, &hop.login, keys, &resources, &patience) => Some(outcome),
-        () = patience.has_run_out() => None,
-    };
+    let outcome = part("log-in", async {
+        tokio::select! {
+            outcome = log_in(&mut handle, &hop.user, &hop.login, keys, &resources, &patience) => Some(outcome),
+            () = patience.has_run_out() => None,
+        }
+    });
+    let outcome = outcome.await;
     match outcome {
         Some(Ok(())) => {
             cutting.0 = None;
@@ -215,7 +219,8 @@ async fn meet(
     let wire = Wire::new(stream, Arc::clone(&watch), hop.keepalive * (hop.keepalive_max + 1));
     let client = Client::new(judge, looked.cloned(), Arc::clone(&news));
     let cutting = CutOnDrop(Some(Arc::clone(&watch)));
-    match timeout(limit, client::connect_stream(Arc::new(config), wire, client)).await {
+    let exchange = timeout(limit, client::connect_stream(Arc::new(config), wire, client));
+    match part("key exchange", exchange).await {
         Ok(Ok(handle)) => Ok(Met { peer, handle, news, watch, cutting }),
         Ok(Err(error)) => {
             let error = refused_to_talk(error, peer, news.good_bye().or_else(|| watch.words()));

@@ -16,6 +16,7 @@ use super::known_hosts::KnownFiles;
 use super::route::{Here, Route, route};
 use super::session::Session;
 use super::target::Target;
+use crate::timing::round_trip;
 
 /// Connects to machines. Clones share what was asked and connected to already: a jump host is connected to
 /// once, however many machines lie behind it.
@@ -95,7 +96,8 @@ impl Connector {
         let through = self.through(hop).await?;
         let (credentials, unlocked) = (&self.0.credentials, &self.0.unlocked);
         let access = Access { credentials, unlocked, name: goal.unwrap_or(&hop.name), jump: goal.is_none() };
-        let connected = connect(hop, through.as_ref(), &access, &self.0.known_files).await?;
+        let trip = round_trip(access.name, "connect");
+        let connected = trip.of(connect(hop, through.as_ref(), &access, &self.0.known_files)).await?;
         Ok(Session::new(connected, hop))
     }
 

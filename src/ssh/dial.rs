@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::error::SshError;
 use super::facts::Peer;
+use crate::timing::part;
 
 /// How long an address has to itself before the next one of the same name is tried beside it
 /// (RFC 8305, 5: 250 ms).
@@ -20,14 +21,15 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// # Errors
 /// With the most telling of the addresses' failures: a refusal shows that somebody is there.
 pub(super) async fn dial(peer: &mut Peer, limit: Duration) -> Result<TcpStream, SshError> {
-    let looked_up = timeout(limit, tokio::net::lookup_host((&*peer.host, peer.port))).await;
+    let looking = timeout(limit, tokio::net::lookup_host((&*peer.host, peer.port)));
+    let looked_up = part("name resolution", looking).await;
     let addresses: Vec<SocketAddr> = match looked_up.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(addresses) => interleaved(addresses.collect()),
         Err(source) => {
             return Err(SshError::Resolve { peer: peer.clone(), source });
         }
     };
-    let stream = race(&addresses, peer, limit).await?;
+    let stream = part("TCP", race(&addresses, peer, limit)).await?;
     peer.address = stream.peer_addr().ok().map(|address| address.ip());
     // Without this, the delayed acknowledgements of the other side cost every command 40 ms.
     stream.set_nodelay(true).map_err(|source| SshError::Connect { peer: peer.clone(), source })?;

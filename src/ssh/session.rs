@@ -18,6 +18,7 @@ use super::facts::{Loss, Peer};
 use super::hop::Hop;
 use super::stream::{Pipe, Tunnel};
 use super::wire::Watch;
+use crate::timing::part;
 
 /// How long a good-bye may take.
 const GOOD_BYE: Duration = Duration::from_secs(1);
@@ -112,7 +113,7 @@ impl Session {
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
         };
         let opening = inner.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-        match timeout(inner.limit, opening).await {
+        match part("tunnel", timeout(inner.limit, opening)).await {
             Ok(Ok(channel)) => Ok(Tunnel::new(channel, Arc::clone(inner))),
             Ok(Err(russh::Error::ChannelOpenFailure(failure))) => Err(SshError::TunnelRefused {
                 peer: inner.peer.clone(),

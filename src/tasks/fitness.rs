@@ -266,7 +266,8 @@ pub(super) fn foreign(host: &Host, seen: &Observation) -> Vec<Objection> {
     }
     if !seen.unit.runs() {
         let ports = [(Subject::ClientPort, host.client_port, "client"), (Subject::PeerPort, host.peer_port, "peer")];
-        for (subject, port, whose) in ports {
+        let metrics = host.metrics.map(|metrics| (Subject::ClientPort, metrics.port, "metrics"));
+        for (subject, port, whose) in ports.into_iter().chain(metrics) {
             if seen.listening.contains(&port) {
                 found(subject, format!("something else listens on the {whose} port {port}"));
             }

@@ -401,7 +401,7 @@ pub fn places(host: &Host) -> Places {
         generation: config::GENERATION.to_owned(),
         variables: config::PREFIX.to_owned(),
         established: config::CLUSTER_ID.to_owned(),
-        ports: vec![host.client_port, host.peer_port],
+        ports: [host.client_port, host.peer_port].into_iter().chain(host.metrics.map(|metrics| metrics.port)).collect(),
     }
 }
 

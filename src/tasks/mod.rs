@@ -181,17 +181,20 @@ fn none<'de, E: serde::de::Error>() -> impl serde::Deserializer<'de, Error = E> 
 }
 
 macro_rules! tasks {
-    ($(#[$enum_doc:meta])* $enum:ident: $trait:ident { $($(#[$doc:meta])* $module:ident :: $kind:ident),* $(,)? }
+    ($(#[$enum_doc:meta])* $enum:ident: $trait:ident { $(#[doc = $doc:literal] $module:ident :: $kind:ident),* $(,)? }
      needs($before:ty) check($view:ty) apply($hands:ty)) => {
         $(mod $module;)*
 
         $(#[$enum_doc])*
         #[derive(Debug, Clone, PartialEq)]
         pub enum $enum {
-            $($(#[$doc])* $kind($module::$kind),)*
+            $(#[doc = $doc] $kind($module::$kind),)*
         }
 
         impl $enum {
+            /// What each of them does, a sentence, by the key that playbooks name it by.
+            pub const ABOUT: &'static [(&'static str, &'static str)] = &[$((stringify!($module), $doc)),*];
+
             /// The keys by which playbooks name these tasks.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($module),)*];
 

@@ -8,6 +8,8 @@
 mod become_password;
 mod check;
 mod certs;
+mod completions;
+mod explaining;
 mod operations;
 mod queries;
 mod trust;
@@ -156,32 +158,34 @@ fn without_arguments_it_says_what_there_is() {
 Usage: etcd-ha [OPTIONS] <COMMAND>
 
 Commands:
-  deploy      Bring the cluster up, or bring it to what the inventory says, one member at a time
-  plan        Say what `deploy` would change, and touch nothing
-  upgrade     Bring the members to another version of etcd, and write it into the inventory
-  rollback    Bring every member back to what was in force before its last change, one at a time
-  restart     Restart every member, one at a time
-  stop        Stop the whole cluster or, with `--limit`, members that the others can spare
-  start       Start members that do not run
-  run         Run a playbook
-  check       Look whether the hosts can run members, and measure disks and round trips
-  health      Ask every member for its health
-  status      Show every member and host in one table: state, version, data, drift
-  trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
-  certs       Show, issue and export certificates, and look at what members really serve
-  env         Print what a shell needs to use etcdctl here
-  ssh-config  Show how a host is reached over SSH, and where each setting comes from
-  init        Write a starter inventory
-  schema      Print the JSON Schema of inventories, for editors
-  playbook    Print a playbook that comes with etcd-ha, to be copied and extended
-  help        Print this message or the help of the given subcommand(s)
+  deploy       Bring the cluster up, or bring it to what the inventory says, one member at a time
+  plan         Say what `deploy` would change, and touch nothing
+  upgrade      Bring the members to another version of etcd, and write it into the inventory
+  rollback     Bring every member back to what was in force before its last change, one at a time
+  restart      Restart every member, one at a time
+  stop         Stop the whole cluster or, with `--limit`, members that the others can spare
+  start        Start members that do not run
+  run          Run a playbook
+  health       Ask every member for its health
+  trust        Fetch the hosts' keys, show their fingerprints, and write them down as known
+  certs        Show the certificates in the PKI folder
+  ssh-config   Show how a host is reached over SSH, and where each setting comes from
+  prometheus   Print how Prometheus scrapes the members, or alert rules
+  init         Write a starter inventory
+  schema       Print the JSON Schema of inventories, for editors
+  playbook     Print a playbook that comes with etcd-ha, to be copied and extended
+  completions  Print what makes a shell complete `etcd-ha`'s words, names of hosts among them
+  man          Print a manual page, or write all of them into a folder
+  help         Explain a subcommand, or one of: inventory, playbook, exit-codes, environment
 
 Options:
   -o, --output <OUTPUT>  How to tell what happens: `json` prints one JSON object a line on stdout
                          [default: text] [possible values: text, json]
       --plain            Plain lines instead of bars, as when stderr is no terminal
-  -v, --verbose          Also say what had nothing to do
-  -h, --help             Print help
+  -v, --verbose          Also say what had nothing to do, and how long each round trip to a host
+                         took
+  -q, --quiet            Of what happens, tell only warnings, failures and how it ended
+  -h, --help             Print help (see more with '--help')
   -V, --version          Print version
 
 Exit codes:
@@ -190,6 +194,7 @@ Exit codes:
   2    the command line, the inventory or the playbook is wrong
   3    the cluster is not healthy
   4    refused, since it would cost quorum or data
+  5    another run is at work on the same things
   6    a change did not come up and was taken back
   10   changes are pending (`plan --detailed-exitcode`)
   130  interrupted
@@ -317,6 +322,27 @@ fn command_lines_that_are_wrong() {
             "playbook nope",
             "error: there is no playbook `nope`; there are: deploy, restart, rollback, start, stop, stop-some\n",
         ),
+        (
+            "playbook delpoy",
+            "error: there is no playbook `delpoy`; there are: deploy, restart, rollback, start, stop, stop-some\n\n\
+             hint: did you mean `deploy`?\n",
+        ),
+        (
+            "help inventroy",
+            "error: there is no subcommand and no topic `inventroy`\n\nhint: did you mean `inventory`?\n",
+        ),
+        ("help certs shwo", "error: there is no subcommand `shwo` of `certs`\n\nhint: did you mean `show`?\n"),
+        (
+            "help nothing-like-it",
+            "error: there is no subcommand and no topic `nothing-like-it`\n\n\
+             hint: the topics are inventory, playbook, exit-codes, environment; `etcd-ha help` lists the subcommands\n",
+        ),
+        ("man delpoy", "error: there is no subcommand `delpoy`\n\nhint: did you mean `deploy`?\n"),
+        (
+            "-q -v deploy -i prod.yaml",
+            "error: the argument '--quiet' cannot be used with '--verbose'\n\n\
+             Usage: etcd-ha --quiet <COMMAND>\n\nFor more information, try '--help'.\n",
+        ),
     ] {
         assert_eq!(desk.run(line), said(2, "", want), "{line}");
     }
@@ -363,7 +389,7 @@ fn flags(help: &str) -> Vec<String> {
 #[test]
 fn every_flag_is_explained() {
     let desk = Desk::new();
-    let everywhere = ["help", "output", "plain", "verbose", "version"];
+    let everywhere = ["help", "output", "plain", "quiet", "verbose", "version"];
     let operation = ["direct", "forks", "health-timeout", "inventory", "limit"];
     let connects = ["ask-become-pass", "ask-pass", "become-pass-command", "become-pass-fd", "pass-command", "pass-fd"];
     let supplies = ["bandwidth", "no-snapshot", "release"];
@@ -405,6 +431,10 @@ fn every_flag_is_explained() {
         ("init", &["cluster", "file", "host"]),
         ("schema", &[]),
         ("playbook", &[]),
+        ("prometheus", &["inventory", "rules"]),
+        ("completions", &[]),
+        ("man", &["dir"]),
+        ("help", &[]),
     ] {
         let mut want: Vec<&str> = [&everywhere[..], own].concat();
         if ["deploy", "plan", "run", "upgrade"].contains(&command) {

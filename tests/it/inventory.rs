@@ -158,6 +158,7 @@ fn what_is_left_out_has_its_default() {
             peer_port: 2380,
             extra_names: Vec::new(),
             local_plaintext: false,
+            metrics: None,
             settings: BTreeMap::new(),
             ssh: ssh::Target::new("node01", "10.19.0.51"),
             r#become: None,
@@ -424,7 +425,8 @@ fn the_schema_describes_every_key() {
     assert_eq!(schema["$defs"]["Host"]["required"], serde_json::json!(["name", "address"]));
     for (definition, want) in [
         (None, "cluster etcd hosts paths pki release ssh"),
-        (Some("Etcd"), "client_port local_plaintext peer_port settings version"),
+        (Some("Etcd"), "client_port local_plaintext metrics peer_port settings version"),
+        (Some("Metrics"), "port scheme"),
         (Some("HostEtcd"), "client_port local_plaintext peer_port settings"),
         (Some("Release"), "archive binaries sha256 url"),
         (Some("Digests"), "amd64 arm64"),

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 /// Each room, and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
-    ("ssh", &["error"]),
+    // How long things take may be told from wherever a machine is asked.
+    ("timing", &[]),
+    ("ssh", &["error", "timing"]),
     ("pki", &["error"]),
     ("release", &["error"]),
     ("report", &["error"]),
@@ -16,8 +18,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("inventory", &["error", "ssh", "pki", "release"]),
     // "Is the unit running" and "is the member in quorum" are different questions: host and etcd
     // never see each other, only tasks and plan may ask both.
-    ("host", &["error", "inventory", "ssh"]),
-    ("etcd", &["error", "inventory", "ssh"]),
+    ("host", &["error", "inventory", "ssh", "timing"]),
+    ("etcd", &["error", "inventory", "ssh", "timing"]),
     ("tasks", &["error", "inventory", "host", "etcd", "pki", "release", "report"]),
     ("playbook", &["error", "tasks"]),
     ("plan", &["error", "inventory", "playbook", "tasks", "host", "etcd", "report"]),
@@ -37,6 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "pki",
             "release",
             "report",
+            "timing",
         ],
     ),
 ];
@@ -55,6 +58,8 @@ const ITEMS: &[(&str, &str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("base64", &["release"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("console", &["report"]),
     ("etcd-client", &["etcd"]),
     ("flate2", &["release"]),
@@ -82,6 +87,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["etcd"]),
     ("tonic", &["etcd"]),
     ("tower", &["etcd"]),
+    ("tracing", &["timing"]),
+    ("tracing-subscriber", &["timing"]),
     ("ureq", &["release"]),
     ("x509-parser", &["pki"]),
 ];

@@ -24,6 +24,7 @@ mod host_keys;
 mod inventories;
 mod login;
 mod members;
+mod metrics;
 mod mishaps;
 mod playbooks;
 mod power;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         sizes::the_newest_version_deploys,
         status::a_cluster_at_a_glance,
         playbooks::a_playbook_of_the_user_s_own_changes_once,
+        metrics::metrics_are_served_where_they_were_asked_for,
         sources::a_release_comes_by_http_and_a_wrong_one_touches_no_host,
         deploy::a_first_deploy_makes_a_real_cluster,
         authentication::every_host_is_logged_in_to_by_what_its_sshd_takes,

@@ -2,6 +2,7 @@
 
 use super::error::call_error;
 use super::{CallError, MemberClient};
+use crate::timing::round_trip;
 use std::time::Duration;
 
 /// What errors call it.
@@ -41,7 +42,8 @@ impl MemberClient {
     /// The call failed.
     pub async fn snapshot(&self, silence: Duration) -> Result<Download, CallError> {
         let mut maintenance = self.client.maintenance_client();
-        let stream = bounded(silence, maintenance.snapshot()).await?;
+        let begun = bounded(silence, maintenance.snapshot());
+        let stream = round_trip(&self.host, "begin a snapshot").of(begun).await?;
         Ok(Download { stream, silence })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::error::transport_error;
 use super::{CallError, MemberClient};
+use crate::timing::round_trip;
 use std::future::poll_fn;
 use std::pin::Pin;
 use tonic::codegen::{Body as _, Service as _, http};
@@ -19,10 +20,13 @@ impl MemberClient {
     /// # Errors
     /// The call failed, or the answer is not etcd's.
     pub async fn cluster_version(&self) -> Result<String, CallError> {
-        match tokio::time::timeout(self.limit, self.get_version()).await {
-            Ok(answer) => cluster_version(&answer?),
-            Err(_) => Err(CallError::Timeout { call: CALL, limit: self.limit }),
-        }
+        let answer = async {
+            match tokio::time::timeout(self.limit, self.get_version()).await {
+                Ok(answer) => cluster_version(&answer?),
+                Err(_) => Err(CallError::Timeout { call: CALL, limit: self.limit }),
+            }
+        };
+        round_trip(&self.host, CALL).of(answer).await
     }
 
     /// etcd answers plain HTTP requests on the port of its RPCs.

@@ -95,6 +95,21 @@ fn an_environment_of_a_member_with_a_name() {
 }
 
 #[test]
+fn a_port_for_metrics_is_asked_for() {
+    for (place, metrics, want) in [
+        (0, "{}", "https://10.19.0.55:2381,https://127.0.0.1:2381"),
+        (0, "{ port: 9, scheme: http }", "http://10.19.0.55:9,http://127.0.0.1:9"),
+        (1, "{ port: 9 }", "https://[fd00::56]:9,https://127.0.0.1:9"),
+        (2, "{}", "https://0.0.0.0:2381"),
+    ] {
+        let asked = FULL.replace("  settings:\n", &format!("  metrics: {metrics}\n  settings:\n"));
+        let (with, without) = (environment_of(&asked, place, false), environment_of(FULL, place, false));
+        assert_eq!(unlike(&with, &without), [format!("ETCD_LISTEN_METRICS_URLS={want}")]);
+        assert_eq!(unlike(&without, &with), [""; 0]);
+    }
+}
+
+#[test]
 fn an_environment_of_a_cluster_that_stands() {
     let (new, standing) = (environment_of(FULL, 0, false), environment_of(FULL, 0, true));
     let id = membership(&inventory(FULL), false).cluster_id();

@@ -5,11 +5,14 @@ use crate::inventory::lint::Finding;
 use crate::inventory::problem::Problem;
 use crate::inventory::tree::At;
 use crate::inventory::values::{Port, Settings, show_duration};
-use crate::inventory::{Host, Paths, rules, schema};
+use crate::inventory::{Host, Metrics, Paths, rules, schema};
 use crate::ssh;
 use semver::Version;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+
+/// The port that etcd's own documentation takes for metrics.
+const METRICS_PORT: u16 = 2381;
 
 impl Validation<'_> {
     pub(super) fn host(
@@ -70,9 +73,11 @@ impl Validation<'_> {
                 at.span.clone(),
             );
         }
+        let metrics = self.metrics(defaults, own, (client_port, peer_port));
         Host {
             client_port,
             peer_port,
+            metrics,
             extra_names: extra_names.into_iter().map(|at| at.value).collect(),
             local_plaintext: local_plaintext.is_some_and(|at| at.value),
             settings: self.settings(
@@ -91,6 +96,38 @@ impl Validation<'_> {
             name: name.value,
             address: address.value,
         }
+    }
+
+    /// The port for metrics, which is no other port's and not set a second time as an option.
+    fn metrics(
+        &mut self,
+        defaults: &Defaults,
+        own: Option<&schema::HostEtcd>,
+        (client, peer): (u16, u16),
+    ) -> Option<Metrics> {
+        let at = defaults.etcd.metrics.as_ref()?;
+        let port = at.value.port.as_ref().map_or(METRICS_PORT, |port| port.value.0);
+        let metrics = Metrics { port, tls: at.value.scheme.as_ref().is_none_or(|scheme| scheme.value.0) };
+        let place = at.value.port.as_ref().map_or(&at.span, |port| &port.span);
+        for (other, whose) in [(client, "clients"), (peer, "peers")] {
+            if other == port {
+                let finding = Finding::new(format!("port {port} is both for metrics and for {whose}"));
+                self.add_finding(finding.help("`etcd.metrics.port` has to be a port of its own"), place.clone());
+            }
+        }
+        let settings = [defaults.etcd.settings.as_ref(), own.and_then(|etcd| etcd.settings.as_ref())];
+        let written = settings.into_iter().flatten().flat_map(|settings| &settings.value.0);
+        for (name, _) in written.filter(|(name, _)| name.value == "listen-metrics-urls") {
+            let problem =
+                Problem::new("`listen-metrics-urls` and `etcd.metrics` say the same thing", name.span.clone());
+            self.add(problem.label("here").and(at.span.clone(), "and here").help("leave one of them out"));
+        }
+        if !metrics.tls {
+            self.warnings.push(format!(
+                "anybody who reaches port {port} of a host can read its member's metrics, which hold no keys and no values"
+            ));
+        }
+        Some(metrics)
     }
 
     /// One member's options: the defaults, and its own laid over them.

@@ -16,6 +16,7 @@ fn deploy_to_three_hosts() {
     let look = Look { style: Style::new(true), symbols: Symbols::UNICODE };
     let detail = Detail {
         verbose: false,
+        quiet: false,
         run_log: Some("/home/op/.local/state/etcd-ha/prod/runs/20261122T101430.500Z-deploy-42.jsonl".into()),
     };
     let reporter = Reporter::new(vec![Box::new(Terminal::stderr(look, detail))]);
