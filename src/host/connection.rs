@@ -124,6 +124,10 @@ impl Connection {
         &self.session
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Ends the connection politely.
     pub async fn close(&self) {
         self.session.close().await;
