@@ -30,6 +30,25 @@ pub enum ExitStatus {
     Interrupted = 130,
 }
 
+impl ExitStatus {
+    /// The status that has this exit code.
+    #[must_use]
+    pub fn of(code: u8) -> Option<Self> {
+        let all = [
+            Self::Done,
+            Self::Failed,
+            Self::Usage,
+            Self::Unhealthy,
+            Self::Refused,
+            Self::Locked,
+            Self::RolledBack,
+            Self::Pending,
+            Self::Interrupted,
+        ];
+        all.into_iter().find(|status| *status as u8 == code)
+    }
+}
+
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
         Self::from(status as u8)

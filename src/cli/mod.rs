@@ -6,7 +6,10 @@ mod become_password;
 mod certs;
 mod deploy;
 mod descriptors;
+mod destroy;
+mod giving_up;
 mod health;
+mod history;
 mod hops;
 mod init;
 mod interrupt;
@@ -24,6 +27,7 @@ mod secret;
 mod ssh_config;
 mod trust;
 mod upgrade;
+mod who;
 
 use crate::error::{Error, ExitStatus};
 use crate::report::{Output, Surroundings};
@@ -81,10 +85,14 @@ commands! {
     members::Stop,
     /// Start members that do not run.
     members::Start,
+    /// Give the cluster up: stop it for good and delete what was put on its hosts.
+    destroy::Destroy,
     /// Run a playbook.
     deploy::Run,
     /// Ask every member for its health.
     health::Health,
+    /// List past runs, or tell one again.
+    history::History,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,
     /// Show the certificates in the PKI folder.

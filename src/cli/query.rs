@@ -69,6 +69,7 @@ impl Query {
             become_password,
             connector,
             forks: FORKS.into(),
+            run: None,
             bandwidth: None,
         };
         let fleet = Arc::new(Fleet::new(Arc::new(inventory), reporter, options));

@@ -1,10 +1,10 @@
 //! What can happen in a run.
 
 use crate::error::ExitStatus;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One thing that happened in a run. Its JSON form (`-o json`, run log) is a line with `event` as its tag.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The run begins.
@@ -15,6 +15,9 @@ pub enum Event {
         cluster: String,
         /// The hosts that take part, in inventory order.
         hosts: Vec<String>,
+        /// Who runs it, and on which controller: `user@host`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A pass over all members begins, one of several on the way to another version of etcd.
     HopStarted {
@@ -136,7 +139,7 @@ pub enum Event {
         /// The cluster's name.
         cluster: String,
         /// The exit code's meaning.
-        #[serde(serialize_with = "exit_code")]
+        #[serde(serialize_with = "exit_code", deserialize_with = "exit_from_code")]
         exit: ExitStatus,
         /// One line that says how it ended.
         message: String,
@@ -149,7 +152,7 @@ pub enum Event {
 }
 
 /// How a task ended on a host.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// There was nothing to do.
@@ -175,7 +178,7 @@ pub enum Outcome {
 }
 
 /// What happened on one host during a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HostRecap {
     /// The host.
     pub host: String,
@@ -188,6 +191,11 @@ pub struct HostRecap {
     /// Time spent in tasks on this host, in seconds.
     #[serde(serialize_with = "to_the_millisecond")]
     pub seconds: f64,
+}
+
+fn exit_from_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ExitStatus, D::Error> {
+    let code = u8::deserialize(deserializer)?;
+    ExitStatus::of(code).ok_or_else(|| serde::de::Error::custom("no exit code of ours"))
 }
 
 fn exit_code<S: serde::Serializer>(exit: &ExitStatus, serializer: S) -> Result<S::Ok, S::Error> {

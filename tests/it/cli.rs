@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod become_password;
+mod history;
 mod operations;
 mod queries;
 mod trust;
@@ -161,8 +162,10 @@ Commands:
   restart     Restart every member, one at a time
   stop        Stop the whole cluster or, with `--limit`, members that the others can spare
   start       Start members that do not run
+  destroy     Give the cluster up: stop it for good and delete what was put on its hosts
   run         Run a playbook
   health      Ask every member for its health
+  history     List past runs, or tell one again
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
   certs       Show the certificates in the PKI folder
   ssh-config  Show how a host is reached over SSH, and where each setting comes from
@@ -309,8 +312,25 @@ fn command_lines_that_are_wrong() {
 ",
         ),
         (
+            "destroy -i prod.yaml",
+            "error: `destroy` asks on the terminal, and there is none\n\n\
+             hint: say `--yes-destroy NAME` where nobody is there to type the cluster's name; \
+             `--dry-run` says what it would delete\n",
+        ),
+        (
+            "destroy -i prod.yaml --yes-destroy test",
+            "error: `--yes-destroy` says `test`, and the cluster of this inventory is `prod`; nothing was touched\n\n\
+             hint: is it the right inventory?\n",
+        ),
+        (
+            "destroy -i prod.yaml --yes-destroy prod --limit a",
+            "error: `destroy` is for the whole cluster, and `--limit` names some of its hosts\n\n\
+             hint: to take one member out of a cluster that goes on is another thing: the others have to be told first \
+             (`etcdctl member remove`)\n",
+        ),
+        (
             "playbook nope",
-            "error: there is no playbook `nope`; there are: deploy, restart, rollback, start, stop, stop-some\n",
+            "error: there is no playbook `nope`; there are: deploy, destroy, destroy-data, restart, rollback, start, stop, stop-some\n",
         ),
     ] {
         assert_eq!(desk.run(line), said(2, "", want), "{line}");
@@ -372,8 +392,10 @@ fn every_flag_is_explained() {
         ("restart", &["dry-run", "pause", "probe"]),
         ("stop", &["yes"]),
         ("start", &[]),
+        ("destroy", &["data", "dry-run", "no-snapshot", "yes-destroy"]),
         ("run", &["dry-run", "pause", "probe"]),
         ("health", &["direct", "inventory", "timeout"]),
+        ("history", &["hosts", "inventory"]),
         ("trust", &["inventory", "limit", "yes"]),
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
@@ -389,12 +411,16 @@ fn every_flag_is_explained() {
         if ["deploy", "plan", "upgrade"].contains(&command) {
             want.extend(way);
         }
-        if ["deploy", "plan", "run", "upgrade", "rollback", "restart", "stop", "start"].contains(&command) {
+        if ["deploy", "plan", "run", "upgrade", "rollback", "restart", "stop", "start", "destroy"].contains(&command) {
             want.extend(operation);
             want.extend(connects);
         }
-        if command == "health" {
+        if ["health", "history"].contains(&command) {
             want.extend(connects);
+        }
+        if command == "destroy" {
+            // It is for the whole cluster.
+            want.retain(|flag| *flag != "limit");
         }
         want.sort_unstable();
         for form in ["-h", "--help"] {
