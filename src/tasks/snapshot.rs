@@ -6,6 +6,7 @@ use crate::etcd::client::{Download, MemberClient};
 use crate::etcd::identity::read_wal_head;
 use crate::etcd::health::{Ailment, ClusterHealth, MemberHealth};
 use crate::etcd::snapshot::{Contents, Draft, Manifest, Shelf, ShelfError, file_name};
+use crate::host::UnitState;
 use crate::inventory::{Host, Inventory};
 use crate::report::Event;
 use serde::Deserialize;
@@ -50,7 +51,9 @@ fn nothing_to_lose(overview: &Overview<'_>) -> bool {
 /// The snapshot that an earlier run took for the same reason, if nothing can have been written since: nobody runs,
 /// and no boot would start anybody.
 fn last<'a>(overview: &'a Overview<'_>) -> Option<&'a Manifest> {
-    if overview.seen.values().any(|seen| seen.unit.runs() || seen.unit.enabled == "enabled") {
+    // One that an earlier run is still stopping, since only its controller was killed, takes no more writes.
+    let serves = |unit: &UnitState| unit.runs() && unit.active != "deactivating";
+    if overview.seen.values().any(|seen| serves(&seen.unit) || seen.unit.enabled == "enabled") {
         return None;
     }
     let heads = overview.seen.values().filter_map(|seen| read_wal_head(&seen.data.as_ref()?.wal));

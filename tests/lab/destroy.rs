@@ -49,6 +49,9 @@ pub fn a_cluster_is_given_up_and_taken_up_again() {
     eventually("node01 has noted the run", Duration::from_secs(10), begun);
     killed.signal("KILL");
     killed.wait();
+    // What the hosts had been given to do they do to its end: a member that is just being stopped gives no snapshot.
+    let down = || (1..=3).all(|node| site.pid(node) == 0);
+    eventually("all members are down", Duration::from_secs(20), down);
     site.run("destroy --yes-destroy lab").exits(0);
     for node in 1..=3 {
         let left = site.lab.read(

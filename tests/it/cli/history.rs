@@ -40,7 +40,7 @@ fn runs_are_listed() {
         deploy
             .ends_with("  deploy   ada@desk  2        2.9 s  done: cluster prod is healthy, 2 of 2 members, 2 changes")
     );
-    assert!(rest.starts_with("2 runs, 1.2 KiB in ") && rest.ends_with("runs; nothing there is ever deleted"), "{rest}");
+    assert!(rest.starts_with("2 runs, 1.1 KiB in ") && rest.ends_with("runs; nothing there is ever deleted"), "{rest}");
 
     let listed = json(&desk.run("-o json history -i prod.yaml").stdout);
     let short: Vec<_> = listed.iter().map(|run| (run["run"].as_u64(), run["exit"].as_u64())).collect();
@@ -54,7 +54,7 @@ fn a_run_is_told_again() {
     let want = "run 1: deploy, 2026-11-22 12:14:30 +02:00 by ada@desk
 10:14:30Z deploy: cluster prod, 2 hosts
 10:14:30Z play: Stage (2 hosts, parallel)
-10:14:32Z node01 stage_config: changed: stage etcd.conf; stage etcd.service (0.5 s)
+10:14:32Z node01 stage_config: changed: stage etcd.conf; stage etcd.service
 node01   ok 0  changed 1  failed 0   0.5 s
 done: cluster prod is healthy, 2 of 2 members, 2 changes (2.9 s)
 ";
