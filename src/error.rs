@@ -75,6 +75,12 @@ impl ExitStatus {
             Self::Interrupted => Some("run the same command again to go on"),
         }
     }
+
+    /// The status that has this exit code.
+    #[must_use]
+    pub fn of(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| *status as u8 == code)
+    }
 }
 
 impl From<ExitStatus> for ExitCode {

@@ -49,6 +49,12 @@ impl Explain for NoStopover {
 pub(super) enum NotBegun {
     #[error(transparent)]
     Playbook(PlanError),
+    /// Somebody was asked, and did not type the cluster's name.
+    #[error("that is not the cluster's name")]
+    Declined,
+    /// Somebody was asked, and pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
     /// There is no way to the wanted version.
     #[error("etcd {0} is not deployed")]
     NoWay(Version),
@@ -58,6 +64,8 @@ impl Explain for NotBegun {
     fn exit(&self) -> ExitStatus {
         match self {
             Self::Playbook(error) => error.exit(),
+            Self::Declined => ExitStatus::Usage,
+            Self::Interrupted => ExitStatus::Interrupted,
             Self::NoWay(_) => ExitStatus::Refused,
         }
     }

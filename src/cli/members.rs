@@ -56,6 +56,7 @@ fn how(command: &'static str) -> How<'static> {
         detailed: false,
         acting: Acting::default(),
         supplies: None,
+        giving_up: None,
         way: None,
         up: command != "stop",
         at_the_end: &nothing_more,

@@ -8,9 +8,12 @@ mod check;
 mod completions;
 mod deploy;
 mod descriptors;
+mod destroy;
 mod env;
+mod giving_up;
 mod health;
 mod help;
+mod history;
 mod hops;
 mod init;
 mod interrupt;
@@ -33,6 +36,7 @@ mod timings;
 mod topics;
 mod trust;
 mod upgrade;
+mod who;
 
 use crate::error::{Error, ExitStatus};
 use crate::report::{Color, Output, Style, Surroundings};
@@ -82,6 +86,8 @@ commands! {
     members::Stop,
     /// Start members that do not run.
     members::Start,
+    /// Give the cluster up: stop it for good and delete what was put on its hosts.
+    destroy::Destroy,
     /// Run a playbook.
     deploy::Run,
     /// Look whether the hosts can run members, and measure disks and round trips.
@@ -90,6 +96,8 @@ commands! {
     health::Health,
     /// Show every member and host in one table: state, version, data, drift.
     status::Status,
+    /// List past runs, or tell one again.
+    history::History,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,
     /// Show, issue and export certificates, and look at what members really serve.

@@ -1,20 +1,22 @@
 //! Running a playbook on an inventory's hosts, and telling of it: what all such subcommands share.
 
 use super::become_password::BecomePassword;
+use super::giving_up::{GivingUp, consent};
 use super::hops::{Hops, Passed, Way};
 use super::login::{LoginPassword, connector};
 use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits, bandwidth};
 use super::pause::Pause;
 use super::probe::Probe;
 use super::timings::Timings;
+use super::who::{run_id, who};
 use super::{Context, descriptors, interrupt, render};
-use crate::error::{Error, ExitStatus, Explain};
+use crate::error::{self, Error, ExitStatus, Explain};
 use crate::inventory::{Inventory, nearest, quoted};
-use crate::plan::{Run, Turns};
+use crate::plan::{Failure, Run, Turns};
 use crate::playbook::{Playbook, embedded};
 use crate::report::{Activity, Color, Event, HostRecap, count};
 use crate::ssh::Bandwidth;
-use crate::tasks::{Fleet, FleetOptions, SnapshotPlace};
+use crate::tasks::{Fleet, FleetOptions, RunName, SnapshotPlace};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,6 +84,8 @@ pub(super) struct How<'a> {
     pub acting: Acting,
     /// What is brought to the hosts, where something is.
     pub supplies: Option<Supplies>,
+    /// What is wanted before a cluster is given up, if that is what is done.
+    pub giving_up: Option<GivingUp>,
     /// How the members go to another version; without it the playbook is run once, whatever they run.
     pub way: Option<Way>,
     /// Whether the members are to be up in the end.
@@ -155,6 +159,9 @@ impl Operation {
         let password = self.login.read(context)?;
         let pause = if how.acting.pause { Some(Pause::new(context)?) } else { None };
         let (mut snapshots, mut bandwidth) = (SnapshotPlace::Unwanted, None);
+        if let Some(giving_up) = &how.giving_up {
+            snapshots = giving_up.snapshots.clone();
+        }
         if let Some(supplies) = &how.supplies {
             supplies.binaries.lay_over(&mut inventory);
             snapshots = supplies.safeguards.snapshots(&inventory.cluster);
@@ -163,11 +170,13 @@ impl Operation {
         let inventory = Arc::new(inventory);
         let activity = Activity::default();
         let remember = how.acting.probe.then(|| activity.clone());
+        let by = who();
         let reporter = context.reporter(how.command, &inventory.cluster, remember, pause.is_some());
         reporter.emit(Event::RunStarted {
             command: how.command.to_owned(),
             cluster: inventory.cluster.clone(),
             hosts: inventory.hosts.iter().map(|host| host.name.clone()).collect(),
+            by: Some(by.clone()),
         });
         for message in &inventory.warnings {
             reporter.emit(Event::Warning { host: None, message: message.clone() });
@@ -176,23 +185,50 @@ impl Operation {
         let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
         let (connector, asker) = connector(context, password, &reporter);
         let options = self.waits.fleet_options(snapshots, downgrade, connector, become_password);
-        let options = FleetOptions { forks: self.forks.into(), bandwidth, ..options };
+        let run = RunName { id: run_id(), by, command: how.command.to_owned() };
+        let options = FleetOptions { forks: self.forks.into(), run: Some(run), bandwidth, ..options };
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), asker.as_deref(), &timings, |stop| async {
+            let stop = stop;
             let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));
             let ask = pause.map(|pause| pause.ask(reporter.clone(), stop.clone()));
-            let hops = Hops {
+            let hops = |dry| Hops {
                 playbook,
                 way: how.way.as_ref(),
-                dry: how.dry,
+                dry,
                 forks: self.forks.into(),
                 limit: &self.limit,
                 ask: ask.as_deref(),
-                stop,
+                stop: stop.clone(),
             };
-            let (fleet, run) = hops.run(fleet).await;
+            let mut dry = how.dry;
+            let looked = match &how.giving_up {
+                Some(giving_up) if !dry => {
+                    let (_, looked) = hops(true).run(fleet.clone()).await;
+                    let consented = match &looked {
+                        Ok(Passed { run, .. }) if !run.plan.hosts().iter().all(|host| *host == "controller") => {
+                            consent(context, giving_up, run, &inventory, &reporter, stop.clone()).await
+                        }
+                        // It was refused, or nothing is left to be done.
+                        Ok(_) | Err(_) => Ok(false),
+                    };
+                    match consented {
+                        Ok(true) => None,
+                        Ok(false) => {
+                            dry = true;
+                            Some(looked)
+                        }
+                        Err(declined) => Some(Err(declined)),
+                    }
+                }
+                Some(_) | None => None,
+            };
+            let (fleet, run) = match looked {
+                Some(looked) => (fleet, looked),
+                None => hops(dry).run(fleet).await,
+            };
             let cluster = match &run {
-                Ok(Passed { run, .. }) if how.up && run.failures.is_empty() && !how.dry && run.stopped_in.is_none() => {
+                Ok(Passed { run, .. }) if how.up && run.failures.is_empty() && !dry && run.stopped_in.is_none() => {
                     fleet.cluster(None).await.ok()
                 }
                 _ => None,
@@ -200,8 +236,15 @@ impl Operation {
             if let Some(probe) = probe {
                 probe.end(&reporter).await;
             }
+            if let Ok(Passed { run, .. }) = &run {
+                let of = |failure: &Failure| {
+                    (failure.exit(), format!("`{}`: {}", failure.task, error::line(&failure.source)))
+                };
+                let failed = |host: &str| run.failures.iter().find(|failure| failure.host == host).map(of);
+                fleet.note_end(exit_of(run, &how), failed).await;
+            }
             fleet.close().await;
-            (run, cluster, fleet.snapshot())
+            (run, cluster, fleet.snapshot(), dry)
         });
         let finish = |exit: ExitStatus, message: String, recap: Vec<HostRecap>| {
             timings.sum_up(&reporter, &inventory);
@@ -215,7 +258,7 @@ impl Operation {
             });
             reporter.finish();
         };
-        let (run, cluster, snapshot) = match ended.map_err(CannotStart)? {
+        let (run, cluster, snapshot, dry) = match ended.map_err(CannotStart)? {
             interrupt::Ended::Work(done) => done,
             interrupt::Ended::AtOnce(exit) => {
                 finish(exit, "left at once; run the same command again to go on".to_owned(), Vec::new());
@@ -232,15 +275,15 @@ impl Operation {
         };
         let run = &passed.run;
         let mut exit = exit_of(run, &how);
-        if how.dry {
+        if dry {
             for event in render::hops(&passed.hops).into_iter().chain(render::pending(&run.plan)) {
                 reporter.emit(event);
             }
         }
-        let recap = if how.dry { Vec::new() } else { run.recap.hosts() };
+        let recap = if dry { Vec::new() } else { run.recap.hosts() };
         let healthy = cluster.as_ref().map(|cluster| (cluster.healthy(), cluster.members.len()));
-        let mut message = message(&passed, &how, exit, &inventory, healthy);
-        if exit == ExitStatus::Done && !how.dry {
+        let mut message = message(&passed, dry, exit, &inventory, healthy);
+        if exit == ExitStatus::Done && !dry {
             let runs = |hosts| cluster.as_ref().is_some_and(|cluster| cluster.all_run(&inventory.version, hosts));
             let ending = Ending {
                 everywhere: runs(&[]),
@@ -260,7 +303,7 @@ impl Operation {
             message += &format!("; the data of before is in `{}`", path.display());
         }
         finish(exit, message, recap);
-        if how.dry && run.failures.is_empty() && context.global.output == OutputFormat::Text {
+        if dry && run.failures.is_empty() && context.global.output == OutputFormat::Text {
             let style = context.around.stdout_style(Color::Auto);
             let text = match (run.plan.is_empty(), &how.supplies) {
                 // Nobody asked whether the members are as the inventory says.
@@ -310,7 +353,7 @@ fn turns(run: &Run) -> String {
 /// The words of the run's last line.
 fn message(
     passed: &Passed,
-    how: &How<'_>,
+    dry: bool,
     exit: ExitStatus,
     inventory: &Inventory,
     healthy: Option<(usize, usize)>,
@@ -319,6 +362,10 @@ fn message(
     if let Some(play) = &run.stopped_in {
         let next = match exit {
             ExitStatus::Interrupted => "run the same command again to go on",
+            // The plays of such a playbook end with one in which every host is by itself.
+            _ if run.failures.iter().any(|failure| failure.task == "remove_member_files") => {
+                "the other hosts are done; mend the cause and run the same command again"
+            }
             _ if passed.lacks_a_stopover() => "`--via VERSION` chooses another release to stop over at",
             _ => "later plays were not begun; mend the cause and run the same command again",
         };
@@ -330,7 +377,7 @@ fn message(
         let hop = passed.hop().map(|hop| format!(" of {hop}")).unwrap_or_default();
         return format!("cluster {cluster}: stopped{failed} in `{play}`{hop}; {}{next}", turns(run));
     }
-    if how.dry {
+    if dry {
         return if run.plan.is_empty() {
             format!("cluster {cluster}: no changes")
         } else {
@@ -350,7 +397,6 @@ fn message(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Failure;
     use crate::tasks::TaskError;
 
     #[test]

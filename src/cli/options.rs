@@ -176,6 +176,7 @@ impl Waits {
             become_password,
             connector,
             forks: FORKS.into(),
+            run: None,
             bandwidth: None,
         }
     }

@@ -74,6 +74,15 @@ pub(super) async fn consent(output: &Output, question: &str, stop: &mut watch::R
     }
 }
 
+/// What somebody types on the terminal; `None` after Ctrl-C.
+pub(super) async fn typed(output: &Output, question: &str, mut stop: watch::Receiver<bool>) -> Option<String> {
+    output.err(question);
+    tokio::select! {
+        said = tokio::task::spawn_blocking(line) => said.ok(),
+        _ = stop.wait_for(|stop| *stop) => None,
+    }
+}
+
 /// Whether somebody can answer a question.
 pub(super) fn is_terminal(context: &Context) -> bool {
     std::io::stdin().is_terminal() && context.around.stderr_tty

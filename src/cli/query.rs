@@ -70,6 +70,7 @@ impl Query {
             become_password,
             connector,
             forks: FORKS.into(),
+            run: None,
             bandwidth: None,
         };
         let inventory = Arc::new(inventory);

@@ -54,7 +54,10 @@ pub(super) fn plan(plan: &Plan, inventory: &Inventory, style: Style) -> String {
     let mut text = format!("cluster {}: what would change\n", style.bold(&inventory.cluster));
     // The same file on every host is shown once.
     let mut shown: Vec<(&TextDiff, &str)> = Vec::new();
-    for host in plan.hosts() {
+    // The controller, then the hosts in the inventory's order, whichever was looked at first.
+    let mut hosts = plan.hosts();
+    hosts.sort_by_key(|host| inventory.hosts.iter().position(|other| other.name == *host));
+    for host in hosts {
         let address =
             inventory.hosts.iter().find(|other| other.name == host).map(|host| format!(" ({})", host.address));
         let _ = writeln!(text, "\n{}{}", style.bold(host), address.unwrap_or_default());

@@ -109,6 +109,7 @@ impl Upgrade {
             detailed: self.detailed_exitcode,
             acting: self.acting,
             supplies: Some(self.supplies),
+            giving_up: None,
             way: Some(self.way),
             up: true,
             at_the_end: &write,

@@ -9,8 +9,10 @@ use super::health::quorum;
 use super::identity::{ClusterId, MemberId, WalHead};
 
 mod error;
+mod owner;
 
 pub use error::BootstrapError;
+pub use owner::of_others;
 
 /// What a host holds of a member.
 #[derive(Debug, Clone, Default)]

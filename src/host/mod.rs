@@ -21,7 +21,7 @@ pub use disk::sync_times;
 pub use error::HostError;
 pub use held::Held;
 pub use observation::{DataDir, FileKind, FileState, Observation, Process, Release, Space};
-pub use observe::{Places, observe};
+pub use observe::{DOOMED, Places, observe};
 pub use privilege::{Password, Refusal};
 pub use process::{listening, start_and_wait};
 pub use resources::{Mount, Resources};

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The name that a member's data gets before it is deleted: it is nobody's any more.
+pub const DOOMED: &str = ".etcd-ha-removed";
+
 /// Where to look on a host.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -186,7 +189,7 @@ if [ -f "$environment" ]; then
 fi
 if [ -d "$data" ]; then
   for entry in "$data"/* "$data"/.[!.]*; do
-    if [ -e "$entry" ] && [ "${{entry##*/}}" != lost+found ]; then v data present; break; fi
+    if [ -e "$entry" ] && [ "${{entry##*/}}" != lost+found ] && [ "${{entry##*/}}" != {doomed} ]; then v data present; break; fi
   done
   wal=
   for entry in "$data"/member/wal/*.wal; do if [ -f "$entry" ]; then wal=$entry; fi; done
@@ -208,6 +211,7 @@ v clock "$(date +%s.%N)"
         generation = places.generation,
         variables = places.variables,
         established = places.established,
+        doomed = DOOMED,
         files = quoted(places.files()),
         others = quoted(places.folders_and_links()),
         ports = ports.iter().map(|port| format!("0A/{port}")).collect::<Vec<_>>().join("|"),

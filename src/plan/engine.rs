@@ -112,6 +112,7 @@ impl<W: World> Engine<'_, W> {
             command: String::new(),
             cluster: String::new(),
             hosts: self.world.inventory().hosts.iter().map(|host| host.name.clone()).collect(),
+            by: None,
         });
         let mut run = Run::default();
         let mut looked = false;

@@ -8,7 +8,8 @@ use crate::etcd::gate::Gating;
 use crate::host::Observation;
 use crate::inventory::Host;
 use crate::tasks::{
-    Change, ControllerTaskKind, Decision, Disturbed, HostTaskKind, Mode, Needs, Overview, TaskError, View, Wanted,
+    Change, ControllerTaskKind, Decision, Disturbed, HostTaskKind, Mode, Needs, Overview, Remains, TaskError, View,
+    Wanted,
 };
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub(super) struct Looked<'f> {
     seen: Arc<Observation>,
     wanted: Option<Arc<Wanted>>,
     probe: Option<i64>,
+    remains: Option<Remains>,
     disturbed: Option<Disturbed>,
 }
 
@@ -65,6 +67,7 @@ impl Looked<'_> {
             wanted: self.wanted.as_deref(),
             mode,
             probe: self.probe,
+            remains: self.remains.as_ref(),
             disturbed: self.disturbed,
         }
     }
@@ -85,10 +88,10 @@ impl<W: World> Steps<'_, W> {
     ) -> Result<Looked<'_>, TaskError> {
         let seen = self.world.seen(host).await?;
         let overview = self.world.overview(&Needs::default(), None).await?;
-        let bare = Looked { overview, seen, wanted: None, probe: None, disturbed: None };
+        let bare = Looked { overview, seen, wanted: None, probe: None, remains: None, disturbed: None };
         let needs = task.needs(&bare.view(host, mode));
         // What a host should have and a probe's answer stand beside the overview.
-        let of_all = Needs { wanted: false, probe: None, ..needs.clone() };
+        let of_all = Needs { wanted: false, probe: None, remains: false, ..needs.clone() };
         let overview =
             if of_all == Needs::default() { bare.overview } else { self.world.overview(&of_all, since).await? };
         let wanted = if needs.wanted { Some(self.world.wanted(host).await?) } else { None };
@@ -96,8 +99,9 @@ impl<W: World> Steps<'_, W> {
             Some(script) => Some(self.world.probe(host, script).await?),
             None => None,
         };
+        let remains = if needs.remains { Some(self.world.remains(host).await?) } else { None };
         let disturbed = self.disturbed(&overview, &bare.seen);
-        Ok(Looked { overview, seen: bare.seen, wanted, probe, disturbed })
+        Ok(Looked { overview, seen: bare.seen, wanted, probe, remains, disturbed })
     }
 
     /// How far the member is since it was disturbed, by what is seen now.

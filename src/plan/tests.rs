@@ -11,7 +11,7 @@ use crate::inventory::{Host, Inventory};
 use crate::playbook::Playbook;
 use crate::report::Reporter;
 use crate::tasks::tests::scene::{Scene, crash, put_in_force, starting, stop};
-use crate::tasks::{ControllerTaskKind, HostTaskKind, Needs, Overview, TaskError, View, Wanted};
+use crate::tasks::{ControllerTaskKind, HostTaskKind, Needs, Overview, Remains, TaskError, View, Wanted};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +124,10 @@ impl World for Bench {
 
     async fn probe(&self, _host: &Host, _script: &str) -> Result<i64, TaskError> {
         Ok(0)
+    }
+
+    async fn remains(&self, _host: &Host) -> Result<Remains, TaskError> {
+        Ok(Remains::default())
     }
 
     async fn forget(&self, _host: &Host) {}

@@ -8,7 +8,7 @@ use crate::host::Observation;
 use crate::inventory::{Host, Inventory};
 use crate::report::Reporter;
 use crate::tasks::{
-    ControllerTaskKind, Fleet, Hands, HostTaskKind, Needs, Overview, TaskError, View, Wanted, probe, take_back,
+    ControllerTaskKind, Fleet, Hands, HostTaskKind, Needs, Overview, Remains, TaskError, View, Wanted, probe, take_back,
 };
 use std::cell::Cell;
 use std::future::Future;
@@ -46,6 +46,9 @@ pub trait World {
 
     /// The exit status of a script that changes nothing.
     fn probe(&self, host: &Host, script: &str) -> impl Future<Output = Result<i64, TaskError>>;
+
+    /// What of a member lies on a host.
+    fn remains(&self, host: &Host) -> impl Future<Output = Result<Remains, TaskError>>;
 
     /// Forgets what is known of a host, since it was changed.
     fn forget(&self, host: &Host) -> impl Future<Output = ()>;
@@ -106,6 +109,10 @@ impl World for Fleet {
         probe(&self.connection(host).await?, script).await
     }
 
+    async fn remains(&self, host: &Host) -> Result<Remains, TaskError> {
+        Self::remains(self, host).await
+    }
+
     async fn forget(&self, host: &Host) {
         Self::forget(self, host).await;
     }
@@ -116,6 +123,7 @@ impl World for Fleet {
 
     async fn apply(&self, task: &HostTaskKind, view: &View<'_>) -> Result<bool, TaskError> {
         let connection = self.connection(view.host).await?;
+        self.note_begin(view.host, &connection).await;
         let hands = Hands {
             connection: &connection,
             host: view.host,
@@ -133,6 +141,8 @@ impl World for Fleet {
     }
 
     async fn take_back(&self, host: &Host) -> Result<(), TaskError> {
-        take_back(&self.connection(host).await?, &host.paths.config).await
+        let connection = self.connection(host).await?;
+        self.note_begin(host, &connection).await;
+        take_back(&connection, &host.paths.config).await
     }
 }

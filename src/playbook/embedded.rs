@@ -1,7 +1,9 @@
 //! The playbooks that come with the binary.
 
-const EMBEDDED: [(&str, &str); 6] = [
+const EMBEDDED: [(&str, &str); 8] = [
     ("deploy", include_str!("../../playbooks/deploy.yaml")),
+    ("destroy", include_str!("../../playbooks/destroy.yaml")),
+    ("destroy-data", include_str!("../../playbooks/destroy-data.yaml")),
     ("restart", include_str!("../../playbooks/restart.yaml")),
     ("rollback", include_str!("../../playbooks/rollback.yaml")),
     ("start", include_str!("../../playbooks/start.yaml")),

@@ -36,6 +36,12 @@ pub(super) fn ending(exit: ExitStatus) -> Ending {
     Ending { word, mood }
 }
 
+/// How a run with this exit code has ended, in a word or two.
+#[must_use]
+pub fn ending_word(exit: ExitStatus) -> &'static str {
+    ending(exit).word
+}
+
 /// `done: cluster prod is healthy, 3 of 3 members (4.2 s)`
 pub(super) fn last_line(exit: ExitStatus, message: &str, seconds: f64) -> String {
     let (word, message) = (ending(exit).word, one_line(message));

@@ -1,10 +1,10 @@
 //! What can happen in a run.
 
 use crate::error::ExitStatus;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One thing that happened in a run. Its JSON form (`-o json`, run log) is a line with `event` as its tag.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The run begins.
@@ -15,6 +15,9 @@ pub enum Event {
         cluster: String,
         /// The hosts that take part, in inventory order.
         hosts: Vec<String>,
+        /// Who runs it, and on which controller: `user@host`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A pass over all members begins, one of several on the way to another version of etcd.
     HopStarted {
@@ -160,7 +163,7 @@ pub enum Event {
         /// The cluster's name.
         cluster: String,
         /// The exit code's meaning.
-        #[serde(serialize_with = "exit_code")]
+        #[serde(serialize_with = "exit_code", deserialize_with = "exit_from_code")]
         exit: ExitStatus,
         /// One line that says how it ended.
         message: String,
@@ -194,7 +197,7 @@ impl Event {
 }
 
 /// How a task ended on a host.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// There was nothing to do.
@@ -220,7 +223,7 @@ pub enum Outcome {
 }
 
 /// What happened on one host during a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HostRecap {
     /// The host.
     pub host: String,
@@ -236,7 +239,7 @@ pub struct HostRecap {
 }
 
 /// What some of a round trip's time went into.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TripPart {
     /// What: `key exchange`, `waiting for a turn`.
     pub what: String,
@@ -246,7 +249,7 @@ pub struct TripPart {
 }
 
 /// A host's round trips in one run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostTrips {
     /// The host.
     pub host: String,
@@ -260,6 +263,11 @@ pub struct HostTrips {
     pub slowest_seconds: f64,
     /// What that was for.
     pub slowest: String,
+}
+
+fn exit_from_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ExitStatus, D::Error> {
+    let code = u8::deserialize(deserializer)?;
+    ExitStatus::of(code).ok_or_else(|| serde::de::Error::custom("no exit code of ours"))
 }
 
 fn exit_code<S: serde::Serializer>(exit: &ExitStatus, serializer: S) -> Result<S::Ok, S::Error> {

@@ -15,6 +15,7 @@ mod closing;
 mod diff;
 mod event;
 mod frame;
+mod history;
 mod human;
 mod json;
 mod live;
@@ -33,8 +34,10 @@ mod text;
 mod yaml;
 
 pub use activity::Activity;
+pub use closing::ending_word;
 pub use diff::diff;
 pub use event::{Event, HostRecap, HostTrips, Outcome, TripPart};
+pub use history::{End, LogFile, PastRun, logs, read, summary};
 pub use human::{count, human_bytes, human_ratio, human_seconds};
 pub use json::{JsonLines, json_line};
 pub use output::Output;

@@ -48,7 +48,7 @@ impl Lines {
             return Vec::new();
         }
         match event {
-            Event::RunStarted { command, cluster, hosts } => {
+            Event::RunStarted { command, cluster, hosts, .. } => {
                 let hosts = count(hosts.len(), "host");
                 stamped(at, &format!("{command}: cluster {cluster}, {hosts}"))
             }
@@ -327,7 +327,12 @@ mod tests {
         };
         let cases: Vec<(Event, &[&str])> = vec![
             (
-                Event::RunStarted { command: "deploy".into(), cluster: "prod".into(), hosts: vec!["node01".into()] },
+                Event::RunStarted {
+                    command: "deploy".into(),
+                    cluster: "prod".into(),
+                    hosts: vec!["node01".into()],
+                    by: None,
+                },
                 &["10:14:30Z deploy: cluster prod, 1 host"],
             ),
             (

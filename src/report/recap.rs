@@ -97,6 +97,7 @@ mod tests {
             command: "deploy".into(),
             cluster: "prod".into(),
             hosts: vec!["b".into(), "a".into(), "idle".into()],
+            by: None,
         });
         for event in [
             finished("controller", Outcome::Ok),

@@ -299,6 +299,7 @@ mod tests {
                 command: "deploy".into(),
                 cluster: "prod".into(),
                 hosts: vec!["node01".into(), "node02".into(), "節点三".into()],
+                by: None,
             },
             play("Look at every host", "parallel", &["node01", "node02", "節点三"]),
             finished("node01", "preflight", Outcome::Ok),

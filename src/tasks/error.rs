@@ -190,6 +190,9 @@ pub enum TaskError {
         #[source]
         source: Box<ShelfError>,
     },
+    /// No member can give the snapshot that has to be taken first.
+    #[error("no snapshot can be taken first: {0}")]
+    NoGiver(&'static str),
     /// There is no folder to keep snapshots in.
     #[error("no snapshot can be kept: neither `XDG_STATE_HOME` nor `HOME` is an absolute path")]
     NoStateFolder,
@@ -282,6 +285,11 @@ impl Explain for TaskError {
                     .to_owned(),
             ),
             Self::Snapshot { source, .. } => source.hint(),
+            Self::NoGiver(_) => Some(
+                "bring a member up (`etcd-ha start`, `etcd-ha health`), or go on without a snapshot by `--no-snapshot`: \
+                 then nothing is left of what is deleted"
+                    .to_owned(),
+            ),
             Self::NoStateFolder => {
                 Some("set `XDG_STATE_HOME`; `--no-snapshot` goes on without a way back".to_owned())
             }
@@ -318,7 +326,9 @@ impl Explain for TaskError {
             Self::Host(error) => error.exit(),
             Self::Pki(error) => error.exit(),
             Self::Release(error) => error.exit(),
-            Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } => ExitStatus::Refused,
+            Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } | Self::NoGiver(_) => {
+                ExitStatus::Refused
+            }
             Self::TimedOut { exit, .. } => *exit,
             // Nothing was wrong with the change: the others could not spare the member any more, or the user stopped the
             // run before it was restarted.

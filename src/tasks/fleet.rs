@@ -6,6 +6,7 @@
 mod local;
 mod members;
 mod membership;
+mod noted;
 mod versions;
 
 pub use local::certificate_names;
@@ -16,13 +17,16 @@ mod writer;
 pub use writer::Writer;
 
 use super::error::TaskError;
+use super::host_log::RunName;
 use super::reach::Reach;
+use super::remains::{self, Remains};
 use super::version_change;
 use super::view::Overview;
 use super::wanted::Wanted;
 use crate::etcd::client::MemberClient;
 use crate::etcd::config::{self, Membership};
 use crate::etcd::health::ClusterHealth;
+use crate::etcd::snapshot::Shelf;
 use crate::host::{Connection, HostError, Observation, Password, Places, Script, observe};
 use crate::inventory::{Host, Inventory};
 use crate::pki::Pki;
@@ -32,7 +36,7 @@ use crate::ssh::{Bandwidth, Connector};
 use futures::future::join_all;
 use membership::Bootstrap;
 use rand::Rng as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,6 +66,8 @@ pub struct FleetOptions {
     pub connector: Connector,
     /// How many hosts are connected to and looked at, at once.
     pub forks: usize,
+    /// Which run this is, where it is noted on the hosts that it changes.
+    pub run: Option<RunName>,
     /// What uploads to all hosts together may take of the line.
     pub bandwidth: Option<Bandwidth>,
 }
@@ -106,6 +112,8 @@ pub struct Fleet {
     looked: AtomicBool,
     /// Whether this run has changed any host.
     changed: AtomicBool,
+    /// The hosts on which it is noted that this run began to change something.
+    noted: Arc<std::sync::Mutex<BTreeSet<String>>>,
     /// The snapshot that this run has taken.
     snapshot: std::sync::Mutex<Option<PathBuf>>,
     begun: OffsetDateTime,
@@ -143,6 +151,7 @@ impl Fleet {
             staging: Mutex::default(),
             looked: AtomicBool::new(false),
             changed: AtomicBool::new(false),
+            noted: Arc::default(),
             snapshot: std::sync::Mutex::default(),
             begun: OffsetDateTime::now_utc(),
         }
@@ -156,6 +165,7 @@ impl Fleet {
             hosts: self.hosts.clone(),
             connector: self.connector.clone(),
             in_hand: self.in_hand.clone(),
+            noted: self.noted.clone(),
             fresh: self.fresh.clone(),
             ..fleet
         }
@@ -222,6 +232,17 @@ impl Fleet {
         self.glances.fetch_add(1, Ordering::SeqCst);
         *state.last.lock().await = Some(seen.clone());
         Ok(seen)
+    }
+
+    /// What of a member lies on `host` now.
+    ///
+    /// # Errors
+    /// The host cannot be reached.
+    pub async fn remains(&self, host: &Host) -> Result<Remains, TaskError> {
+        let text = remains::script(host);
+        let look = Script::new("look what lies there", &text);
+        let answer = self.connection(host).await?.run(look).await?;
+        Ok(remains::read(host, &answer))
     }
 
     /// Forgets what is known of a host, since it was changed.
@@ -319,6 +340,7 @@ impl Fleet {
             snapshots: &self.options.snapshots,
             downgrade: self.options.downgrade,
             snapshot: self.snapshot(),
+            kept: Vec::new(),
             begun: self.begun,
             missing_releases: Vec::new(),
         };
@@ -354,6 +376,12 @@ impl Fleet {
         }
         if needs.cluster_version || (needs.agreed_if_later && version_change::down(&overview)) {
             overview.cluster_version = self.cluster_version().await;
+        }
+        if needs.kept
+            && let SnapshotPlace::Folder(folder) = &self.options.snapshots
+        {
+            // What cannot be read is no snapshot to rely on.
+            overview.kept = Shelf::new(folder.clone()).kept().unwrap_or_default();
         }
         if needs.hashes {
             overview.hashes = self.hashes().await;

@@ -7,7 +7,9 @@ mod crash;
 mod error;
 pub mod fitness;
 mod fleet;
+mod host_log;
 mod reach;
+mod remains;
 mod template;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,7 +25,9 @@ pub use fleet::{
     Fleet, FleetOptions, SnapshotPlace, Writer, certificate_names, found, linked_version, places, probe,
 };
 pub use hand_over_leadership::successor;
+pub use host_log::{Note, RunName, file as host_log_file};
 pub use reach::{Arrival, Door, Port, Reach, Way, Ways};
+pub use remains::Remains;
 pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};
 pub use wanted::{CertificateFile, Wanted};
@@ -127,6 +131,10 @@ pub struct Needs {
     pub pki: bool,
     /// Which releases are not at hand yet.
     pub release: bool,
+    /// Which snapshots are kept on the controller.
+    pub kept: bool,
+    /// What of a member lies on the host.
+    pub remains: bool,
     /// A script that changes nothing; its exit status is shown.
     pub probe: Option<String>,
 }
@@ -269,6 +277,8 @@ tasks! {
         start::Start,
         /// Stop the member.
         stop::Stop,
+        /// Stop the member for good and delete what was put on its host.
+        remove_member_files::RemoveMemberFiles,
         /// Write down that the cluster exists.
         record_cluster::RecordCluster,
         /// Move leadership to another member if this one is about to be restarted.
@@ -300,9 +310,11 @@ tasks! {
         certificates::Certificates,
         /// Look whether every host reaches every other's peer port.
         check_peers::CheckPeers,
+        /// Look whether all that is to be deleted is this cluster's.
+        check_owner::CheckOwner,
         /// If the version is about to change, look whether all members hold the same data.
         compare_members::CompareMembers,
-        /// If the version is about to change, take a snapshot of the data.
+        /// If the version is about to change, or always, take a snapshot of the data.
         snapshot::Snapshot,
         /// If members are to run an earlier minor version, have the cluster agree on that first.
         downgrade::Downgrade,

@@ -1,10 +1,12 @@
-//! `snapshot`: before another version runs on the data, all of it is brought to the controller.
+//! `snapshot`: before another version runs on the data, or it is given up, all of it is brought to the controller.
 
-use super::version_change::{VersionChange, pending};
+use super::version_change::{VersionChange, pending, standing};
 use super::{Change, ControllerTask, Decision, Fleet, Needs, Overview, SnapshotPlace, TaskError};
 use crate::etcd::client::{Download, MemberClient};
+use crate::etcd::identity::read_wal_head;
 use crate::etcd::health::{Ailment, ClusterHealth, MemberHealth};
 use crate::etcd::snapshot::{Contents, Draft, Manifest, Shelf, ShelfError, file_name};
+use crate::host::UnitState;
 use crate::inventory::{Host, Inventory};
 use crate::report::Event;
 use serde::Deserialize;
@@ -18,10 +20,14 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How much of a snapshot is in memory.
 const PART: usize = 1 << 20;
 
-/// If the version is about to change, take a snapshot of the data.
+/// If the version is about to change, or always, take a snapshot of the data.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Snapshot {}
+pub struct Snapshot {
+    /// Take one although the version does not change, and refuse to go on without one.
+    #[serde(default)]
+    pub always: bool,
+}
 
 /// The member that a snapshot is taken from: a healthy follower, which serves it with the least to do
 /// beside, of the version of before, if there is one; else whoever answers, since a snapshot is given also
@@ -37,6 +43,28 @@ fn giver<'a>(cluster: &'a ClusterHealth, change: &VersionChange) -> Option<&'a M
     best.map(|(member, _)| member)
 }
 
+/// Whether no host that was looked at has any data.
+fn nothing_to_lose(overview: &Overview<'_>) -> bool {
+    overview.seen.values().all(|seen| seen.data.is_none())
+}
+
+/// The snapshot that an earlier run took for the same reason, if nothing can have been written since: nobody runs,
+/// and no boot would start anybody.
+fn last<'a>(overview: &'a Overview<'_>) -> Option<&'a Manifest> {
+    // One that an earlier run is still stopping, since only its controller was killed, takes no more writes.
+    let serves = |unit: &UnitState| unit.runs() && unit.active != "deactivating";
+    if overview.seen.values().any(|seen| serves(&seen.unit) || seen.unit.enabled == "enabled") {
+        return None;
+    }
+    let heads = overview.seen.values().filter_map(|seen| read_wal_head(&seen.data.as_ref()?.wal));
+    let clusters: Vec<String> = heads.map(|head| head.cluster.to_string()).collect();
+    let same = |kept: &&Manifest| kept.from == kept.to && clusters.iter().all(|cluster| *cluster == kept.cluster_id);
+    if clusters.is_empty() {
+        return None;
+    }
+    overview.kept.iter().find(same)
+}
+
 /// What is to be taken, and whither.
 struct Wanted<'a> {
     change: VersionChange,
@@ -45,38 +73,64 @@ struct Wanted<'a> {
     file: String,
 }
 
-fn wanted<'a>(overview: &'a Overview<'_>) -> Result<Option<Wanted<'a>>, TaskError> {
-    let (Some(change), Some(cluster)) = (pending(overview), &overview.cluster) else { return Ok(None) };
-    if overview.snapshot.is_some() {
+impl Snapshot {
+fn wanted<'a>(&self, overview: &'a Overview<'_>) -> Result<Option<Wanted<'a>>, TaskError> {
+    if overview.snapshot.is_some() || (self.always && (nothing_to_lose(overview) || last(overview).is_some())) {
         return Ok(None);
     }
+    let change = if self.always { standing(overview) } else { pending(overview) };
+    let (change, cluster) = match (change, &overview.cluster) {
+        (Some(change), Some(cluster)) => (change, cluster),
+        _ if self.always && *overview.snapshots != SnapshotPlace::Unwanted => {
+            let runs = overview.seen.values().any(|seen| seen.unit.runs());
+            let why = if runs { "no member answers" } else { "no member runs" };
+            return Err(TaskError::NoGiver(why));
+        }
+        _ => return Ok(None),
+    };
     let folder = match overview.snapshots {
         SnapshotPlace::Unwanted => return Ok(None),
         SnapshotPlace::Nowhere => return Err(TaskError::NoStateFolder),
         SnapshotPlace::Folder(folder) => folder,
     };
     let Some(from) = giver(cluster, &change) else {
+        if self.always {
+            return Err(TaskError::NoGiver("all members that answer have the alarm CORRUPT"));
+        }
         let problem = "no member can give a snapshot: none that answers is without the alarm CORRUPT";
         return Err(TaskError::Unsound(vec![problem.to_owned()]));
     };
     let file = file_name(overview.begun, &change.from, &change.to);
     Ok(Some(Wanted { change, from, folder, file }))
 }
+}
 
 impl ControllerTask for Snapshot {
     fn needs(&self, _inventory: &Inventory) -> Needs {
-        Needs { living: true, ..Needs::default() }
+        Needs { living: true, kept: self.always, ..Needs::default() }
     }
 
     fn check(&self, overview: &Overview<'_>) -> Result<Decision, TaskError> {
-        let Some(wanted) = wanted(overview)? else { return Ok(Decision::Nothing) };
+        let Some(wanted) = self.wanted(overview)? else { return Ok(Decision::Nothing) };
         let path = wanted.folder.join(&wanted.file);
         let host = &wanted.from.look.host;
-        let summary = format!("take a snapshot of member `{host}` before {}: `{}`", wanted.change, path.display());
+        let before = if self.always { "anything is deleted".to_owned() } else { wanted.change.to_string() };
+        let summary = format!("take a snapshot of member `{host}` before {before}: `{}`", path.display());
         Ok(Decision::Changes(vec![Change::new(summary)]))
     }
 
     fn warnings(&self, overview: &Overview<'_>) -> Vec<String> {
+        if self.always {
+            return match (overview.snapshots, last(overview)) {
+                _ if nothing_to_lose(overview) || overview.snapshot.is_some() => Vec::new(),
+                (SnapshotPlace::Unwanted, _) => vec!["no snapshot is taken, as `--no-snapshot` says".to_owned()],
+                (SnapshotPlace::Folder(folder), Some(last)) => vec![format!(
+                    "no member runs any more, so that the snapshot of an earlier run is the last: `{}`",
+                    folder.join(&last.file).display()
+                )],
+                _ => Vec::new(),
+            };
+        }
         match (pending(overview), overview.snapshots) {
             (Some(change), SnapshotPlace::Unwanted) => {
                 vec![format!("no snapshot is taken before {change}, as `--no-snapshot` says")]
@@ -86,7 +140,7 @@ impl ControllerTask for Snapshot {
     }
 
     async fn apply(&self, overview: &Overview<'_>, fleet: &Fleet) -> Result<(), TaskError> {
-        let Some(wanted) = wanted(overview)? else { return Ok(()) };
+        let Some(wanted) = self.wanted(overview)? else { return Ok(()) };
         let host = overview.inventory.hosts.iter().find(|host| host.name == wanted.from.look.host);
         let (Some(host), Ok(report)) = (host, &wanted.from.look.report) else { return Ok(()) };
         let member = fleet.member(host).await?;

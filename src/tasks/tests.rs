@@ -3,9 +3,10 @@
 mod controller;
 mod general;
 mod preflight;
+mod removing;
 mod running;
 pub(crate) mod scene;
-mod scripts;
+pub(crate) mod scripts;
 mod staging;
 
 use super::{Decision, Entry, HostTaskKind, Needs, Overview, TaskError, TaskKind};
@@ -65,7 +66,7 @@ fn said(decision: Result<Decision, TaskError>) -> Want {
 }
 
 fn all() -> Vec<Case> {
-    [preflight::cases(), staging::cases(), running::cases(), general::cases(), controller::cases()]
+    [preflight::cases(), staging::cases(), running::cases(), general::cases(), controller::cases(), removing::cases()]
         .into_iter()
         .flatten()
         .collect()

@@ -31,6 +31,12 @@ pub(crate) fn pending(overview: &Overview<'_>) -> Option<VersionChange> {
     Some(VersionChange { from, to: to.clone() })
 }
 
+/// The oldest version that a member runs, as a change to itself.
+pub(crate) fn standing(overview: &Overview<'_>) -> Option<VersionChange> {
+    let from = running(overview).min()?;
+    Some(VersionChange { to: from.clone(), from })
+}
+
 /// What the members that answer run.
 fn running(overview: &Overview<'_>) -> impl Iterator<Item = Version> {
     let reports = overview.cluster.iter().flat_map(|cluster| &cluster.members);

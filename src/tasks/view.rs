@@ -3,11 +3,13 @@
 use super::error::TaskError;
 use super::fleet::{Fleet, SnapshotPlace};
 use super::reach::Reach;
+use super::remains::Remains;
 use super::wanted::Wanted;
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::compare::Comparison;
 use crate::etcd::config::Membership;
 use crate::etcd::health::ClusterHealth;
+use crate::etcd::snapshot::Manifest;
 use crate::host::{Connection, Observation};
 use crate::inventory::{Host, Inventory};
 use crate::release::Arch;
@@ -75,6 +77,8 @@ pub struct Overview<'a> {
     pub downgrade: bool,
     /// The snapshot that was taken in this run.
     pub snapshot: Option<PathBuf>,
+    /// Snapshots that are kept on the controller, the newest first.
+    pub kept: Vec<Manifest>,
     /// When the run began.
     pub begun: OffsetDateTime,
     /// The hosts' architectures whose release is not at hand yet.
@@ -95,6 +99,8 @@ pub struct View<'a> {
     pub mode: Mode,
     /// The exit status of the task's probe.
     pub probe: Option<i64>,
+    /// What of a member lies on the host.
+    pub remains: Option<&'a Remains>,
     /// If the member was disturbed in its turn: how far it is since.
     pub disturbed: Option<Disturbed>,
 }

@@ -10,6 +10,7 @@ mod check;
 mod certs;
 mod completions;
 mod explaining;
+mod history;
 mod operations;
 mod queries;
 mod trust;
@@ -319,12 +320,29 @@ fn command_lines_that_are_wrong() {
 ",
         ),
         (
+            "destroy -i prod.yaml",
+            "error: `destroy` asks on the terminal, and there is none\n\n\
+             hint: say `--yes-destroy NAME` where nobody is there to type the cluster's name; \
+             `--dry-run` says what it would delete\n",
+        ),
+        (
+            "destroy -i prod.yaml --yes-destroy test",
+            "error: `--yes-destroy` says `test`, and the cluster of this inventory is `prod`; nothing was touched\n\n\
+             hint: is it the right inventory?\n",
+        ),
+        (
+            "destroy -i prod.yaml --yes-destroy prod --limit a",
+            "error: `destroy` is for the whole cluster, and `--limit` names some of its hosts\n\n\
+             hint: to take one member out of a cluster that goes on is another thing: the others have to be told first \
+             (`etcdctl member remove`)\n",
+        ),
+        (
             "playbook nope",
-            "error: there is no playbook `nope`; there are: deploy, restart, rollback, start, stop, stop-some\n",
+            "error: there is no playbook `nope`; there are: deploy, destroy, destroy-data, restart, rollback, start, stop, stop-some\n",
         ),
         (
             "playbook delpoy",
-            "error: there is no playbook `delpoy`; there are: deploy, restart, rollback, start, stop, stop-some\n\n\
+            "error: there is no playbook `delpoy`; there are: deploy, destroy, destroy-data, restart, rollback, start, stop, stop-some\n\n\
              hint: did you mean `deploy`?\n",
         ),
         (
@@ -403,10 +421,12 @@ fn every_flag_is_explained() {
         ("restart", &["dry-run", "pause", "probe"]),
         ("stop", &["yes"]),
         ("start", &[]),
+        ("destroy", &["data", "dry-run", "no-snapshot", "yes-destroy"]),
         ("run", &["dry-run", "pause", "probe"]),
         ("check", &["inventory", "limit", "no-disk"]),
         ("health", &["direct", "inventory", "timeout"]),
         ("status", &["direct", "inventory", "timeout", "watch"]),
+        ("history", &["hosts", "inventory"]),
         ("trust", &["inventory", "limit", "yes"]),
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
@@ -443,12 +463,16 @@ fn every_flag_is_explained() {
         if ["deploy", "plan", "upgrade"].contains(&command) {
             want.extend(way);
         }
-        if ["deploy", "plan", "run", "upgrade", "rollback", "restart", "stop", "start"].contains(&command) {
+        if ["deploy", "plan", "run", "upgrade", "rollback", "restart", "stop", "start", "destroy"].contains(&command) {
             want.extend(operation);
             want.extend(connects);
         }
-        if ["certs verify", "check", "health", "status"].contains(&command) {
+        if ["certs verify", "check", "health", "history", "status"].contains(&command) {
             want.extend(connects);
+        }
+        if command == "destroy" {
+            // It is for the whole cluster.
+            want.retain(|flag| *flag != "limit");
         }
         want.sort_unstable();
         for form in ["-h", "--help"] {

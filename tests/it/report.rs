@@ -56,6 +56,7 @@ fn run_started(hosts: &[&str]) -> Event {
         command: "deploy".into(),
         cluster: "prod".into(),
         hosts: hosts.iter().map(ToString::to_string).collect(),
+        by: None,
     }
 }
 

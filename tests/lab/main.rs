@@ -18,6 +18,7 @@ mod change;
 mod check;
 mod connecting;
 mod deploy;
+mod destroy;
 mod fixture;
 mod health;
 mod host_keys;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         mishaps::a_member_that_was_stopped_by_hand_is_repaired_before_others_are_touched,
         mishaps::a_setting_that_changes_the_unit_is_rolled_out_with_it,
         change::members_are_restarted_stopped_started_and_taken_back,
+        destroy::a_cluster_is_given_up_and_taken_up_again,
         change::hooks_run_around_every_member_that_is_touched,
         change::a_host_s_own_setting_restarts_that_host_alone,
         sizes::five_members_and_one,

@@ -19,7 +19,7 @@ const ON_FRESH_HOSTS: &[Case] = &[
         make: "mkdir -p /var/lib/etcd; echo precious >/var/lib/etcd/notes",
         unmake: "rm -r /var/lib/etcd",
         exit: 4,
-        words: &["data dir `/var/lib/etcd` is not empty, but is no etcd data dir", "etcd-ha never deletes data"],
+        words: &["data dir `/var/lib/etcd` is not empty, but is no etcd data dir", "a deploy never deletes data"],
     },
     Case {
         make: "printf '[Service]\\nExecStart=/bin/sleep 9999\\n' >/etc/systemd/system/etcd.service",

@@ -16,7 +16,8 @@ use etcd_ha::plan::World;
 use etcd_ha::release::Arch;
 use etcd_ha::report::Reporter;
 use etcd_ha::tasks::{
-    ControllerTaskKind, HostTaskKind, Needs, Overview, Reach, SnapshotPlace, TaskError, View, Wanted, found, successor,
+    ControllerTaskKind, HostTaskKind, Needs, Overview, Reach, Remains, SnapshotPlace, TaskError, View, Wanted, found,
+    successor,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -322,6 +323,7 @@ impl World for Sim<'_> {
             snapshots: &SnapshotPlace::Unwanted,
             downgrade: false,
             snapshot: None,
+            kept: Vec::new(),
             begun: time::OffsetDateTime::UNIX_EPOCH,
         };
         if needs.membership {
@@ -392,6 +394,11 @@ impl World for Sim<'_> {
     async fn probe(&self, host: &Host, _script: &str) -> Result<i64, TaskError> {
         self.connect(place(&self.inventory, host)).await?;
         Ok(1)
+    }
+
+    async fn remains(&self, host: &Host) -> Result<Remains, TaskError> {
+        self.connect(place(&self.inventory, host)).await?;
+        Ok(Remains::default())
     }
 
     async fn forget(&self, host: &Host) {

@@ -86,6 +86,16 @@ pub enum BootstrapError {
         /// What the inventory says.
         now: String,
     },
+    /// The member was set up for a cluster of another name.
+    #[error("host `{host}`: its member was set up for cluster `{was}`, the inventory is of cluster `{now}`")]
+    OtherName {
+        /// The host.
+        host: String,
+        /// The name in its environment file.
+        was: String,
+        /// The name in the inventory.
+        now: String,
+    },
     /// The host's own environment file says that a cluster stood here, but nobody has data of it.
     #[error("host `{host}`: data dir `{data_dir}` is empty, but its etcd.conf says that cluster {cluster} stood here")]
     Gone {
@@ -133,6 +143,7 @@ impl BootstrapError {
             | Self::Abandoned { host, .. }
             | Self::Members { host, .. }
             | Self::Moved { host, .. }
+            | Self::OtherName { host, .. }
             | Self::Gone { host, .. }
             | Self::Mismatch { host, .. }
             | Self::Lost { host, .. } => host == name,
@@ -162,14 +173,17 @@ impl Explain for BootstrapError {
                 "do not delete `{data_dir}` on `{host}`: it may be the only good copy. Compare with the other hosts, and with \
                  `.previous/etcd.conf` in the config folder, which cluster is the right one"
             ),
+            Self::OtherName { was, .. } => {
+                format!("is it the right inventory? If only the name was changed, put `cluster` back to `{was}`")
+            }
             Self::Moved { what, was, .. } => {
                 format!("put the inventory's {what} back to `{was}`: a deploy does not move a member")
             }
             Self::NotEtcd { host, data_dir } => format!(
-                "etcd-ha never deletes data: look at `{data_dir}` on `{host}`, move it aside or set another `paths.data`"
+                "a deploy never deletes data: look at `{data_dir}` on `{host}`, move it aside or set another `paths.data`"
             ),
             Self::Foreign { host, data_dir, .. } | Self::Different { host, data_dir, .. } => format!(
-                "etcd-ha never deletes data: if it is no longer needed, move `{data_dir}` on `{host}` aside and run again"
+                "a deploy never deletes data: if it is no longer needed, move `{data_dir}` on `{host}` aside and run again"
             ),
             Self::Abandoned { host, data_dir, .. } => format!(
                 "no data was ever written to it: move `{data_dir}` on `{host}` aside and run again, or restore the inventory"

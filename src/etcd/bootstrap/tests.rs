@@ -174,3 +174,44 @@ fn something_that_is_no_data_dir_is_refused() {
         [BootstrapError::NotEtcd { .. }]
     ));
 }
+
+#[test]
+fn only_what_is_a_cluster_s_own_may_be_deleted() {
+    let token = "prod-0123456789abcdef";
+    let own = |n| member(n, token, true, true);
+    let problems = |hosts: &[Found], data| {
+        of_others(hosts, "prod", &fresh(), data).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    for data in [false, true] {
+        assert_eq!(problems(&[own(1), own(2), own(3)], data), none);
+        // Some hosts are through with it already.
+        assert_eq!(problems(&[empty(1), own(2), empty(3)], data), none);
+        assert_eq!(problems(&[empty(1), empty(2), empty(3)], data), none);
+        let other = member(3, "other-0123456789abcdef", true, true);
+        assert_eq!(
+            problems(&[own(1), own(2), other], data),
+            ["host `node03`: its member was set up for cluster `other`, the inventory is of cluster `prod`"]
+        );
+        // The same name, but of another bootstrap.
+        let twin = member(3, "prod-ffffffffffffffff", true, true);
+        let said = problems(&[own(1), own(2), twin], data);
+        assert!(
+            said.len() == 1 && said[0].starts_with("host `node03`: data dir `/var/lib/etcd` belongs to"),
+            "{said:?}"
+        );
+    }
+    let mut unknown = own(2);
+    unknown.environment = None;
+    let mut broken = own(3);
+    broken.wal = None;
+    let hosts = [own(1), unknown, broken];
+    assert_eq!(problems(&hosts, false), none);
+    let said = problems(&hosts, true);
+    assert!(said.len() == 2 && said[0].ends_with("that etcd-ha did not set up"), "{said:?}");
+    assert!(said[1].ends_with("is no etcd data dir"), "{said:?}");
+    let mut swapped = own(1);
+    swapped.wal = member(1, "prod-ffffffffffffffff", true, true).wal;
+    let said = problems(&[swapped], true);
+    assert!(said.len() == 1 && said[0].ends_with("its etcd.conf to another"), "{said:?}");
+}

@@ -305,10 +305,10 @@ fn what_was_not_compared_and_not_kept_is_said() {
     let said = (CompareMembers {}).warnings(&scene.overview());
     assert_eq!(said, ["member `node03` could not be compared: tcp: refused"]);
     let unwanted = |scene| Scene { snapshots: SnapshotPlace::Unwanted, ..scene };
-    let said = (Snapshot {}).warnings(&unwanted(upgrade("3.6.14")).overview());
+    let said = (Snapshot { always: false }).warnings(&unwanted(upgrade("3.6.14")).overview());
     assert_eq!(said, ["no snapshot is taken before etcd goes from 3.5.16 to 3.6.14, as `--no-snapshot` says"]);
-    assert_eq!((Snapshot {}).warnings(&unwanted(Scene::deployed()).overview()), [""; 0]);
-    assert_eq!((Snapshot {}).warnings(&upgrade("3.6.14").overview()), [""; 0]);
+    assert_eq!((Snapshot { always: false }).warnings(&unwanted(Scene::deployed()).overview()), [""; 0]);
+    assert_eq!((Snapshot { always: false }).warnings(&upgrade("3.6.14").overview()), [""; 0]);
 }
 
 #[test]

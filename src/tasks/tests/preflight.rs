@@ -288,14 +288,14 @@ fn how_a_run_ends_and_what_to_do_next() {
             "something in the data dir" => (
                 ExitStatus::Refused,
                 Some(
-                    "etcd-ha never deletes data: look at `/var/lib/etcd` on `node01`, move it aside or set another \
+                    "a deploy never deletes data: look at `/var/lib/etcd` on `node01`, move it aside or set another \
                      `paths.data`",
                 ),
             ),
             "data of a foreign member" | "data of another cluster" => (
                 ExitStatus::Refused,
                 Some(
-                    "etcd-ha never deletes data: if it is no longer needed, move `/var/lib/etcd` on `node01` aside \
+                    "a deploy never deletes data: if it is no longer needed, move `/var/lib/etcd` on `node01` aside \
                      and run again",
                 ),
             ),

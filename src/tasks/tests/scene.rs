@@ -4,13 +4,14 @@ use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::compare::Comparison;
 use crate::etcd::config::{Membership, options_in};
 use crate::etcd::health::ClusterHealth;
+use crate::etcd::snapshot::Manifest;
 use crate::etcd::testing::{State, cluster, inventory};
 use crate::host::{DataDir, FileKind, FileState, Observation, Process, Release, Space, UnitState};
 use crate::inventory::{Host, Inventory, Paths};
 use crate::pki::{KeyAlgorithm, Member, Pki, Settings, Subject};
 use crate::release::{Arch, Archive, Binary};
 use crate::tasks::fleet::places;
-use crate::tasks::{Disturbed, Mode, Overview, Reach, SnapshotPlace, View, Wanted};
+use crate::tasks::{Disturbed, Mode, Overview, Reach, Remains, SnapshotPlace, View, Wanted};
 use semver::Version;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -50,6 +51,8 @@ pub(crate) struct Scene {
     pub downgrade: bool,
     pub snapshots: SnapshotPlace,
     pub snapshot: Option<PathBuf>,
+    pub kept: Vec<Manifest>,
+    pub remains: Option<Remains>,
 }
 
 impl Scene {
@@ -77,6 +80,8 @@ impl Scene {
             downgrade: false,
             snapshots: SnapshotPlace::Folder("/state/snapshots".into()),
             snapshot: None,
+            kept: Vec::new(),
+            remains: None,
         }
     }
 
@@ -186,6 +191,7 @@ impl Scene {
             snapshots: &self.snapshots,
             downgrade: self.downgrade,
             snapshot: self.snapshot.clone(),
+            kept: self.kept.clone(),
             begun: datetime!(2026-11-24 02:15:00 UTC),
         }
     }
@@ -193,7 +199,8 @@ impl Scene {
     pub fn view<'a>(&'a self, overview: &'a Overview<'a>) -> View<'a> {
         let (mode, probe, disturbed) = (self.mode, self.probe, self.disturbed);
         let host = &self.inventory.hosts[0];
-        View { overview, host, seen: &self.seen[&host.name], wanted: self.wanted.as_ref(), mode, probe, disturbed }
+        let (wanted, remains) = (self.wanted.as_ref(), self.remains.as_ref());
+        View { overview, host, seen: &self.seen[&host.name], wanted, mode, probe, remains, disturbed }
     }
 
     pub fn wanted(&self) -> &Wanted {

@@ -12,13 +12,13 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// How a script ended.
-pub(super) struct Ran {
+pub(crate) struct Ran {
     pub status: i32,
     pub stderr: String,
 }
 
 /// Runs a script as a host does, with `programs` before the machine's own.
-pub(super) fn sh(script: &str, stdin: &[u8], programs: Option<&Path>) -> Ran {
+pub(crate) fn sh(script: &str, stdin: &[u8], programs: Option<&Path>) -> Ran {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("set -eu\n{script}")]).stdin(Stdio::piped()).stderr(Stdio::piped());
     if let Some(programs) = programs {

@@ -91,7 +91,10 @@ fn the_schema() {
 
 #[test]
 fn the_playbooks() {
-    assert_eq!(Desk::new().run("playbook"), said(0, "deploy\nrestart\nrollback\nstart\nstop\nstop-some\n", ""));
+    assert_eq!(
+        Desk::new().run("playbook"),
+        said(0, "deploy\ndestroy\ndestroy-data\nrestart\nrollback\nstart\nstop\nstop-some\n", "")
+    );
     assert_eq!(Desk::new().run("playbook deploy"), said(0, embedded("deploy").unwrap(), ""));
 }
 
