@@ -6,11 +6,13 @@ mod become_password;
 mod certs;
 mod deploy;
 mod descriptors;
+mod exec;
 mod health;
 mod hops;
 mod init;
 mod interrupt;
 mod login;
+mod logs;
 mod members;
 mod operation;
 mod options;
@@ -24,6 +26,7 @@ mod secret;
 mod ssh_config;
 mod trust;
 mod upgrade;
+mod when;
 
 use crate::error::{Error, ExitStatus};
 use crate::report::{Output, Surroundings};
@@ -85,6 +88,10 @@ commands! {
     deploy::Run,
     /// Ask every member for its health.
     health::Health,
+    /// Show the journals of all members, merged by time.
+    logs::Logs,
+    /// Run a command on hosts, as root and in parallel.
+    exec::Exec,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,
     /// Show the certificates in the PKI folder.

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod health;
 pub mod identity;
 pub mod lint;
+pub mod log;
 pub mod options;
 pub mod problem;
 pub mod signature;

@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod become_password;
+mod logs;
 mod operations;
 mod queries;
 mod trust;
@@ -163,6 +164,8 @@ Commands:
   start       Start members that do not run
   run         Run a playbook
   health      Ask every member for its health
+  logs        Show the journals of all members, merged by time
+  exec        Run a command on hosts, as root and in parallel
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
   certs       Show the certificates in the PKI folder
   ssh-config  Show how a host is reached over SSH, and where each setting comes from
@@ -374,6 +377,8 @@ fn every_flag_is_explained() {
         ("start", &[]),
         ("run", &["dry-run", "pause", "probe"]),
         ("health", &["direct", "inventory", "timeout"]),
+        ("logs", &["follow", "grep", "inventory", "level", "lines", "raw", "since", "until"]),
+        ("exec", &["forks", "inventory", "timeout"]),
         ("trust", &["inventory", "limit", "yes"]),
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
@@ -393,7 +398,7 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if command == "health" {
+        if ["health", "logs", "exec"].contains(&command) {
             want.extend(connects);
         }
         want.sort_unstable();
