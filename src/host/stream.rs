@@ -40,10 +40,11 @@ impl Connection {
     /// # Errors
     /// It does not begin, or the host cannot be reached.
     pub async fn stream(&self, what: &str, script: &str) -> Result<Stream, HostError> {
-        let script = format!("{WHO}{script}");
         let mut trial = self.trial().await?;
         loop {
-            let framed = frame(&script, self.access(), Feed::Stream);
+            // It begins once it is watched over, and never if the controller is gone before that.
+            let from = if self.access().terminal { " </dev/tty" } else { "" };
+            let framed = frame(&format!("{WHO}read -r _{from} || exit 1\n{script}"), self.access(), Feed::Stream);
             let ssh = |source| self.ssh(source);
             let mut running = self.session().start(&framed.command, framed.access.terminal).await.map_err(ssh)?;
             let mut opening = Opening::new(&framed, self.password());
@@ -54,6 +55,11 @@ impl Connection {
                     *trial = Trial::Passed;
                 }
                 let watch = self.watch(&who).await;
+                if let Some(mut input) = running.input() {
+                    // Should it be gone already, its end tells.
+                    let _ = input.write_all(b"\n").await;
+                    let _ = input.flush().await;
+                }
                 let early = [rest].into_iter().filter(|rest| !rest.is_empty()).map(Said::Out).collect();
                 return Ok(Stream { running, connection: self.clone(), early, _watch: watch });
             }
