@@ -11,6 +11,7 @@ mod descriptors;
 mod destroy;
 mod env;
 mod giving_up;
+mod exec;
 mod health;
 mod help;
 mod history;
@@ -19,6 +20,7 @@ mod init;
 mod interrupt;
 mod login;
 mod man;
+mod logs;
 mod members;
 mod operation;
 mod options;
@@ -37,6 +39,7 @@ mod topics;
 mod trust;
 mod upgrade;
 mod who;
+mod when;
 
 use crate::error::{Error, ExitStatus};
 use crate::report::{Color, Output, Style, Surroundings};
@@ -98,6 +101,10 @@ commands! {
     status::Status,
     /// List past runs, or tell one again.
     history::History,
+    /// Show the journals of all members, merged by time.
+    logs::Logs,
+    /// Run a command on hosts, as root and in parallel.
+    exec::Exec,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,
     /// Show, issue and export certificates, and look at what members really serve.

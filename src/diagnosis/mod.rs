@@ -4,6 +4,7 @@
 
 pub mod certificates;
 pub mod check;
+pub mod logs;
 mod drift;
 mod status;
 

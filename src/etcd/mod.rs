@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod health;
 pub mod identity;
 pub mod lint;
+pub mod log;
 pub mod options;
 pub mod problem;
 pub mod signature;

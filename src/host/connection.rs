@@ -254,6 +254,12 @@ impl Connection {
         HostError::Garbled { host: self.host.to_string(), what: what.to_owned(), problem: problem.to_owned() }
     }
 
+    /// A script that was streamed has failed.
+    pub(super) fn failed(&self, what: &str, status: u32, said: &str) -> HostError {
+        let (host, what) = (self.host.to_string(), what.to_owned());
+        HostError::Script { host, what, status: status.into(), stderr: self.redact(said.trim()) }
+    }
+
     pub(super) fn no_shell(&self, status: String, said: &str) -> HostError {
         let (host, user) = (self.host.to_string(), self.session.user().to_owned());
         HostError::NoShell { host, user, status, output: self.shorten(said) }

@@ -40,10 +40,11 @@ impl Connection {
     /// # Errors
     /// It does not begin, or the host cannot be reached.
     pub async fn stream(&self, what: &str, script: &str) -> Result<Stream, HostError> {
-        let script = format!("{WHO}{script}");
         let mut trial = self.trial().await?;
         loop {
-            let framed = frame(&script, self.access(), Feed::Stream);
+            // It begins once it is watched over, and never if the controller is gone before that.
+            let from = if self.access().terminal { " </dev/tty" } else { "" };
+            let framed = frame(&format!("{WHO}read -r _{from} || exit 1\n{script}"), self.access(), Feed::Stream);
             let ssh = |source| self.ssh(source);
             let mut running = self.session().start(&framed.command, framed.access.terminal).await.map_err(ssh)?;
             let mut opening = Opening::new(&framed, self.password());
@@ -54,6 +55,11 @@ impl Connection {
                     *trial = Trial::Passed;
                 }
                 let watch = self.watch(&who).await;
+                if let Some(mut input) = running.input() {
+                    // Should it be gone already, its end tells.
+                    let _ = input.write_all(b"\n").await;
+                    let _ = input.flush().await;
+                }
                 let early = [rest].into_iter().filter(|rest| !rest.is_empty()).map(Said::Out).collect();
                 return Ok(Stream { running, connection: self.clone(), early, _watch: watch });
             }
@@ -81,12 +87,16 @@ impl Connection {
         if process < 2 || group < 2 {
             return None;
         }
+        // What is compared stands behind the program's name, which may be another one by now and hold spaces. dash takes
+        // `--` behind `-s TERM` only. Others of the group may outlive the process, or pay no heed to SIGTERM.
         let script = format!(
-            "there() {{ line=; read -r line <\"/proc/{process}/stat\" || return 1; set -- $line; [ \"${{5:-}}\" = {group} ] && [ \"${{22:-}}\" = {started} ]; }} 2>/dev/null\n\
+            "there() {{ line=; read -r line <\"/proc/{process}/stat\" || return 1; set -- ${{line##*)}}; [ \"${{3:-}}\" = {group} ] && [ \"${{20:-}}\" = {started} ]; }} 2>/dev/null\n\
              echo watching\ncat >/dev/null\n\
-             if there; then kill -TERM -- -{group} || :; fi\n\
-             i=0; while there && [ \"$i\" -lt 40 ]; do sleep 0.05; i=$((i + 1)); done\n\
-             if there; then kill -KILL -- -{group} || :; fi\n"
+             if there; then\n\
+             kill -s TERM -- -{group} || :\n\
+             i=0; while kill -s 0 -- -{group} 2>/dev/null && [ \"$i\" -lt 40 ]; do sleep 0.05; i=$((i + 1)); done\n\
+             kill -s KILL -- -{group} 2>/dev/null || :\n\
+             fi\n"
         );
         Some(self.hold("watch over a command", &script).await.ok()?.0)
     }

@@ -40,26 +40,30 @@ impl Output {
     ///
     /// If stdout takes it no more, for example on a full disk. A closed pipe (`| head -1`) is no error.
     pub fn out(&self, text: &str) -> Result<(), ReportError> {
-        self.bytes(text.as_bytes())
+        self.pass(text.as_bytes()).map(|_| ())
     }
 
-    /// Writes data that is no text to stdout, as it is, and at once.
+    /// The same with any bytes, for data without end: false once nobody reads them any more.
     ///
     /// # Errors
     ///
-    /// As [`out`](Self::out).
-    pub fn bytes(&self, bytes: &[u8]) -> Result<(), ReportError> {
+    /// If stdout takes it no more.
+    pub fn pass(&self, bytes: &[u8]) -> Result<bool, ReportError> {
         match write(&self.stdout, bytes) {
-            Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-                Err(ReportError::Stream { stream: "stdout", source })
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(source) if source.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(source) => Err(ReportError::Stream { stream: "stdout", source }),
         }
     }
 
     /// Writes an error or a notice to stderr. A failure is left out: there is no place to tell it.
     pub fn err(&self, text: &str) {
-        let _ = write(&self.stderr, text.as_bytes());
+        self.err_bytes(text.as_bytes());
+    }
+
+    /// The same with any bytes.
+    pub fn err_bytes(&self, bytes: &[u8]) {
+        let _ = write(&self.stderr, bytes);
     }
 }
 

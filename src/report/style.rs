@@ -60,6 +60,13 @@ impl Style {
         self.sgr("36", text)
     }
 
+    /// One of several that are told apart, such as hosts; the same for the same number.
+    #[must_use]
+    pub fn tint(self, number: usize, text: impl Display) -> String {
+        const CODES: [&str; 6] = ["36", "35", "34", "32", "1;36", "1;35"];
+        self.sgr(CODES[number % CODES.len()], text)
+    }
+
     /// Of less weight.
     #[must_use]
     pub fn dim(self, text: impl Display) -> String {

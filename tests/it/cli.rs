@@ -11,6 +11,7 @@ mod certs;
 mod completions;
 mod explaining;
 mod history;
+mod logs;
 mod operations;
 mod queries;
 mod trust;
@@ -427,6 +428,8 @@ fn every_flag_is_explained() {
         ("health", &["direct", "inventory", "timeout"]),
         ("status", &["direct", "inventory", "timeout", "watch"]),
         ("history", &["hosts", "inventory"]),
+        ("logs", &["follow", "grep", "inventory", "level", "lines", "raw", "since", "until"]),
+        ("exec", &["forks", "inventory", "timeout"]),
         ("trust", &["inventory", "limit", "yes"]),
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
@@ -467,7 +470,7 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if ["certs verify", "check", "health", "history", "status"].contains(&command) {
+        if ["certs verify", "check", "exec", "health", "history", "logs", "status"].contains(&command) {
             want.extend(connects);
         }
         if command == "destroy" {

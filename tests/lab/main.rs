@@ -24,6 +24,7 @@ mod health;
 mod host_keys;
 mod inventories;
 mod login;
+mod logs;
 mod members;
 mod metrics;
 mod mishaps;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         host_keys::a_site_is_got_to_know_over_its_jump_host,
         host_keys::certified_and_pinned_hosts_need_no_line_of_their_own,
+        logs::journals_are_one_and_commands_leave_nothing_behind,
         change::a_change_that_does_not_come_up_stops_at_the_first_member,
         change::a_host_on_its_own_takes_a_bad_change_back_and_keeps_a_good_one,
         rollback::a_member_that_was_stopped_stays_stopped,

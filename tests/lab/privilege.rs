@@ -243,6 +243,7 @@ pub fn a_wrong_password_is_tried_once_and_a_user_without_rights_is_told() {
 
 pub fn what_is_cut_off_on_a_terminal_clears_up_behind_itself() {
     let (site, _) = asking();
+    streamed(&site);
     let left = |host| site.lab.read(&node(host), "ls -A /opt/etcd/releases 2>/dev/null | grep incoming || true");
     for host in 1..=3 {
         site.lab.run(&["rate", &node(host), "20mbit"]);
@@ -264,6 +265,42 @@ pub fn what_is_cut_off_on_a_terminal_clears_up_behind_itself() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(held(&site));
     with_command(&site, "deploy").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, ");
+}
+
+/// What is streamed from a host is told apart where that can be, and ends with the controller.
+fn streamed(site: &Site) {
+    let exec = |words: &str| {
+        let words = format!("exec --become-pass-command cat<password -i lab.yaml {words}");
+        site.command(&words).output().unwrap()
+    };
+    for host in 1..=3 {
+        let ran = exec(&format!("{} -- id -u", node(host)));
+        assert_eq!((&ran.stdout[..], &ran.stderr[..]), (&b"0\n"[..], &b""[..]), "{}", node(host));
+        let ran = exec(&format!("{} -- ls /nowhere", node(host)));
+        let said = [ran.stdout, ran.stderr].map(|said| String::from_utf8(said).unwrap());
+        assert_eq!(ran.status.code(), Some(2), "{said:?}");
+        let said = said.concat();
+        assert!(said.contains("cannot access '/nowhere'") && said.lines().count() == 1, "{}: {said}", node(host));
+    }
+    let sleeps = |host| site.lab.read(&node(host), "pgrep -fa '^sleep 300|[h]ead -c|sudo [-]S|doas [s]h' || true");
+    let gone = || {
+        for host in 1..=3 {
+            eventually("what was streamed is gone", Duration::from_secs(10), || sleeps(host).is_empty());
+        }
+    };
+    assert_eq!(exec("--timeout 2 -- sleep 300").status.code(), Some(124));
+    gone();
+    for signal in ["INT", "KILL"] {
+        let mut command = site.command("exec --become-pass-command cat<password -i lab.yaml -- sleep 300");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        for host in 1..=3 {
+            let sleeping = || sleeps(host).contains("sleep 300");
+            eventually("it sleeps", Duration::from_secs(20), sleeping);
+        }
+        assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+        child.wait().unwrap();
+        gone();
+    }
 }
 
 /// What is held on a host goes on, and ends with the hold, and with the connection.

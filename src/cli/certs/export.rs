@@ -120,7 +120,7 @@ impl Export {
             Format::Pkcs12 => pki::pkcs12(&client, &self.password.read(context)?)?,
         };
         if on_stdout {
-            context.output.bytes(&bytes)?;
+            context.output.pass(&bytes)?;
             return Ok(ExitStatus::Done);
         }
         pki::put(&to, &bytes, self.force).map_err(|error| match error {
