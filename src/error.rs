@@ -6,33 +6,53 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-/// How a run ended; its number is the process's exit code.
+/// How a run ended, the graver the later; [`ExitStatus::code`] is the process's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
 pub enum ExitStatus {
     /// Done, or nothing to do.
-    Done = 0,
+    Done,
     /// A host or a task failed.
-    Failed = 1,
+    Failed,
     /// The command line, the inventory or a playbook is wrong; nothing was touched.
-    Usage = 2,
+    Usage,
     /// The cluster is not healthy.
-    Unhealthy = 3,
+    Unhealthy,
     /// Refused, since it would cost quorum or data.
-    Refused = 4,
+    Refused,
     /// Another run holds the lock.
-    Locked = 5,
+    Locked,
     /// A change was taken back.
-    RolledBack = 6,
+    RolledBack,
     /// Changes are pending (`plan --detailed-exitcode`).
-    Pending = 10,
+    Pending,
     /// The user interrupted the run.
-    Interrupted = 130,
+    Interrupted,
+    /// As a command on a host ended, or 255 where it did not get to run to its end (`exec`).
+    Command(u8),
+}
+
+impl ExitStatus {
+    /// The process's exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Unhealthy => 3,
+            Self::Refused => 4,
+            Self::Locked => 5,
+            Self::RolledBack => 6,
+            Self::Pending => 10,
+            Self::Interrupted => 130,
+            Self::Command(code) => code,
+        }
+    }
 }
 
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
-        Self::from(status as u8)
+        Self::from(status.code())
     }
 }
 

@@ -4,6 +4,7 @@
 mod ask;
 mod become_password;
 mod certs;
+mod ctl;
 mod deploy;
 mod descriptors;
 mod health;
@@ -17,6 +18,7 @@ mod options;
 mod pause;
 mod playbook;
 mod probe;
+mod proxy;
 mod query;
 mod render;
 mod schema;
@@ -85,6 +87,10 @@ commands! {
     deploy::Run,
     /// Ask every member for its health.
     health::Health,
+    /// Run the cluster's own etcdctl on a member, with endpoints and certificates set.
+    ctl::Ctl,
+    /// Forward local ports to the members until Ctrl-C, for tools on this machine.
+    proxy::Proxy,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,
     /// Show the certificates in the PKI folder.

@@ -81,12 +81,16 @@ impl Connection {
         if process < 2 || group < 2 {
             return None;
         }
+        // What is compared stands behind the program's name, which may be another one by now and hold spaces. dash takes
+        // `--` behind `-s TERM` only. Others of the group may outlive the process, or pay no heed to SIGTERM.
         let script = format!(
-            "there() {{ line=; read -r line <\"/proc/{process}/stat\" || return 1; set -- $line; [ \"${{5:-}}\" = {group} ] && [ \"${{22:-}}\" = {started} ]; }} 2>/dev/null\n\
+            "there() {{ line=; read -r line <\"/proc/{process}/stat\" || return 1; set -- ${{line##*)}}; [ \"${{3:-}}\" = {group} ] && [ \"${{20:-}}\" = {started} ]; }} 2>/dev/null\n\
              echo watching\ncat >/dev/null\n\
-             if there; then kill -TERM -- -{group} || :; fi\n\
-             i=0; while there && [ \"$i\" -lt 40 ]; do sleep 0.05; i=$((i + 1)); done\n\
-             if there; then kill -KILL -- -{group} || :; fi\n"
+             if there; then\n\
+             kill -s TERM -- -{group} || :\n\
+             i=0; while kill -s 0 -- -{group} 2>/dev/null && [ \"$i\" -lt 40 ]; do sleep 0.05; i=$((i + 1)); done\n\
+             kill -s KILL -- -{group} 2>/dev/null || :\n\
+             fi\n"
         );
         Some(self.hold("watch over a command", &script).await.ok()?.0)
     }

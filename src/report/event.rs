@@ -191,7 +191,7 @@ pub struct HostRecap {
 }
 
 fn exit_code<S: serde::Serializer>(exit: &ExitStatus, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u8(*exit as u8)
+    serializer.serialize_u8(exit.code())
 }
 
 /// Keeps a span such as 0.30000000000000004 out of what others parse.

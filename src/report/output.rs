@@ -40,22 +40,35 @@ impl Output {
     ///
     /// If stdout takes it no more, for example on a full disk. A closed pipe (`| head -1`) is no error.
     pub fn out(&self, text: &str) -> Result<(), ReportError> {
-        match write(&self.stdout, text) {
-            Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-                Err(ReportError::Stream { stream: "stdout", source })
-            }
-            _ => Ok(()),
+        self.pass(text.as_bytes()).map(|_| ())
+    }
+
+    /// The same with any bytes, for data without end: false once nobody reads them any more.
+    ///
+    /// # Errors
+    ///
+    /// If stdout takes it no more.
+    pub fn pass(&self, bytes: &[u8]) -> Result<bool, ReportError> {
+        match write(&self.stdout, bytes) {
+            Ok(()) => Ok(true),
+            Err(source) if source.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(source) => Err(ReportError::Stream { stream: "stdout", source }),
         }
     }
 
     /// Writes an error or a notice to stderr. A failure is left out: there is no place to tell it.
     pub fn err(&self, text: &str) {
-        let _ = write(&self.stderr, text);
+        self.err_bytes(text.as_bytes());
+    }
+
+    /// The same with any bytes.
+    pub fn err_bytes(&self, bytes: &[u8]) {
+        let _ = write(&self.stderr, bytes);
     }
 }
 
-fn write(stream: &Mutex<dyn Write + Send>, text: &str) -> io::Result<()> {
+fn write(stream: &Mutex<dyn Write + Send>, bytes: &[u8]) -> io::Result<()> {
     let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
-    stream.write_all(text.as_bytes())?;
+    stream.write_all(bytes)?;
     stream.flush()
 }

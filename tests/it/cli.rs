@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod become_password;
+mod ctl;
 mod operations;
 mod queries;
 mod trust;
@@ -163,6 +164,8 @@ Commands:
   start       Start members that do not run
   run         Run a playbook
   health      Ask every member for its health
+  ctl         Run the cluster's own etcdctl on a member, with endpoints and certificates set
+  proxy       Forward local ports to the members until Ctrl-C, for tools on this machine
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
   certs       Show the certificates in the PKI folder
   ssh-config  Show how a host is reached over SSH, and where each setting comes from
@@ -374,6 +377,8 @@ fn every_flag_is_explained() {
         ("start", &[]),
         ("run", &["dry-run", "pause", "probe"]),
         ("health", &["direct", "inventory", "timeout"]),
+        ("ctl", &["inventory", "on"]),
+        ("proxy", &["address", "inventory", "port"]),
         ("trust", &["inventory", "limit", "yes"]),
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
@@ -393,7 +398,7 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if command == "health" {
+        if ["health", "ctl", "proxy"].contains(&command) {
             want.extend(connects);
         }
         want.sort_unstable();

@@ -15,6 +15,7 @@ mod authentication;
 mod broken;
 mod change;
 mod connecting;
+mod ctl;
 mod deploy;
 mod fixture;
 mod health;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
         health::health_says_how_every_member_is_and_why,
         health::an_alarm_is_told_and_keeps_the_gate_shut,
+        ctl::the_cluster_s_etcdctl_is_run_and_ports_lead_to_its_members,
         host_keys::a_site_is_got_to_know_over_its_jump_host,
         host_keys::certified_and_pinned_hosts_need_no_line_of_their_own,
         change::a_change_that_does_not_come_up_stops_at_the_first_member,

@@ -246,7 +246,7 @@ impl Player {
 /// Every run ends in done, rolled back, refused or failed, with a reason.
 fn ends_well(site: &mut Site, run: &Run, began: u64, playbook: &Playbook) {
     for failure in &run.failures {
-        site.say(|| format!("failed: {} (exit {})", line(failure), failure.exit() as u8));
+        site.say(|| format!("failed: {} (exit {})", line(failure), failure.exit().code()));
     }
     site.say(|| format!("the run ends, {} changes, stopped in {:?}", run.changes, run.stopped_in));
     let interrupted = site.controller.interrupted;

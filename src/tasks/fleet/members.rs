@@ -44,11 +44,19 @@ impl Fleet {
     /// # Errors
     /// There are none.
     pub async fn standing_cluster(&self) -> Result<Arc<ClusterHealth>, TaskError> {
-        let pki = self.pki().await?;
-        if !Self::can_ask(&pki) {
+        self.standing_access().await?;
+        self.cluster(None).await
+    }
+
+    /// What the admin shows to members, and trusts, as it is in the PKI folder.
+    ///
+    /// # Errors
+    /// There is nothing there.
+    pub async fn standing_access(&self) -> Result<Access, TaskError> {
+        if !Self::can_ask(&*self.pki().await?) {
             return Err(TaskError::NoPki { dir: self.inventory.pki.dir.clone() });
         }
-        self.cluster(None).await
+        self.access().await
     }
 
     /// Whether the PKI folder has what members are asked with.
