@@ -48,10 +48,8 @@ impl ExitStatus {
             Self::Command(code) => code,
         }
     }
-}
 
-impl ExitStatus {
-    /// All of them, by number.
+    /// All of ours, by number.
     pub const ALL: [Self; 9] = [
         Self::Done,
         Self::Failed,
@@ -77,6 +75,7 @@ impl ExitStatus {
             Self::RolledBack => "a change did not come up and was taken back",
             Self::Pending => "changes are pending (`plan --detailed-exitcode`)",
             Self::Interrupted => "interrupted",
+            Self::Command(_) => "the exit code of a command that was run",
         }
     }
 
@@ -84,7 +83,7 @@ impl ExitStatus {
     #[must_use]
     pub const fn next_step(self) -> Option<&'static str> {
         match self {
-            Self::Done => None,
+            Self::Done | Self::Command(_) => None,
             Self::Failed => Some("mend what the error names and run the same command again, which goes on from there"),
             Self::Usage => Some("nothing was touched; correct what the error points at"),
             Self::Unhealthy => Some("`etcd-ha health` says which member, and why"),
@@ -99,7 +98,7 @@ impl ExitStatus {
     /// The status that has this exit code.
     #[must_use]
     pub fn of(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| *status as u8 == code)
+        Self::ALL.into_iter().find(|status| status.code() == code)
     }
 }
 

@@ -6,12 +6,13 @@ mod become_password;
 mod certs;
 mod check;
 mod completions;
+mod ctl;
 mod deploy;
 mod descriptors;
 mod destroy;
 mod env;
-mod giving_up;
 mod exec;
+mod giving_up;
 mod health;
 mod help;
 mod history;
@@ -19,8 +20,8 @@ mod hops;
 mod init;
 mod interrupt;
 mod login;
-mod man;
 mod logs;
+mod man;
 mod members;
 mod operation;
 mod options;
@@ -28,6 +29,7 @@ mod pause;
 mod playbook;
 mod probe;
 mod prometheus;
+mod proxy;
 mod query;
 mod render;
 mod schema;
@@ -38,8 +40,8 @@ mod timings;
 mod topics;
 mod trust;
 mod upgrade;
-mod who;
 mod when;
+mod who;
 
 use crate::error::{Error, ExitStatus};
 use crate::report::{Color, Output, Style, Surroundings};
@@ -89,32 +91,36 @@ commands! {
     members::Stop,
     /// Start members that do not run.
     members::Start,
-    /// Give the cluster up: stop it for good and delete what was put on its hosts.
-    destroy::Destroy,
     /// Run a playbook.
     deploy::Run,
-    /// Look whether the hosts can run members, and measure disks and round trips.
-    check::Check,
-    /// Ask every member for its health.
-    health::Health,
+    /// Give the cluster up: stop it for good and delete what was put on its hosts.
+    destroy::Destroy,
     /// Show every member and host in one table: state, version, data, drift.
     status::Status,
-    /// List past runs, or tell one again.
-    history::History,
+    /// Ask every member for its health.
+    health::Health,
+    /// Look whether the hosts can run members, and measure disks and round trips.
+    check::Check,
     /// Show the journals of all members, merged by time.
     logs::Logs,
+    /// List past runs, or tell one again.
+    history::History,
+    /// Run the cluster's own etcdctl on a member, with endpoints and certificates set.
+    ctl::Ctl,
     /// Run a command on hosts, as root and in parallel.
     exec::Exec,
-    /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
-    trust::Trust,
-    /// Show, issue and export certificates, and look at what members really serve.
-    certs::Certs,
+    /// Forward local ports to the members until Ctrl-C, for tools on this machine.
+    proxy::Proxy,
     /// Print what a shell needs to use etcdctl here.
     env::Env,
-    /// Show how a host is reached over SSH, and where each setting comes from.
-    ssh_config::SshConfig,
+    /// Show, issue and export certificates, and look at what members really serve.
+    certs::Certs,
     /// Print how Prometheus scrapes the members, or alert rules.
     prometheus::Prometheus,
+    /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
+    trust::Trust,
+    /// Show how a host is reached over SSH, and where each setting comes from.
+    ssh_config::SshConfig,
     /// Write a starter inventory.
     init::Init,
     /// Print the JSON Schema of inventories, for editors.

@@ -4,8 +4,8 @@
 
 pub mod certificates;
 pub mod check;
-pub mod logs;
 mod drift;
+pub mod logs;
 mod status;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod client;
 pub mod compare;
 pub mod config;
 pub mod downgrade;
+pub mod etcdctl;
 pub mod gate;
 pub mod handshake;
 pub mod health;

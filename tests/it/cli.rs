@@ -6,9 +6,10 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod become_password;
-mod check;
 mod certs;
+mod check;
 mod completions;
+mod ctl;
 mod explaining;
 mod history;
 mod logs;
@@ -430,6 +431,8 @@ fn every_flag_is_explained() {
         ("history", &["hosts", "inventory"]),
         ("logs", &["follow", "grep", "inventory", "level", "lines", "raw", "since", "until"]),
         ("exec", &["forks", "inventory", "timeout"]),
+        ("ctl", &["inventory", "on"]),
+        ("proxy", &["address", "inventory", "port"]),
         ("trust", &["inventory", "limit", "yes"]),
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
@@ -470,7 +473,7 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if ["certs verify", "check", "exec", "health", "history", "logs", "status"].contains(&command) {
+        if ["certs verify", "check", "ctl", "exec", "health", "history", "logs", "proxy", "status"].contains(&command) {
             want.extend(connects);
         }
         if command == "destroy" {

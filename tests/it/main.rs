@@ -6,6 +6,7 @@ mod layers;
 mod many_hosts;
 mod pki;
 mod playbook;
+mod proxy;
 mod release;
 mod report;
 mod secrets;

@@ -17,6 +17,7 @@ mod certs;
 mod change;
 mod check;
 mod connecting;
+mod ctl;
 mod deploy;
 mod destroy;
 mod fixture;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         health::health_says_how_every_member_is_and_why,
         certs::clients_get_certificates_and_what_is_served_is_looked_at,
         health::an_alarm_is_told_and_keeps_the_gate_shut,
+        ctl::the_cluster_s_etcdctl_is_run_and_ports_lead_to_its_members,
         host_keys::a_site_is_got_to_know_over_its_jump_host,
         host_keys::certified_and_pinned_hosts_need_no_line_of_their_own,
         logs::journals_are_one_and_commands_leave_nothing_behind,

@@ -36,6 +36,8 @@ pub struct Behaviour {
     pub max_sessions: usize,
     /// Refuses every tunnel, as `AllowTcpForwarding no` does.
     pub no_tunnels: bool,
+    /// Where tunnels go whose goal is this address: to a port of this machine.
+    pub neighbours: HashMap<String, u16>,
     /// How much a client may send ahead; none: as much as OpenSSH allows.
     pub window: Option<u32>,
     /// Host keys; none: a fresh Ed25519 key.
@@ -243,7 +245,11 @@ impl server::Handler for Connection {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         }
-        match TcpStream::connect((host, u16::try_from(port).unwrap())).await {
+        let goal = match self.shared.behaviour.neighbours.get(host) {
+            Some(port) => ("127.0.0.1", *port),
+            None => (host, u16::try_from(port).unwrap()),
+        };
+        match TcpStream::connect(goal).await {
             Ok(mut stream) => {
                 reply.accept().await;
                 self.commands.spawn(async move {
