@@ -92,7 +92,7 @@ impl History {
                 .collect::<Result<_, NoHistory>>()?;
             context.output.out(&match context.global.output {
                 OutputFormat::Json => as_json(&runs),
-                OutputFormat::Text => {
+                _ => {
                     let columns = context.around.columns.filter(|_| context.around.stdout_tty).map(usize::from);
                     let style = context.around.stdout_style(crate::report::Color::Auto);
                     let now = OffsetDateTime::now_utc();
@@ -112,7 +112,7 @@ impl History {
                 read(&log.path, |at, event| text += &json_line(at, &event)).map_err(fault(&log.path))?;
                 text
             }
-            OutputFormat::Text => told(log, &run, context.global.verbose).map_err(fault(&log.path))?,
+            _ => told(log, &run, context.global.verbose).map_err(fault(&log.path))?,
         };
         context.output.out(&text)?;
         Ok(ExitStatus::Done)
@@ -129,7 +129,7 @@ fn told(log: &LogFile, run: &PastRun, verbose: bool) -> std::io::Result<String> 
     let mut out = Vec::new();
     let by = run.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let head = format!("run {}: {}, {}{by}\n", log.number, run.command, when::local(run.at));
-    let mut lines = Plain::new(&mut out, Detail { verbose, run_log: None });
+    let mut lines = Plain::new(&mut out, Detail { verbose, ..Detail::default() });
     let unreadable = read(&log.path, |at, event| {
         // What is written to memory meets no fault.
         let _ = lines.event(at, &event);
@@ -213,7 +213,7 @@ fn as_json(runs: &[(LogFile, PastRun, bool)]) -> String {
             "command": run.command,
             "by": run.by,
             "changes": run.changes,
-            "exit": end.map(|end| end.exit as u8),
+            "exit": end.map(|end| end.exit.code()),
             "message": end.map(|end| &end.message),
             "seconds": end.map(|end| end.seconds),
             "goes_on": goes_on,

@@ -131,8 +131,8 @@ impl Logs {
         let chosen = Wanted::new(self.level.map(Level::from), self.grep.as_deref());
         let form = match (context.global.output, self.raw) {
             (OutputFormat::Json, raw) => Form::Json { raw },
-            (OutputFormat::Text, true) => Form::Raw,
-            (OutputFormat::Text, false) => Form::Text,
+            (_, true) => Form::Raw,
+            (_, false) => Form::Text,
         };
         let around = &context.around;
         let terminal = around.stdout_tty.then(|| around.columns.map_or(80, usize::from));

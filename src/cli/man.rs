@@ -107,7 +107,7 @@ fn page(command: &Command) -> Result<String, ManError> {
     text += ".SH \"EXIT STATUS\"\n";
     for status in ExitStatus::ALL {
         let meaning = status.meaning().replace('-', "\\-").replace('`', "\\(ga");
-        text += &format!(".TP\n\\fB{}\\fR\n{meaning}\n", status as u8);
+        text += &format!(".TP\n\\fB{}\\fR\n{meaning}\n", status.code());
     }
     Ok(text)
 }

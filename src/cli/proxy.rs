@@ -99,7 +99,7 @@ async fn serve(
         }
         match format {
             OutputFormat::Json => output.out(&as_json(&rows))?,
-            OutputFormat::Text => {
+            _ => {
                 output.out(&as_text(&rows, inventory))?;
                 notices(&rows).iter().for_each(|line| output.err(line));
             }

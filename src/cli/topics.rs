@@ -43,14 +43,14 @@ pub(super) fn text(topic: &str, columns: usize) -> Option<String> {
 
 /// The list below the help text of the whole program.
 pub(super) fn exit_codes_in_short() -> String {
-    let lines = ExitStatus::ALL.map(|status| format!("\n  {:<3}  {}", status as u8, status.meaning()));
+    let lines = ExitStatus::ALL.map(|status| format!("\n  {:<3}  {}", status.code(), status.meaning()));
     format!("Exit codes:{}", lines.concat())
 }
 
 fn exit_codes(columns: usize) -> String {
     let row = |status: ExitStatus| {
         let next = status.next_step().map(|next| format!(": {next}")).unwrap_or_default();
-        ((status as u8).to_string(), format!("{}{next}", status.meaning()))
+        (status.code().to_string(), format!("{}{next}", status.meaning()))
     };
     let head = "A run's exit code says how it ended; of several failures the gravest counts.";
     format!("{}\n\n{}", wrapped(head, columns), listed(&ExitStatus::ALL.map(row), columns))

@@ -70,7 +70,7 @@ impl Note {
     #[must_use]
     pub fn ends(self, time: OffsetDateTime, exit: ExitStatus, failure: Option<&str>) -> Self {
         let result = failure.map_or_else(|| ending_word(exit).to_owned(), |text| cut(&one_line(text), WIDEST, "…"));
-        Self { time, exit: Some(exit as u8), result: Some(result), ..self }
+        Self { time, exit: Some(exit.code()), result: Some(result), ..self }
     }
 }
 

@@ -48,10 +48,10 @@ pub(super) fn run(query: Query, context: &Context, inventory: Inventory) -> Resu
     let runs = merge(notes);
     context.output.out(&match context.global.output {
         OutputFormat::Json => as_json(&runs),
-        OutputFormat::Text if runs.is_empty() => {
+        _ if runs.is_empty() => {
             format!("no run is noted in `{}` on the hosts that could be asked\n", host_log_file(&cluster))
         }
-        OutputFormat::Text => {
+        _ => {
             let columns = context.around.columns.filter(|_| context.around.stdout_tty).map(usize::from);
             let rows = rows(&runs, OffsetDateTime::now_utc());
             lines(&rows, columns, context.around.stdout_style(Color::Auto))
