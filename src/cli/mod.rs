@@ -6,6 +6,7 @@ mod become_password;
 mod certs;
 mod deploy;
 mod descriptors;
+mod explain;
 mod health;
 mod hops;
 mod init;
@@ -85,6 +86,8 @@ commands! {
     deploy::Run,
     /// Ask every member for its health.
     health::Health,
+    /// Say why the cluster is not well, in plain words, and what to type next.
+    explain::Explain,
     /// Fetch the hosts' keys, show their fingerprints, and write them down as known.
     trust::Trust,
     /// Show the certificates in the PKI folder.

@@ -8,6 +8,7 @@ pub mod downgrade;
 pub mod gate;
 pub mod health;
 pub mod identity;
+pub mod journal;
 pub mod lint;
 pub mod options;
 pub mod problem;

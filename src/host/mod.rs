@@ -3,6 +3,7 @@
 //! Nothing is installed on a host: all that is asked of it is a POSIX shell, coreutils, tar, gzip
 //! and systemd. A step is one script and one round trip.
 
+mod close_up;
 mod connection;
 mod error;
 mod framing;
@@ -13,6 +14,7 @@ mod privilege;
 mod process;
 mod unit;
 
+pub use close_up::{CloseUp, Entry, Holder, close_up};
 pub use connection::{Connection, Script};
 pub use error::HostError;
 pub use held::Held;

@@ -14,6 +14,7 @@ mod version_change;
 mod view;
 mod wanted;
 mod way_back;
+mod why;
 
 pub use activate::Differences;
 pub use error::TaskError;
@@ -24,6 +25,7 @@ pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};
 pub use wanted::{CertificateFile, Wanted};
 pub use way_back::{GRACE, previous_version, runs_what_is_in_force, take_back, version_of};
+pub use why::{Journal, Why, last_said, why};
 
 use crate::error::ExitStatus;
 use crate::inventory::Inventory;

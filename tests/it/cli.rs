@@ -163,6 +163,7 @@ Commands:
   start       Start members that do not run
   run         Run a playbook
   health      Ask every member for its health
+  explain     Say why the cluster is not well, in plain words, and what to type next
   trust       Fetch the hosts' keys, show their fingerprints, and write them down as known
   certs       Show the certificates in the PKI folder
   ssh-config  Show how a host is reached over SSH, and where each setting comes from
@@ -374,6 +375,7 @@ fn every_flag_is_explained() {
         ("start", &[]),
         ("run", &["dry-run", "pause", "probe"]),
         ("health", &["direct", "inventory", "timeout"]),
+        ("explain", &["inventory", "timeout"]),
         ("trust", &["inventory", "limit", "yes"]),
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
@@ -393,7 +395,7 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if command == "health" {
+        if ["health", "explain"].contains(&command) {
             want.extend(connects);
         }
         want.sort_unstable();

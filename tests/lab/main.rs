@@ -16,6 +16,7 @@ mod broken;
 mod change;
 mod connecting;
 mod deploy;
+mod explain;
 mod fixture;
 mod health;
 mod host_keys;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         refusals::nothing_is_touched_on_hosts_that_are_not_fit,
         refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
+        explain::explain_names_the_cause_of_each_fault_and_what_heals_it,
         health::health_says_how_every_member_is_and_why,
         health::an_alarm_is_told_and_keeps_the_gate_shut,
         host_keys::a_site_is_got_to_know_over_its_jump_host,
