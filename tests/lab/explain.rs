@@ -160,7 +160,6 @@ fn found(site: &Site, cause: &str, next: &str) {
     loop {
         let ran = site.run("explain");
         if ran.code == Some(3) && flat(&ran.stdout).contains(cause) && flat(&ran.stdout).contains(next) {
-            println!("{}", ran.stdout);
             return;
         }
         if begun.elapsed() > Duration::from_secs(25) {
