@@ -67,10 +67,6 @@ pub fn explain_names_the_cause_of_each_fault_and_what_heals_it() {
         "systemctl stop etcd; systemd-run -q --unit=thief systemd-socket-activate -a -l {address}:2380 /bin/cat; sleep 0.3; \
          systemctl start --no-block etcd"
     );
-    let full = "systemctl stop etcd; cp -a /var/lib/etcd/member /root/member; size=$(du -sk /var/lib/etcd | cut -f 1); \
-         mount -t tmpfs -o size=$((size + 300))k tmpfs /var/lib/etcd; cp -a /root/member /var/lib/etcd/; \
-         chown -R etcd:etcd /var/lib/etcd; cat /dev/zero >/var/lib/etcd/fill 2>/dev/null; systemctl start --no-block etcd";
-    let not_full = "systemctl stop etcd; umount -l /var/lib/etcd; rm -rf /root/member; systemctl start --no-block etcd";
     let faults = [
         fault(
             "systemctl stop etcd",
@@ -122,7 +118,6 @@ pub fn explain_names_the_cause_of_each_fault_and_what_heals_it() {
                 "systemctl stop etcd; rm -rf /var/lib/etcd/member; mv /root/member /var/lib/etcd/; systemctl start etcd",
             ),
         ),
-        fault(full, "node03: the disk is full", "df -h /var/lib/etcd", Heal::Script(not_full)),
         fault(
             "systemctl mask --now etcd 2>/dev/null || { rm -f /root/unit; mv /etc/systemd/system/etcd.service /root/unit; \
              ln -s /dev/null /etc/systemd/system/etcd.service; systemctl daemon-reload; systemctl stop etcd; }",
@@ -148,6 +143,14 @@ pub fn explain_names_the_cause_of_each_fault_and_what_heals_it() {
     site.lab.read("node03", "systemctl stop etcd");
     found(&site, "there is no quorum: 1 of 3 members can vote, 2 are needed", "do not restart node01");
     well_again(&site, &Heal::Run("start --limit node02,node03"));
+
+    // The last, since what the member writes on that disk is gone with it.
+    let full = "systemctl stop etcd; mv /var/lib/etcd/member /root/member; size=$(du -sk /root/member | cut -f 1); \
+         mount -t tmpfs -o size=$((size + 150000))k tmpfs /var/lib/etcd; cp -a /root/member /var/lib/etcd/; \
+         chown -R etcd:etcd /var/lib/etcd; cat /dev/zero >/var/lib/etcd/fill 2>/dev/null; systemctl start --no-block etcd";
+    let _ = site.lab.exec("node03", full);
+    found(&site, "node03: the disk is full", "df -h /var/lib/etcd");
+    well_again(&site, &Heal::Script("rm /var/lib/etcd/fill"));
 }
 
 /// `explain` says so within some seconds: what is wrong shows only when a member has tried.
