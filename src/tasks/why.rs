@@ -44,8 +44,14 @@ pub struct Journal<'a> {
 #[must_use]
 pub fn why(host: &Host, unit: &UnitState, ids: &BTreeMap<MemberId, String>, journals: &[Journal<'_>]) -> Option<Why> {
     let own = journals.iter().find(|journal| journal.host.name == host.name);
-    // Of a process that is gone, or not ready, all that it said since it was started is of interest.
-    let age = own.and_then(|own| own.near.process_age).filter(|_| unit.runs()).unwrap_or(f64::INFINITY);
+    // What was said before it was as it is now is over: before it was ready, or, if it is not, before it was started.
+    let near = own.map(|own| own.near);
+    let age = if unit.ready() {
+        near.and_then(|near| near.active_for)
+    } else {
+        near.and_then(|near| near.process_age).filter(|_| unit.runs()).map(|age| age + 1.0)
+    };
+    let age = age.unwrap_or(f64::INFINITY);
     let mut found: Vec<Why> = Vec::new();
     if let Some(own) = own {
         let lines: Vec<&str> = own.near.journal.iter().map(|entry| entry.message.as_str()).collect();
@@ -61,7 +67,7 @@ pub fn why(host: &Host, unit: &UnitState, ids: &BTreeMap<MemberId, String>, jour
             Subject::Address(address) => address == host.address || host.extra_names.contains(&address),
             Subject::Peer(id) => ids.get(&id) == Some(&host.name),
         };
-        let limit = RECENT.min(age + 1.0);
+        let limit = RECENT.min(age);
         let entries = peer.near.journal.iter().filter(|entry| entry.age <= limit && of_it(&entry.message));
         found.extend(pick(&peer.host.name, entries.map(|entry| (entry.age, entry.message.as_str()))));
     }

@@ -52,6 +52,10 @@ pub(super) fn state(scene: &Scene, host: &Host, near: &Result<Near, Unreached>) 
         (None | Some(Ailment::Alarm(_) | Ailment::Learner), Some(why)) if why.said_by == host.name => {
             if serves_with(why) { State::Ill(remedy::finding(scene, host, near, why)) } else { State::Well }
         }
+        // A peer's prober tells of its last try until the next one.
+        (None | Some(Ailment::Alarm(_) | Ailment::Learner), Some(why)) if why.told.words.starts_with("prober ") => {
+            State::Well
+        }
         (None | Some(Ailment::Alarm(_) | Ailment::Learner), Some(why)) => {
             State::Ill(remedy::finding(scene, host, near, why))
         }

@@ -318,3 +318,23 @@ fn hosts_cannot_rewrite_the_screen() {
     assert!(!text(&explanation).chars().any(|c| c.is_control() && c != '\n'));
     assert!(!explanation.json().contains("\\u001b"));
 }
+
+/// Health is green, and yet the member cannot open a connection; a complaint of before it was mended is over.
+#[test]
+fn a_member_that_serves_and_is_refused() {
+    let words = |msg: &str| {
+        format!(
+            r#"{{"level":"warn","msg":"{msg}","remote-addr":"10.19.0.57:5","error":"x509: certificate specifies an incompatible key usage"}}"#
+        )
+    };
+    let refused = |age: f64, active_for: f64, msg: &str| {
+        let mut near = runs();
+        near.close.active_for = Some(active_for);
+        let peer = says(runs(), &[(age, &words(msg))]);
+        let explanation = explain(&scene(&[Leads, Follows, Follows], vec![Ok(peer), Ok(runs()), Ok(near)]));
+        (explanation.well(), explanation.findings.len())
+    };
+    assert_eq!(refused(2.0, 600.0, "rejected connection on peer endpoint"), (false, 1));
+    assert_eq!(refused(2.0, 1.5, "rejected connection on peer endpoint"), (true, 0));
+    assert_eq!(refused(2.0, 600.0, "prober detected unhealthy status"), (true, 0));
+}
