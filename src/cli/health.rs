@@ -4,7 +4,9 @@ use super::Context;
 use super::options::OutputFormat;
 use super::query::{Patience, Query};
 use crate::error::{Error, ExitStatus};
-use crate::etcd::health::{ClusterHealth, Verdict};
+use crate::etcd::health::{ClusterHealth, MemberHealth, Verdict};
+use crate::etcd::signature::known;
+use crate::ssh::quote;
 use clap::Args;
 use serde_json::json;
 use std::time::Duration;
@@ -26,6 +28,7 @@ impl Health {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let limit = Duration::from_secs(self.timeout);
         let inventory = self.query.target.load()?;
+        let path = inventory.path.display().to_string();
         // A dead host shall not make the question about the others longer than was asked for.
         let patience = Patience { call: limit, connect: Some(limit), direct: self.direct };
         let asked =
@@ -38,6 +41,9 @@ impl Health {
             OutputFormat::Json => as_json(&health),
             _ => as_text(&health),
         })?;
+        if context.global.output == OutputFormat::Text {
+            context.output.err(&beside(&health, &path));
+        }
         Ok(if health.verdict == Verdict::Healthy { ExitStatus::Done } else { ExitStatus::Unhealthy })
     }
 }
@@ -45,6 +51,19 @@ impl Health {
 fn as_text(health: &ClusterHealth) -> String {
     let lines = health.members.iter().map(|member| member.line()).chain([health.summary()]);
     lines.map(|line| line + "\n").collect()
+}
+
+/// What is known of the causes, and where there is more; nothing, if all is well.
+fn beside(health: &ClusterHealth, inventory: &str) -> String {
+    if health.verdict == Verdict::Healthy {
+        return String::new();
+    }
+    let cause = |member: &MemberHealth| {
+        let known = known(&member.ailment.as_ref()?.to_string())?;
+        Some(format!("{}: {}\n", member.look.host, known.cause))
+    };
+    let causes: String = health.members.iter().filter_map(cause).collect();
+    format!("{causes}hint: `etcd-ha explain -i {}` says why, and what to do\n", quote(inventory))
 }
 
 /// One line a member, then one for the cluster.

@@ -12,6 +12,7 @@ mod descriptors;
 mod destroy;
 mod env;
 mod exec;
+mod explain;
 mod giving_up;
 mod health;
 mod help;
@@ -99,6 +100,8 @@ commands! {
     status::Status,
     /// Ask every member for its health.
     health::Health,
+    /// Say why the cluster is not well, in plain words, and what to type next.
+    explain::Explain,
     /// Look whether the hosts can run members, and measure disks and round trips.
     check::Check,
     /// Show the journals of all members, merged by time.

@@ -5,6 +5,7 @@
 pub mod certificates;
 pub mod check;
 mod drift;
+pub mod explain;
 pub mod logs;
 mod status;
 

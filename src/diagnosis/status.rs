@@ -5,11 +5,12 @@ use crate::error;
 use crate::etcd::client::{CallError, Report};
 use crate::etcd::health::{Ailment, ClusterHealth, MemberHealth, Verdict, quorum};
 use crate::etcd::identity::MemberId;
+use crate::etcd::journal::last_words;
 use crate::etcd::problem::Problem;
 use crate::host::Observation;
 use crate::inventory::{Host, Inventory};
 use crate::pki;
-use crate::tasks::{Fleet, TaskError, last_words};
+use crate::tasks::{Fleet, TaskError};
 use futures::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
@@ -385,7 +386,7 @@ fn silent(
         let state = if error.is_some() { State::NoAnswer } else { State::NotAsked };
         return (state, error.map(ToString::to_string));
     };
-    let said = (state == State::Failed).then(|| last_words(&seen.journal)).flatten();
+    let said = (state == State::Failed).then(|| last_words(seen.journal.lines())).flatten();
     let said = said.map(|said| format!(": {said}")).unwrap_or_default();
     (state, Some(format!("etcd.service is {}{said}", unit.describe())))
 }

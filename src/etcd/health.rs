@@ -6,6 +6,7 @@ use super::identity::MemberId;
 use super::problem::Problem;
 use crate::inventory::Host;
 use semver::Version;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What one look at one host's member gave.
@@ -192,6 +193,12 @@ impl ClusterHealth {
             Verdict::Unhealthy
         };
         health
+    }
+
+    /// The hosts of the members whose ids are known.
+    #[must_use]
+    pub fn hosts_by_id(&self) -> BTreeMap<MemberId, String> {
+        self.members.iter().filter_map(|member| Some((member.id?, member.look.host.clone()))).collect()
     }
 
     /// How many members are healthy.

@@ -10,6 +10,7 @@ pub mod gate;
 pub mod handshake;
 pub mod health;
 pub mod identity;
+pub mod journal;
 pub mod lint;
 pub mod log;
 pub mod options;

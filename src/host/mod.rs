@@ -3,6 +3,7 @@
 //! Nothing is installed on a host: all that is asked of it is a POSIX shell, coreutils, tar, gzip
 //! and systemd. A step is one script and one round trip.
 
+mod close_up;
 mod connection;
 mod disk;
 mod error;
@@ -17,6 +18,7 @@ mod resources;
 mod stream;
 mod unit;
 
+pub use close_up::{CloseUp, Holder, JournalLine, close_up};
 pub use connection::{Connection, Script};
 pub use disk::sync_times;
 pub use error::HostError;

@@ -35,7 +35,9 @@ impl<W: World> Steps<'_, W> {
         let mut host_seen = Instant::now();
         loop {
             self.record.progress(&host.name, task.name(), &format!("waiting: {}", waiting.reason));
-            self.pause(limit, &waiting).await?;
+            if let Err(error) = self.pause(limit, &waiting).await {
+                return Err(self.with_why(host, error).await);
+            }
             let now = Instant::now();
             if waiting.seen_in == SeenIn::Host || host_seen.elapsed() > HOST_PAUSE {
                 self.world.look_again(host).await;
@@ -47,6 +49,17 @@ impl<W: World> Steps<'_, W> {
                 Decision::NotYet { reason, seen_in, exit } => waiting = Waiting { reason, seen_in, exit },
                 Decision::Changes(left) => return Err(TaskError::did_not_take(left)),
             }
+        }
+    }
+
+    /// What was waited for in vain, with what journals say of it: those of its peers, too, which may know more.
+    async fn with_why(&self, host: &Host, error: TaskError) -> TaskError {
+        match error {
+            TaskError::TimedOut { waited_for, limit, exit: ExitStatus::Unhealthy, why: None } => {
+                let why = self.world.why(host).await.map(Box::new);
+                TaskError::TimedOut { waited_for, limit, exit: ExitStatus::Unhealthy, why }
+            }
+            error => error,
         }
     }
 
@@ -85,7 +98,12 @@ impl<W: World> Steps<'_, W> {
         }
         if Instant::now() > limit {
             let limit = self.world.health_timeout();
-            return Err(TaskError::TimedOut { waited_for: waiting.reason.clone(), limit, exit: waiting.exit });
+            return Err(TaskError::TimedOut {
+                waited_for: waiting.reason.clone(),
+                limit,
+                exit: waiting.exit,
+                why: None,
+            });
         }
         if to_the_end {
             tokio::time::sleep(PAUSE).await;

@@ -8,7 +8,8 @@ use crate::host::Observation;
 use crate::inventory::{Host, Inventory};
 use crate::report::Reporter;
 use crate::tasks::{
-    ControllerTaskKind, Fleet, Hands, HostTaskKind, Needs, Overview, Remains, TaskError, View, Wanted, probe, take_back,
+    ControllerTaskKind, Fleet, Hands, HostTaskKind, Needs, Overview, Remains, TaskError, View, Wanted, Why, probe,
+    take_back,
 };
 use std::cell::Cell;
 use std::future::Future;
@@ -43,6 +44,11 @@ pub trait World {
 
     /// What every member says; not older than `since`.
     fn cluster(&self, since: Option<Instant>) -> impl Future<Output = Result<Arc<ClusterHealth>, TaskError>>;
+
+    /// Why the member on a host does not do well, as far as journals tell.
+    fn why(&self, _host: &Host) -> impl Future<Output = Option<Why>> {
+        std::future::ready(None)
+    }
 
     /// The exit status of a script that changes nothing.
     fn probe(&self, host: &Host, script: &str) -> impl Future<Output = Result<i64, TaskError>>;
@@ -103,6 +109,10 @@ impl World for Fleet {
 
     async fn cluster(&self, since: Option<Instant>) -> Result<Arc<ClusterHealth>, TaskError> {
         Self::cluster(self, since).await
+    }
+
+    async fn why(&self, host: &Host) -> Option<Why> {
+        Self::why(self, host).await
     }
 
     async fn probe(&self, host: &Host, script: &str) -> Result<i64, TaskError> {

@@ -1,6 +1,7 @@
 //! Why a task failed.
 
 use super::Change;
+use super::why::Why;
 use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
 use crate::etcd::client::CallError;
@@ -65,7 +66,7 @@ pub enum TaskError {
     #[error("it was done, but the host still needs: {}", .0.join(", "))]
     DidNotTake(Vec<String>),
     /// What was waited for did not come.
-    #[error("waited {} s in vain: {waited_for}", limit.as_secs())]
+    #[error("waited {} s in vain: {waited_for}{}", limit.as_secs(), told(.why.as_deref()))]
     TimedOut {
         /// What was waited for.
         waited_for: String,
@@ -73,6 +74,8 @@ pub enum TaskError {
         limit: Duration,
         /// How the run ends because of it.
         exit: ExitStatus,
+        /// What journals say of it.
+        why: Option<Box<Why>>,
     },
     /// Touching the member now would cost quorum.
     #[error("refused to touch it: {reason}")]
@@ -253,6 +256,12 @@ fn because(said: Option<&str>) -> String {
     said.map_or_else(String::new, |said| format!("; it said: {said}{}", meaning(said)))
 }
 
+fn told(why: Option<&Why>) -> String {
+    why.map_or_else(String::new, |why| {
+        format!("; {} said: {}; that is: {}", why.said_by, why.told.words, why.told.signature.cause)
+    })
+}
+
 impl Explain for TaskError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -275,9 +284,11 @@ impl Explain for TaskError {
                 "two members cannot be changed one at a time without an outage: `etcd-ha stop`, then `etcd-ha deploy`".to_owned(),
             ),
             Self::Gate { .. } => Some("`etcd-ha health` says how every member is: the others have to be well before one is touched".to_owned()),
+            Self::TimedOut { why: Some(why), .. } => {
+                Some(format!("{}; `etcd-ha explain` looks at all members", why.told.signature.next))
+            }
             Self::TimedOut { exit: ExitStatus::Unhealthy, .. } => {
-                Some("`journalctl -u etcd` on every member's host; a member that refuses a peer says so in its own journal, \
-                      not in that of the peer".to_owned())
+                Some("`etcd-ha explain` looks at all members and their journals, and says why".to_owned())
             }
             Self::Diverged(_) | Self::Unsound(_) => Some(
                 "stop writing, keep every data dir as it is, and take a snapshot of each member before anything else: \

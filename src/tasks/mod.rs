@@ -17,9 +17,9 @@ mod version_change;
 mod view;
 mod wanted;
 mod way_back;
+mod why;
 
 pub use activate::Differences;
-pub use crash::last_words;
 pub use error::TaskError;
 pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, certificate_names, found, linked_version, places, probe};
 pub use hand_over_leadership::successor;
@@ -30,6 +30,7 @@ pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};
 pub use wanted::{CertificateFile, Wanted};
 pub use way_back::{GRACE, previous_version, runs_what_is_in_force, take_back, version_of};
+pub use why::{Journal, Why, last_said, why};
 
 use crate::error::ExitStatus;
 use crate::inventory::Inventory;

@@ -433,6 +433,7 @@ fn every_flag_is_explained() {
         ("exec", &["forks", "inventory", "timeout"]),
         ("ctl", &["inventory", "on"]),
         ("proxy", &["address", "inventory", "port"]),
+        ("explain", &["inventory", "timeout"]),
         ("trust", &["inventory", "limit", "yes"]),
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
@@ -473,7 +474,9 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if ["certs verify", "check", "ctl", "exec", "health", "history", "logs", "proxy", "status"].contains(&command) {
+        if ["certs verify", "check", "ctl", "exec", "explain", "health", "history", "logs", "proxy", "status"]
+            .contains(&command)
+        {
             want.extend(connects);
         }
         if command == "destroy" {

@@ -139,6 +139,13 @@ pub fn an_alarm_is_told_and_keeps_the_gate_shut() {
     let written = site.lab.exec("node01", &fill.replace("CTL", &members.etcdctl_line(1)));
     assert!(written.status.success(), "{written:?}");
     site.run("health").exits(3).says(&["alarm NOSPACE"]);
+    let ran = site.run("explain").exits(3).says(&[
+        "the database has reached its quota, and the cluster refuses writes",
+        "of its quota of 16.0 MiB",
+        "etcd-ha ctl -i lab.yaml -- alarm disarm",
+    ]);
+    let compact = ran.stdout.lines().find_map(|line| line.trim().strip_prefix("etcd-ha ctl -i lab.yaml -- compact "));
+    assert!(compact.is_some_and(|revision| revision.parse::<u64>().is_ok_and(|revision| revision > 1)), "{ran:?}");
     let pids: Vec<_> = (1..=3).map(|host| site.pid(host)).collect();
     inventory.settings = "quota-backend-bytes: 33554432".to_owned();
     site.write(&inventory);

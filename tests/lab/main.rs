@@ -20,6 +20,7 @@ mod connecting;
 mod ctl;
 mod deploy;
 mod destroy;
+mod explain;
 mod fixture;
 mod health;
 mod host_keys;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
         check::hosts_are_measured_and_traps_are_found_and_nothing_is_left,
+        explain::explain_names_the_cause_of_each_fault_and_what_heals_it,
         health::health_says_how_every_member_is_and_why,
         certs::clients_get_certificates_and_what_is_served_is_looked_at,
         health::an_alarm_is_told_and_keeps_the_gate_shut,

@@ -233,7 +233,8 @@ fn health_of_members_that_cannot_be_reached() {
         )
     };
     let cluster = "cluster is unhealthy: 0 of 3 members healthy, quorum is 2\n";
-    assert_eq!(ended, said(3, &[&member(1), &member(2), &member(3), cluster].map(String::from).concat(), ""));
+    let hint = "hint: `etcd-ha explain -i prod.yaml` says why, and what to do\n";
+    assert_eq!(ended, said(3, &[&member(1), &member(2), &member(3), cluster].map(String::from).concat(), hint));
     let ended = desk.run("-o json health -i prod.yaml --timeout 2");
     assert_eq!((ended.status, ended.stderr.as_str()), (3, ""));
     let lines = json(&ended.stdout);
@@ -250,5 +251,47 @@ fn health_of_members_that_cannot_be_reached() {
         serde_json::json!({ "v": 1, "cluster": "unhealthy", "healthy_members": 0, "members": 3, "problems": [] })
     );
     // A question leaves no log, and changes nothing.
+    assert_eq!(desk.logs(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn explain_without_certificates() {
+    let desk = Desk::with_inventory();
+    let words = "error: there are no usable certificates in `prod.pki`\n\n\
+                 hint: `etcd-ha deploy` makes them; on another controller, copy the PKI folder from the one that deployed\n";
+    assert_eq!(desk.run("explain -i prod.yaml"), said(1, "", words));
+    assert_eq!(desk.names(), ["prod.yaml"]);
+}
+
+#[test]
+fn explain_of_hosts_that_cannot_be_reached() {
+    let desk = Desk::with_inventory();
+    desk.make_certificates();
+    let words = "cluster prod is unhealthy: 0 of 3 members healthy, quorum is 2
+
+1. none of the 3 hosts can be reached over SSH; how the members are is not known
+   because: host `node01`: `127.0.0.1:1` refused the connection
+   because: host `node02`: `127.0.0.1:2` refused the connection
+   because: host `node03`: `127.0.0.1:3` refused the connection
+   do: see first to what they share: this machine's network, VPN, jump host, and
+       SSH key
+       check that sshd runs there and listens on port 1
+       check that sshd runs there and listens on port 2
+       check that sshd runs there and listens on port 3
+";
+    assert_eq!(desk.run("explain -i prod.yaml"), said(3, words, ""));
+    let ended = desk.run("-o json explain -i prod.yaml");
+    assert_eq!((ended.status, ended.stderr.as_str()), (3, ""));
+    let lines = json(&ended.stdout);
+    assert_eq!(
+        (&lines[0]["kind"], &lines[0]["fault"], &lines[0]["host"]),
+        (&Value::from("unreachable"), &Value::from(true), &Value::Null)
+    );
+    assert_eq!(
+        lines[1],
+        serde_json::json!({
+            "v": 1, "cluster": "cluster prod is unhealthy: 0 of 3 members healthy, quorum is 2", "well": false, "findings": 1,
+        })
+    );
     assert_eq!(desk.logs(), Vec::<PathBuf>::new());
 }

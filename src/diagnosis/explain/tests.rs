@@ -1,0 +1,340 @@
+use super::{CloseUp, Explanation, Near, Scene, Unreached, explain};
+use crate::etcd::health::ClusterHealth;
+use crate::etcd::testing::State::{self, *};
+use crate::etcd::testing::{cluster, inventory, looks};
+use crate::host::{Holder, JournalLine, Observation, Space, UnitState};
+use crate::report::Style;
+use std::sync::Arc;
+
+const INVENTORY: &str = "cluster: prod
+hosts:
+  - { name: node01, address: 10.19.0.55 }
+  - { name: node02, address: 10.19.0.56 }
+  - { name: node03, address: 10.19.0.57 }
+";
+
+/// A host whose unit runs.
+fn runs() -> Near {
+    unit("active", "running", 77)
+}
+
+fn unit(active: &str, sub: &str, pid: u32) -> Near {
+    let state = UnitState {
+        load: "loaded".into(),
+        active: active.into(),
+        sub: sub.into(),
+        result: "success".into(),
+        main_pid: pid,
+        enabled: "enabled".into(),
+        ..UnitState::default()
+    };
+    let seen = Observation {
+        booted_by_systemd: true,
+        unit: state,
+        unit_text: Some("[Service]".into()),
+        space: [("/var/lib/etcd".into(), Space { free: 9 << 30, mount: "/".into(), free_inodes: None })].into(),
+        ..Observation::default()
+    };
+    let close =
+        CloseUp { process_age: Some(30.0), data_empty: Some(false), data_disk: Some(20 << 30), ..CloseUp::default() };
+    Near { seen: Arc::new(seen), close }
+}
+
+/// A host whose unit ends again and again, after these words.
+fn loops(words: &str) -> Near {
+    let mut near = unit("activating", "auto-restart", 0);
+    let seen = Arc::make_mut(&mut near.seen);
+    (seen.unit.result, seen.unit.exit_status, seen.unit.restarts) = ("exit-code".into(), 1, 3);
+    says(near, &[(2.5, "Starting etcd.service - etcd..."), (2.0, words)])
+}
+
+fn says(mut near: Near, lines: &[(f64, &str)]) -> Near {
+    near.close.journal = lines.iter().map(|&(age, message)| JournalLine { age, message: message.to_owned() }).collect();
+    near
+}
+
+fn scene(states: &[State], hosts: Vec<Result<Near, Unreached>>) -> Scene {
+    let inventory = Arc::new(inventory(INVENTORY));
+    Scene { inventory, health: Arc::new(cluster(states)), hosts, revision: Some(812) }
+}
+
+fn off(host: u32) -> Result<Near, Unreached> {
+    Err(Unreached {
+        why: format!("host `node0{host}`: no answer from `10.19.0.{}:22` within 3 s", 54 + host),
+        hint: Some("check that the host is up and that no firewall drops port 22".to_owned()),
+    })
+}
+
+fn text(explanation: &Explanation) -> String {
+    explanation.text(80, Style::new(false))
+}
+
+fn kinds(explanation: &Explanation) -> Vec<(&str, &str)> {
+    let kind = |finding: &'_ super::Finding| (finding.host.clone().unwrap_or_default(), finding.kind.clone());
+    let found: Vec<(String, String)> = explanation.findings.iter().map(kind).collect();
+    found.into_iter().map(|(host, kind)| (&*host.leak(), &*kind.leak())).collect()
+}
+
+#[test]
+fn all_is_well() {
+    let explanation = explain(&scene(&[Leads, Follows, Follows], vec![Ok(runs()), Ok(runs()), Ok(runs())]));
+    assert!(explanation.well());
+    assert_eq!(text(&explanation), "cluster prod is healthy: 3 of 3 voters; nothing to explain\n");
+}
+
+/// What peers say of a member that is off is not told as their own.
+#[test]
+fn a_host_that_is_off() {
+    let complaint = r#"{"level":"warn","msg":"prober detected unhealthy status","remote-peer-id":"a3","error":"dial tcp 10.19.0.57:2380: i/o timeout"}"#;
+    let peer = || Ok(says(runs(), &[(1.0, complaint)]));
+    let explanation = explain(&scene(&[Leads, Follows, Down], vec![peer(), peer(), off(3)]));
+    assert_eq!(
+        text(&explanation),
+        "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
+
+1. node03: the host cannot be reached over SSH
+   because: host `node03`: no answer from `10.19.0.57:22` within 3 s
+   do: check that the host is up and that no firewall drops port 22
+       its member starts by itself when the host boots; its data stays where it
+       is
+"
+    );
+}
+
+/// The one that is left has no fault of its own.
+#[test]
+fn two_of_three_are_off() {
+    let explanation = explain(&scene(&[NoLeader, Down, Down], vec![Ok(runs()), off(2), off(3)]));
+    assert_eq!(kinds(&explanation), [("", "no-quorum"), ("node02", "unreachable"), ("node03", "unreachable")]);
+    let begin = "cluster prod is unhealthy: 0 of 3 members healthy, quorum is 2
+
+1. there is no quorum: 1 of 3 members can vote, 2 are needed
+   because: nothing can be written or read, but for serializable reads and
+            snapshots
+   do: bring 1 of node02 and node03 back, as said below; do not restart node01,
+       and leave every data dir as it is
+       before anything else, save what node01 has:
+       etcd-ha ctl -i prod.yaml --on node01 -- snapshot save /var/tmp/prod.db
+
+2. node02: the host cannot be reached over SSH
+";
+    assert_eq!(text(&explanation).get(..begin.len()), Some(begin));
+}
+
+#[test]
+fn a_port_that_another_program_has() {
+    let mut near = loops(
+        r#"{"level":"fatal","msg":"discovery failed","error":"listen tcp 10.19.0.56:2380: bind: address already in use"}"#,
+    );
+    near.close.holders = vec![Holder { port: 2380, pid: 812, name: "haproxy".into() }];
+    let explanation = explain(&scene(&[Leads, Down, Follows], vec![Ok(runs()), Ok(near), Ok(runs())]));
+    assert_eq!(
+        text(&explanation),
+        "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
+
+1. node02: another program listens on that port
+   because: node02 said 2 s ago: discovery failed: listen tcp 10.19.0.56:2380:
+            bind: address already in use
+   because: `haproxy`, process 812, listens on port 2380 of node02
+   because: etcd does not stay up: activating (auto-restart), last result
+            exit-code with status 1, restarted 3 times by systemd
+   do: stop that program, or choose other ports; etcd then starts by itself
+       within seconds
+       etcd-ha exec -i prod.yaml node02 -- systemctl status 812
+"
+    );
+}
+
+/// Its own journal knows only that it is refused; the reason stands in those of its peers.
+#[test]
+fn a_certificate_that_the_peers_refuse() {
+    let own = r#"{"level":"warn","msg":"rejected connection on peer endpoint","remote-addr":"10.19.0.55:44986","error":"remote error: tls: bad certificate"}"#;
+    let peers = r#"{"level":"warn","msg":"rejected connection on peer endpoint","remote-addr":"10.19.0.57:56844","error":"x509: certificate has expired or is not yet valid: current time 2026-11-26T02:42:19Z is after 2026-11-26T01:42:18Z"}"#;
+    let ill = says(unit("activating", "start", 77), &[(3.0, own)]);
+    let hosts = || vec![Ok(says(runs(), &[(2.0, peers)])), Ok(runs()), Ok(ill.clone())];
+    let explanation = explain(&scene(&[Leads, Follows, Down], hosts()));
+    assert_eq!(
+        text(&explanation),
+        "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
+
+1. node03: its certificate has expired or is not valid yet, so the other members
+   refuse it
+   because: node01 said 2 s ago: rejected connection on peer endpoint: x509:
+            certificate has expired or is not yet valid: current time
+            2026-11-26T02:42:19Z is after 2026-11-26T01:42:18Z
+   do: unless a clock is wrong, this brings a certificate that is valid
+       etcd-ha deploy -i prod.yaml
+"
+    );
+    // A refusal of long ago, or of a process that was there before, is not what is wrong now.
+    let mut old = hosts();
+    old[0] = Ok(says(runs(), &[(45.0, peers)]));
+    assert_eq!(kinds(&explain(&scene(&[Leads, Follows, Follows], old.clone()))), []);
+    assert_eq!(kinds(&explain(&scene(&[Leads, Follows, Down], old))), [("node03", "told-bad")]);
+}
+
+#[test]
+fn a_member_that_was_stopped_or_masked() {
+    let mut stopped = unit("inactive", "dead", 0);
+    stopped.close.inactive_for = Some(780.0);
+    let explanation = explain(&scene(&[Leads, Down, Follows], vec![Ok(runs()), Ok(stopped.clone()), Ok(runs())]));
+    assert_eq!(
+        text(&explanation),
+        "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
+
+1. node02: etcd was stopped, and nothing starts it again by itself
+   because: systemd says: inactive (dead) for 13 min
+   do: etcd-ha start -i prod.yaml --limit node02
+"
+    );
+    Arc::make_mut(&mut stopped.seen).unit.load = "masked".into();
+    let explanation = explain(&scene(&[Leads, Down, Follows], vec![Ok(runs()), Ok(stopped), Ok(runs())]));
+    assert_eq!(kinds(&explanation), [("node02", "masked")]);
+}
+
+#[test]
+fn a_database_at_its_quota() {
+    let explanation = explain(&scene(&[Leads, Alarm("NOSPACE"), Follows], vec![Ok(runs()), Ok(runs()), Ok(runs())]));
+    assert_eq!(
+        text(&explanation),
+        "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
+
+1. the database has reached its quota, and the cluster refuses writes
+   because: alarm NOSPACE, raised by node02
+   because: the database of node02 has 24.4 KiB of its quota of 2.0 GiB
+   do: drop the history, give the space back, and only then take the alarm away;
+       then raise `quota-backend-bytes` or write less:
+       etcd-ha ctl -i prod.yaml -- compact 812
+       etcd-ha ctl -i prod.yaml -- defrag --command-timeout=60s
+       etcd-ha ctl -i prod.yaml -- alarm disarm
+"
+    );
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    let mut near = loops(
+        r#"{"level":"fatal","msg":"failed to commit tx","error":"write /var/lib/etcd/member/snap/db: no space left on device"}"#,
+    );
+    let space = Space { free: 4096, mount: "/var/lib/etcd".into(), free_inodes: None };
+    Arc::make_mut(&mut near.seen).space = [("/var/lib/etcd".into(), space)].into();
+    let explanation = explain(&scene(&[Leads, Down, Follows], vec![Ok(runs()), Ok(near), Ok(runs())]));
+    let finding = &explanation.findings[0];
+    assert_eq!(finding.cause, "the disk is full");
+    assert_eq!(finding.evidence[1], "4.0 KiB of 20.0 GiB free at /var/lib/etcd, where /var/lib/etcd lies");
+}
+
+#[test]
+fn a_data_dir_that_is_lost() {
+    let panic = "panic: tocommit(41) is out of range [lastIndex(0)]. Was the raft log corrupted, truncated, or lost?";
+    let explanation = explain(&scene(&[Leads, Follows, Down], vec![Ok(runs()), Ok(runs()), Ok(loops(panic))]));
+    assert_eq!(
+        text(&explanation),
+        "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
+
+1. node03: it has lost its data: /var/lib/etcd is empty, or older than what the
+   others know
+   because: node03 said 2 s ago: panic: tocommit(41) is out of range
+            [lastIndex(0)]. Was the raft log corrupted, truncated, or lost?
+   because: etcd does not stay up: activating (auto-restart), last result
+            exit-code with status 1, restarted 3 times by systemd
+   do: if the data is on a disk that is not mounted, mount it at /var/lib/etcd.
+       If it is gone for good, have the member join anew, with an empty data
+       dir, one command after the other:
+       etcd-ha stop -i prod.yaml --limit node03
+       etcd-ha exec -i prod.yaml node03 -- mv /var/lib/etcd/member /var/lib/etcd.lost
+       etcd-ha ctl -i prod.yaml -- member remove a3
+       etcd-ha ctl -i prod.yaml -- member add node03 --learner --peer-urls=https://10.19.0.57:2380
+       etcd-ha exec -i prod.yaml node03 -- systemctl restart etcd
+       then promote it, with the id that `member add` printed; it serves at
+       https://10.19.0.57:2379
+       etcd-ha ctl -i prod.yaml -- member promote ID
+"
+    );
+}
+
+#[test]
+fn members_that_are_not_in_the_inventory_and_a_learner() {
+    let mut with_stranger = looks(&[Leads, Follows, Follows, Follows]);
+    with_stranger.truncate(3);
+    let mut scene = scene(&[Leads, Follows, Follows], vec![Ok(runs()), Ok(runs()), Ok(runs())]);
+    scene.health = Arc::new(ClusterHealth::assess(with_stranger));
+    let explanation = explain(&scene);
+    assert_eq!(kinds(&explanation), [("", "stranger")]);
+    assert_eq!(explanation.findings[0].cause, "the cluster has node04, which is not in the inventory");
+    scene.health = Arc::new(cluster(&[Leads, Follows, Learner]));
+    let explanation = explain(&scene);
+    assert_eq!(explanation.findings[0].cause, "node03 is a learner and has no vote yet");
+    assert_eq!(
+        explanation.findings[0].next[1],
+        super::Step::Type("etcd-ha ctl -i prod.yaml -- member promote a3".to_owned())
+    );
+}
+
+#[test]
+fn what_works_but_is_worth_a_look() {
+    let mut near = runs();
+    let seen = Arc::make_mut(&mut near.seen);
+    seen.clock_skew = Some(-300.0);
+    seen.unit.enabled = "disabled".into();
+    seen.taken_back = Some("1795660677 abc failed".into());
+    seen.space = [("/var/lib/etcd".into(), Space { free: 1 << 20, mount: "/".into(), free_inodes: None })].into();
+    let explanation = explain(&scene(&[Leads, Follows, Follows], vec![Ok(runs()), Ok(runs()), Ok(near)]));
+    assert!(explanation.well());
+    let want = ["clock", "little-space", "not-enabled", "taken-back"].map(|kind| ("node03", kind));
+    assert_eq!(kinds(&explanation), want);
+    let begin = "cluster prod is healthy: 3 of 3 voters
+
+1. worth a look: node03: its clock is wrong, or this machine's is
+   because: it is 5 min behind this machine's
+   do: etcd-ha exec -i prod.yaml node03 -- timedatectl
+";
+    assert_eq!(text(&explanation).get(..begin.len()), Some(begin));
+}
+
+#[test]
+fn words_that_nobody_knows() {
+    let near = loops(r#"{"level":"fatal","msg":"something new","error":"out of luck"}"#);
+    let explanation = explain(&scene(&[Leads, Follows, Down], vec![Ok(runs()), Ok(runs()), Ok(near)]));
+    assert_eq!(
+        text(&explanation),
+        "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
+
+1. node03: etcd does not stay up, and why is not known
+   because: the last that it said: something new: out of luck
+   because: etcd does not stay up: activating (auto-restart), last result
+            exit-code with status 1, restarted 3 times by systemd
+   do: etcd-ha logs -i prod.yaml node03
+       etcd-ha plan -i prod.yaml
+"
+    );
+}
+
+/// What a host says can neither colour the screen nor break a line.
+#[test]
+fn hosts_cannot_rewrite_the_screen() {
+    let near = loops("panic: \u{1b}[2J\u{1b}[1;1H all is well\u{7}");
+    let explanation = explain(&scene(&[Leads, Follows, Down], vec![Ok(runs()), Ok(runs()), Ok(near)]));
+    assert!(!text(&explanation).chars().any(|c| c.is_control() && c != '\n'));
+    assert!(!explanation.json().contains("\\u001b"));
+}
+
+/// Health is green, and yet the member cannot open a connection; a complaint of before it was mended is over.
+#[test]
+fn a_member_that_serves_and_is_refused() {
+    let words = |msg: &str| {
+        format!(
+            r#"{{"level":"warn","msg":"{msg}","remote-addr":"10.19.0.57:5","error":"x509: certificate specifies an incompatible key usage"}}"#
+        )
+    };
+    let refused = |age: f64, active_for: f64, msg: &str| {
+        let mut near = runs();
+        near.close.active_for = Some(active_for);
+        let peer = says(runs(), &[(age, &words(msg))]);
+        let explanation = explain(&scene(&[Leads, Follows, Follows], vec![Ok(peer), Ok(runs()), Ok(near)]));
+        (explanation.well(), explanation.findings.len())
+    };
+    assert_eq!(refused(2.0, 600.0, "rejected connection on peer endpoint"), (false, 1));
+    assert_eq!(refused(2.0, 1.5, "rejected connection on peer endpoint"), (true, 0));
+    assert_eq!(refused(2.0, 600.0, "prober detected unhealthy status"), (true, 0));
+}
