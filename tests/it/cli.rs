@@ -169,11 +169,21 @@ Commands:
   stop         Stop the whole cluster or, with `--limit`, members that the others can spare
   start        Start members that do not run
   run          Run a playbook
+  destroy      Give the cluster up: stop it for good and delete what was put on its hosts
+  status       Show every member and host in one table: state, version, data, drift
   health       Ask every member for its health
-  trust        Fetch the hosts' keys, show their fingerprints, and write them down as known
-  certs        Show the certificates in the PKI folder
-  ssh-config   Show how a host is reached over SSH, and where each setting comes from
+  explain      Say why the cluster is not well, in plain words, and what to type next
+  check        Look whether the hosts can run members, and measure disks and round trips
+  logs         Show the journals of all members, merged by time
+  history      List past runs, or tell one again
+  ctl          Run the cluster's own etcdctl on a member, with endpoints and certificates set
+  exec         Run a command on hosts, as root and in parallel
+  proxy        Forward local ports to the members until Ctrl-C, for tools on this machine
+  env          Print what a shell needs to use etcdctl here
+  certs        Show, issue and export certificates, and look at what members really serve
   prometheus   Print how Prometheus scrapes the members, or alert rules
+  trust        Fetch the hosts' keys, show their fingerprints, and write them down as known
+  ssh-config   Show how a host is reached over SSH, and where each setting comes from
   init         Write a starter inventory
   schema       Print the JSON Schema of inventories, for editors
   playbook     Print a playbook that comes with etcd-ha, to be copied and extended
