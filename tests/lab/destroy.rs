@@ -50,8 +50,11 @@ pub fn a_cluster_is_given_up_and_taken_up_again() {
     killed.signal("KILL");
     killed.wait();
     // What the hosts had been given to do they do to its end: a member that is just being stopped gives no snapshot.
-    let down = || (1..=3).all(|node| site.pid(node) == 0);
-    eventually("all members are down", Duration::from_secs(20), down);
+    let busy = |node: usize| {
+        site.lab.read(&format!("node{node:02}"), "systemctl list-jobs --no-legend; pgrep -fc 'head -c [0-9]' || true")
+            != "0"
+    };
+    eventually("no host is at it any more", Duration::from_secs(30), || (1..=3).all(|node| !busy(node)));
     site.run("destroy --yes-destroy lab").exits(0);
     for node in 1..=3 {
         let left = site.lab.read(
