@@ -57,14 +57,15 @@ pub(super) fn no_quorum(scene: &Scene, looked: &[(&Host, State)]) -> Option<Find
         .collect();
     let ill: Vec<&str> =
         looked.iter().filter(|(_, state)| matches!(state, State::Ill(_))).map(|(host, _)| host.name.as_str()).collect();
-    if able.len() >= needed || scene.serves() || ill.is_empty() || able.is_empty() {
+    let reached = scene.hosts.iter().any(Result::is_ok);
+    if able.len() >= needed || scene.serves() || ill.is_empty() || !reached {
         return None;
     }
     let missing = needed - able.len();
+    let keep = if able.is_empty() { String::new() } else { format!("do not restart {}, and ", list(&able)) };
     let mut next = vec![Step::Do(format!(
-        "bring {missing} of {} back, as said below; do not restart {}, and leave every data dir as it is",
-        list(&ill),
-        list(&able)
+        "bring {missing} of {} back, as said below; {keep}leave every data dir as it is",
+        list(&ill)
     ))];
     let standing = scene.health.members.iter().find(|member| member.look.report.is_ok());
     if let Some(member) = standing {

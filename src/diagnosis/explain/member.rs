@@ -1,12 +1,12 @@
 //! What is wrong with one member, as far as it is its own.
 
 use super::words::{ago, bytes};
-use super::{Finding, Near, Scene, Step, Unreached, Weight, remedy};
+use super::{Finding, Near, Scene, Step, Unreached, Weight, certificates, remedy};
 use crate::etcd::client::CallError;
 use crate::etcd::config::UNIT;
 use crate::etcd::health::Ailment;
 use crate::etcd::signature::{self, known};
-use crate::host::Observation;
+use crate::host::{Observation, UnitState};
 use crate::inventory::Host;
 use crate::tasks::{Why, last_said, why};
 
@@ -31,7 +31,7 @@ pub(super) fn state(scene: &Scene, host: &Host, near: &Result<Near, Unreached>) 
     if let Some(finding) = not_startable(scene, host, seen) {
         return State::Ill(finding);
     }
-    let why = why(host, unit, &scene.health.hosts_by_id(), &scene.journals());
+    let why = heard(scene, host, unit);
     let member = scene.member(host);
     let ailment = member.and_then(|member| member.ailment.as_ref());
     if unit.crashed() || (unit.restarts > 0 && !unit.ready()) {
@@ -72,6 +72,12 @@ pub(super) fn state(scene: &Scene, host: &Host, near: &Result<Near, Unreached>) 
             _ => State::Waits,
         },
     }
+}
+
+/// What journals tell of the member, unless that is over.
+fn heard(scene: &Scene, host: &Host, unit: &UnitState) -> Option<Why> {
+    let why = why(host, unit, &scene.health.hosts_by_id(), &scene.journals())?;
+    (!certificates::over(scene, host, why.told.signature.name)).then_some(why)
 }
 
 /// Whether the words are of what a member serves with, but not for long or not to all.
@@ -214,7 +220,7 @@ fn silent(scene: &Scene, host: &Host, near: &Near, ailment: Option<Option<&Ailme
 /// A member that does not serve although there are enough others, and nobody says why; or all of them.
 pub(super) fn waits(scene: &Scene, host: &Host) -> Option<Finding> {
     let near = scene.near(host)?;
-    let why = why(host, &near.seen.unit, &scene.health.hosts_by_id(), &scene.journals());
+    let why = heard(scene, host, &near.seen.unit);
     let unit = format!("systemd says: {}", near.seen.unit.describe());
     let asked = scene.member(host).and_then(|member| Some(member.ailment.as_ref()?.to_string()));
     let mut finding = match why {

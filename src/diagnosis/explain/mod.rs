@@ -5,6 +5,7 @@
 //! ([`member`]), what only follows from others' causes is left out, and what concerns the whole comes around it
 //! ([`cluster`]).
 
+mod certificates;
 mod cluster;
 mod member;
 mod remedy;
@@ -13,6 +14,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use super::certificates::{PortReport, served};
 use crate::error::Explain as _;
 use crate::etcd::health::{ClusterHealth, MemberHealth, Verdict, quorum};
 use crate::host::{CloseUp, Observation};
@@ -21,6 +23,7 @@ use crate::tasks::{Fleet, Journal, TaskError};
 use futures::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// How long one host may take to tell of itself.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -34,6 +37,8 @@ pub struct Scene {
     pub health: Arc<ClusterHealth>,
     /// What the hosts look like, in the inventory's order.
     pub hosts: Vec<Result<Near, Unreached>>,
+    /// What the members' ports show; a port that could not be asked says so.
+    pub ports: Vec<PortReport>,
     /// The store's revision, if a member tells it.
     pub revision: Option<i64>,
 }
@@ -125,7 +130,8 @@ pub async fn look(fleet: &Fleet) -> Result<Scene, TaskError> {
             }),
         }
     };
-    let (health, near) = tokio::join!(fleet.standing_cluster(), join_all(hosts.iter().map(near)));
+    let shown = served(fleet, OffsetDateTime::now_utc());
+    let (health, near, shown) = tokio::join!(fleet.standing_cluster(), join_all(hosts.iter().map(near)), shown);
     let health = health?;
     let well = health.members.iter().find(|member| member.look.report.is_ok());
     let asked = well.and_then(|member| hosts.iter().find(|host| host.name == member.look.host));
@@ -136,7 +142,9 @@ pub async fn look(fleet: &Fleet) -> Result<Scene, TaskError> {
         },
         None => None,
     };
-    Ok(Scene { inventory: fleet.inventory.clone(), health, hosts: near, revision })
+    // Whoever cannot be asked with certificates was told so above.
+    let ports = shown.unwrap_or_default();
+    Ok(Scene { inventory: fleet.inventory.clone(), health, hosts: near, ports, revision })
 }
 
 /// Says why a cluster is not well.
@@ -162,6 +170,9 @@ pub fn explain(scene: &Scene) -> Explanation {
             member::State::Waits if others_fail && !scene.has_quorum(&looked) => {}
             member::State::Waits => findings.extend(member::waits(scene, host)),
             member::State::Well => {}
+        }
+        if !certificates::told(state) {
+            findings.extend(certificates::shown(scene, host));
         }
     }
     findings.extend(cluster::findings(scene));

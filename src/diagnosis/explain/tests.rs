@@ -1,8 +1,12 @@
 use super::{CloseUp, Explanation, Near, Scene, Unreached, explain};
+use crate::diagnosis::certificates::{PortReport, Served};
+use crate::etcd::client::CallError;
+use crate::etcd::handshake::Admission;
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::State::{self, *};
 use crate::etcd::testing::{cluster, inventory, looks};
 use crate::host::{Holder, JournalLine, Observation, Space, UnitState};
+use crate::pki::{Judgement, Role, ServedFlaw};
 use crate::report::Style;
 use std::sync::Arc;
 
@@ -55,7 +59,7 @@ fn says(mut near: Near, lines: &[(f64, &str)]) -> Near {
 
 fn scene(states: &[State], hosts: Vec<Result<Near, Unreached>>) -> Scene {
     let inventory = Arc::new(inventory(INVENTORY));
-    Scene { inventory, health: Arc::new(cluster(states)), hosts, revision: Some(812) }
+    Scene { inventory, health: Arc::new(cluster(states)), hosts, ports: Vec::new(), revision: Some(812) }
 }
 
 fn off(host: u32) -> Result<Near, Unreached> {
@@ -337,4 +341,79 @@ fn a_member_that_serves_and_is_refused() {
     assert_eq!(refused(2.0, 600.0, "rejected connection on peer endpoint"), (false, 1));
     assert_eq!(refused(2.0, 1.5, "rejected connection on peer endpoint"), (true, 0));
     assert_eq!(refused(2.0, 600.0, "prober detected unhealthy status"), (true, 0));
+}
+
+/// What a host's ports show: the flaws of the certificate on the one for clients, and on the one for peers.
+fn shows(host: &str, client: &[ServedFlaw], peer: &[ServedFlaw]) -> Vec<PortReport> {
+    let port = |role, port, flaws: &[ServedFlaw]| PortReport {
+        host: host.to_owned(),
+        role,
+        port,
+        outcome: Ok(Served {
+            certificate: Judgement { shown: None, flaws: flaws.to_vec() },
+            version: Some("1.3"),
+            with_certificate: Admission::Granted,
+            without_certificate: Ok(Admission::Refused("certificate required".to_owned())),
+        }),
+    };
+    vec![port(Role::Client, 2379, client), port(Role::Peer, 2380, peer)]
+}
+
+#[test]
+fn certificates_that_nobody_complains_of_yet() {
+    let lacking = ServedFlaw::Usages(vec!["clientAuth"]);
+    let other = ServedFlaw::Other { filed: "node02-peer.pem".into(), serial: Some("77".into()) };
+    let mut well = scene(&[Leads, Follows, Follows], vec![Ok(runs()), Ok(runs()), Ok(runs())]);
+    well.ports =
+        [shows("node01", &[], &[]), shows("node02", &[], &[lacking, other.clone()]), shows("node03", &[], &[])]
+            .concat();
+    let explanation = explain(&well);
+    assert!(!explanation.well());
+    assert_eq!(
+        text(&explanation),
+        "cluster prod is healthy: 3 of 3 voters
+
+1. node02: the certificate at its peer port 2380 is wrong: new connections fail
+   because: peer port: it lacks the usage clientAuth
+   because: peer port: it is not `node02-peer.pem` of the PKI folder, whose
+            serial number is 77
+   do: deploy puts the one in the PKI folder in its place
+       etcd-ha deploy -i prod.yaml
+"
+    );
+    // Another one that is as good works, and is worth a look.
+    well.ports = shows("node02", &[other.clone()], &[other]);
+    let explanation = explain(&well);
+    assert!(explanation.well());
+    assert_eq!(kinds(&explanation), [("node02", "certificate")]);
+    // What ends soon is no finding; what cannot be asked is told elsewhere.
+    well.ports = shows("node02", &[ServedFlaw::ExpiresSoon(time::macros::datetime!(2026-12-01 0:00 UTC))], &[]);
+    well.ports[1].outcome = Err(CallError::Tcp("refused".to_owned()));
+    assert_eq!(kinds(&explain(&well)), []);
+}
+
+#[test]
+fn complaints_that_are_over_are_not_told() {
+    let complaint = r#"{"level":"warn","msg":"rejected connection on peer endpoint","remote-addr":"10.19.0.56:5000","error":"tls: failed to find any PEM data in certificate input"}"#;
+    let scene = |ports| {
+        let hosts = vec![Ok(runs()), Ok(says(runs(), &[(7.0, complaint)])), Ok(runs())];
+        Scene { ports, ..scene(&[Leads, Stuck, Follows], hosts) }
+    };
+    let cut = [("node02", "certificate-cut")];
+    assert_eq!(kinds(&explain(&scene(Vec::new()))), cut);
+    assert_eq!(kinds(&explain(&scene(shows("node02", &[], &[ServedFlaw::Damaged("it is empty".into())])))), cut);
+    assert_ne!(kinds(&explain(&scene(shows("node02", &[], &[])))), cut);
+}
+
+/// That there is no quorum is said also where every member has a cause of its own.
+#[test]
+fn all_of_three_are_ill() {
+    let explanation = explain(&scene(&[Down, Down, Down], vec![off(1), Ok(unit("inactive", "dead", 0)), off(3)]));
+    assert_eq!(
+        kinds(&explanation),
+        [("", "no-quorum"), ("node01", "unreachable"), ("node02", "stopped"), ("node03", "unreachable")]
+    );
+    let text = text(&explanation);
+    assert!(text.contains("there is no quorum: 0 of 3 members can vote, 2 are needed"), "{text}");
+    assert!(text.contains("do: bring 2 of node01, node02 and node03 back, as said below; leave every"), "{text}");
 }
