@@ -72,7 +72,10 @@ impl Status {
         if status.verdict == Some(Verdict::Healthy) {
             return Ok(ExitStatus::Done);
         }
-        if self.watch.is_none() && matches!(self.output, OutputFormat::Text | OutputFormat::Wide) {
+        if self.watch.is_none()
+            && !context.global.quiet
+            && matches!(self.output, OutputFormat::Text | OutputFormat::Wide)
+        {
             context.output.err(&match status.verdict {
                 Some(_) => format!("hint: `etcd-ha explain -i {file}` says why\n"),
                 None => format!("hint: `etcd-ha plan -i {file}` says what `deploy` would do\n"),

@@ -1,6 +1,6 @@
 //! In what a host differs from the inventory, as far as a look tells without fetching a release.
 
-use crate::etcd::config::{self, MARK, Membership};
+use crate::etcd::config::{self, MARK, Membership, USER};
 use crate::etcd::options::option_name;
 use crate::host::Observation;
 use crate::inventory::{Host, Inventory};
@@ -85,7 +85,7 @@ impl fmt::Display for Drift {
             Self::Unit => write!(f, "the unit file"),
             Self::DropIns(files) => write!(f, "drop-ins of the unit ({files})"),
             Self::Authority => write!(f, "the CA"),
-            Self::Certificates => write!(f, "the certificates"),
+            Self::Certificates => write!(f, "the certificates, or their owners and modes"),
             Self::NotEnabled(state) => write!(f, "the unit is {state}, so a reboot does not start it"),
             Self::Outdated => write!(f, "the process runs with older files than those in force"),
             Self::Altered => write!(f, "the process runs with other options than those in force"),
@@ -164,9 +164,13 @@ fn options_that_differ(there: &str, wanted: &str) -> Vec<String> {
 }
 
 fn certificates(host: &Host, pki: &Pki, seen: &Observation) -> Vec<Drift> {
+    let owner = format!("{USER}:{USER}");
     let same = |name: &str, text: &str| {
         let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(text));
-        seen.sha256(&format!("{}/ssl/{name}.pem", host.paths.config)) == Some(&digest)
+        let path = format!("{}/ssl/{name}.pem", host.paths.config);
+        let mode = if name.ends_with("-key") { 0o600 } else { 0o644 };
+        let state = seen.files.get(&path);
+        seen.sha256(&path) == Some(&digest) && state.is_some_and(|state| state.mode == mode && state.owner == owner)
     };
     let mut drift = Vec::new();
     if !same("ca", pki.ca_pem()) {

@@ -140,6 +140,8 @@ pub struct MemberStatus {
     pub ends: Option<(String, OffsetDateTime)>,
     /// In what its host differs from the inventory; `None` if nobody knows.
     pub drift: Option<Vec<Drift>>,
+    /// Free bytes on the disk with its data, and where that is mounted.
+    pub free: Option<(u64, String)>,
 }
 
 /// The whole of it.
@@ -251,15 +253,19 @@ impl ClusterStatus {
             None => return format!("cluster {cluster}: the members were not asked"),
         };
         let spare = match healthy.checked_sub(self.needed()) {
-            None => format!("no quorum, which takes {}", self.needed()),
+            None => format!("no quorum ({} needed)", self.needed()),
             Some(0) => "no failure to spare".to_owned(),
             Some(1) => "1 failure to spare".to_owned(),
             Some(more) => format!("{more} failures to spare"),
         };
         // Without a quorum a member that is cut off may still take itself for the leader.
-        let leads = self.leader.as_ref().zip(self.term).filter(|_| self.verdict != Some(Verdict::Unhealthy));
-        let leads = leads.map(|(leader, term)| format!("; leader {leader}, term {term}")).unwrap_or_default();
-        format!("cluster {cluster}: {verdict}, {healthy} of {voters} voters, {spare}{leads}")
+        let leads = self.leader.as_ref().filter(|_| self.verdict != Some(Verdict::Unhealthy));
+        let leads = leads.map(|leader| format!("; leader {leader}")).unwrap_or_default();
+        let hosts = self.members.iter().filter(|member| member.state != State::NotInInventory).count();
+        let hosts = if hosts == *voters { String::new() } else { format!("; the inventory has {hosts} hosts") };
+        let full = self.members.iter().any(|member| member.alarms.iter().any(|alarm| alarm == "NOSPACE"));
+        let full = if full { "; WRITES ARE REFUSED (NOSPACE)" } else { "" };
+        format!("cluster {cluster}: {verdict}, {healthy} of {voters} voters, {spare}{leads}{hosts}{full}")
     }
 }
 
@@ -298,6 +304,7 @@ fn member(host: &Host, known: &Known, health: Option<&ClusterHealth>) -> MemberS
         lag,
         ends: known.ends.clone(),
         drift: seen.map(|_| known.drift.clone()),
+        free: seen.and_then(|seen| seen.space.get(&host.paths.data)).map(|space| (space.free, space.mount.clone())),
     }
 }
 
@@ -318,6 +325,7 @@ fn strangers(health: &ClusterHealth) -> Vec<MemberStatus> {
             lag: None,
             ends: None,
             drift: None,
+            free: None,
         }),
         _ => None,
     };

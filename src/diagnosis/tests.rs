@@ -87,7 +87,7 @@ fn in_what_a_host_differs() {
             Scene::deployed().seen(|seen| {
                 seen.files.insert("/etc/etcd/ssl/peer.pem".into(), scene::file("other", 0o644, "etcd:etcd"));
             }),
-            &["the certificates"],
+            &["the certificates, or their owners and modes"],
         ),
         ("the CA is gone", Scene::deployed().seen(|seen| _ = seen.files.remove("/etc/etcd/ssl/ca.pem")), &["the CA"]),
         (
@@ -123,10 +123,10 @@ fn in_what_a_host_differs() {
 #[test]
 fn the_first_line() {
     for (states, want) in [
-        (&[Follows, Leads, Follows][..], "healthy, 3 of 3 voters, 1 failure to spare; leader node02, term 2"),
-        (&[Follows, Leads, Down], "degraded, 2 of 3 voters, no failure to spare; leader node02, term 2"),
-        (&[Follows, Leads, Stuck], "degraded, 2 of 3 voters, no failure to spare; leader node02, term 2"),
-        (&[NoLeader, Down, Down], "unhealthy, 0 of 3 voters, no quorum, which takes 2"),
+        (&[Follows, Leads, Follows][..], "healthy, 3 of 3 voters, 1 failure to spare; leader node02"),
+        (&[Follows, Leads, Down], "degraded, 2 of 3 voters, no failure to spare; leader node02"),
+        (&[Follows, Leads, Stuck], "degraded, 2 of 3 voters, no failure to spare; leader node02"),
+        (&[NoLeader, Down, Down], "unhealthy, 0 of 3 voters, no quorum (2 needed)"),
     ] {
         let status = status(&Scene::deployed().members(states));
         assert_eq!(status.head(), format!("cluster prod: {want}"), "{states:?}");

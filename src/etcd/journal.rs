@@ -8,8 +8,15 @@ use serde_json::{Map, Value};
 /// The most that is shown of a line: some carry a stack trace, which is longer than all the rest.
 const LONGEST: usize = 600;
 
-/// Errors of a connection that are the member's own: what the other side tells it, and files of its own.
-const OWN: [&str; 4] = ["remote error: ", "open /", "private key does not match", "failed to find any PEM data"];
+/// Errors of a connection that are the member's own: what the other side tells it, and files of its own. Who was removed
+/// hears so from every peer that it dials.
+const OWN: [&str; 5] = [
+    "remote error: ",
+    "open /",
+    "private key does not match",
+    "failed to find any PEM data",
+    "permanently removed from the cluster",
+];
 
 /// Errors of a connection that are the other side's: its certificate.
 const THEIRS: [&str; 2] = ["x509: ", "DNSNames"];

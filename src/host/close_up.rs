@@ -89,7 +89,8 @@ if [ -n "$inodes" ]; then
         socket=${{line##*socket:\[}}; socket=${{socket%\]*}}
         for pair in $inodes; do
           if [ "${{pair%%:*}}" = "$socket" ]; then
-            name=; read -r name <"/proc/$pid/comm" || :
+            name=$(tr '\0' ' ' <"/proc/$pid/cmdline" | head -c 120) || name=
+            [ -n "$name" ] || read -r name <"/proc/$pid/comm" || :
             v holder "${{pair#*:}} $pid $name"
           fi
         done;;
@@ -149,7 +150,7 @@ fn holder(line: &str) -> Option<Holder> {
     let mut fields = line.splitn(3, ' ');
     let port = u16::from_str_radix(fields.next()?, 16).ok()?;
     let pid = fields.next()?.parse().ok()?;
-    let name = fields.next()?.chars().filter(|c| !c.is_control()).take(64).collect();
+    let name: String = fields.next()?.trim().chars().filter(|c| !c.is_control()).take(120).collect();
     Some(Holder { port, pid, name })
 }
 

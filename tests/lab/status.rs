@@ -60,7 +60,7 @@ pub fn a_cluster_at_a_glance() {
     let states = rows(&ill);
     assert_eq!(states[1..], [row("node02", "stopped", ""), row("node03", "unreachable", "?")]);
     site.run("status").exits(3).says(&[
-        "no quorum, which takes 2",
+        "no quorum (2 needed)",
         "node03: host `node03`: no answer from `",
         "hint: `etcd-ha explain -i lab.yaml` says why",
     ]);

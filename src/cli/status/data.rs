@@ -46,6 +46,7 @@ fn member(member: &MemberStatus, now: OffsetDateTime) -> Value {
         "raft_index": said.map(|said| said.raft_index),
         "raft_applied_index": said.map(|said| said.applied_index),
         "raft_lag": member.lag,
+        "disk_free": member.free.as_ref().map(|(free, _)| free),
         "alarms": member.alarms,
         "certificate": member.ends.as_ref().map(|(name, end)| json!({
             "name": name,

@@ -8,6 +8,9 @@ use time::OffsetDateTime;
 /// Certificates that end within so many days are told of: the first `deploy` within this time renews them.
 const SOON: i64 = 30;
 
+/// Less free space than this is told of: a member writes files of 64 MB at once.
+const LITTLE: u64 = 64 << 20;
+
 /// A cell: its text, and what colours it.
 type Cell = (String, fn(Style, &str) -> String);
 
@@ -27,8 +30,24 @@ pub(super) fn of(status: &ClusterStatus, wide: bool, style: Style, columns: usiz
     text.push('\n');
     let heads: &[&str] = if wide {
         &[
-            "MEMBER", "ID", "ENDPOINT", "ROLE", "STATE", "UNIT", "VERSION", "DB", "IN USE", "QUOTA", "TERM", "INDEX",
-            "LAG", "ALARMS", "CERTS", "RTT", "DRIFT",
+            "MEMBER",
+            "ID",
+            "ENDPOINT",
+            "ROLE",
+            "STATE",
+            "UNIT",
+            "VERSION",
+            "DB",
+            "IN USE",
+            "QUOTA",
+            "DISK FREE",
+            "TERM",
+            "INDEX",
+            "LAG",
+            "ALARMS",
+            "CERTS",
+            "RTT",
+            "DRIFT",
         ]
     } else {
         &["MEMBER", "ROLE", "STATE", "VERSION", "DB", "LAG", "CERTS", "RTT", "DRIFT"]
@@ -157,6 +176,13 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
+fn disk(member: &MemberStatus) -> Cell {
+    match &member.free {
+        None => unknown(),
+        Some((free, _)) => (bytes(*free), if *free < LITTLE { bad } else { plain }),
+    }
+}
+
 fn lag(member: &MemberStatus) -> Cell {
     some(member.lag.map(|lag| lag.to_string()))
 }
@@ -197,6 +223,7 @@ fn wide_row(member: &MemberStatus, now: OffsetDateTime) -> Vec<Cell> {
         some(said.map(|said| bytes(said.db_size))),
         some(said.map(|said| bytes(said.db_in_use))),
         some(said.map(|_| bytes(member.quota))),
+        disk(member),
         some(said.map(|said| said.term.to_string())),
         some(said.map(|said| said.raft_index.to_string())),
         lag(member),
@@ -214,6 +241,11 @@ fn notes(status: &ClusterStatus) -> Vec<String> {
         let name = name(member);
         if let Some(cause) = &member.cause {
             notes.push(format!("{name}: {}", visible(cause).replace('\n', " ")));
+        }
+        if let Some((free, mount)) = &member.free
+            && *free < LITTLE
+        {
+            notes.push(format!("{name}: {} are free on the disk with its data ({})", bytes(*free), visible(mount)));
         }
         if let Some((certificate, end)) = &member.ends
             && (*end - status.at).whole_days() < SOON
@@ -242,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_healthy_cluster() {
-        let text = "cluster prod: healthy, 3 of 3 voters, 1 failure to spare; leader node02, term 2
+        let text = "cluster prod: healthy, 3 of 3 voters, 1 failure to spare; leader node02
 
 MEMBER  ROLE    STATE    VERSION  DB         LAG  CERTS  RTT   DRIFT
 node01  voter   healthy  3.5.16   24K of 2G  0    364 d  3 ms  no
@@ -268,7 +300,8 @@ node03  voter   healthy  3.5.16   24K of 2G  0    364 d  3 ms  no
         });
         assert_eq!(
             of(&status, false, Style::default(), 80),
-            "cluster prod: unhealthy, 1 of 3 voters, no quorum, which takes 2
+            "cluster prod: unhealthy, 1 of 3 voters, no quorum (2 needed); WRITES ARE REFUSED
+  (NOSPACE)
 
 MEMBER  ROLE    STATE        VERSION  DB         LAG  CERTS    RTT   DRIFT
 node01  voter   unreachable  -        -          -    364 d    -     -
@@ -291,12 +324,12 @@ node03 differs from the inventory: options heartbeat-interval
     fn more_columns() {
         assert_eq!(
             of(&status(&Scene::deployed().members(&[Leads, Behind(7), Alarm("NOSPACE")])), true, Style::default(), 200),
-            "cluster prod: degraded, 2 of 3 voters, no failure to spare; leader node01, term 2
+            "cluster prod: degraded, 2 of 3 voters, no failure to spare; leader node01; WRITES ARE REFUSED (NOSPACE)
 
-MEMBER  ID  ENDPOINT                 ROLE    STATE    UNIT              VERSION  DB   IN USE  QUOTA  TERM  INDEX  LAG  ALARMS   CERTS  RTT   DRIFT
-node01  a1  https://10.19.0.55:2379  leader  healthy  active (running)  3.5.16   24K  19K     2G     2     5000   0    -        364 d  3 ms  no
-node02  a2  https://10.19.0.56:2379  voter   healthy  active (running)  3.5.16   24K  19K     2G     2     5000   7    -        364 d  3 ms  no
-node03  a3  https://10.19.0.57:2379  voter   NOSPACE  active (running)  3.5.16   24K  19K     2G     2     5000   0    NOSPACE  364 d  3 ms  no
+MEMBER  ID  ENDPOINT                 ROLE    STATE    UNIT              VERSION  DB   IN USE  QUOTA  DISK FREE  TERM  INDEX  LAG  ALARMS   CERTS  RTT   DRIFT
+node01  a1  https://10.19.0.55:2379  leader  healthy  active (running)  3.5.16   24K  19K     2G     60G        2     5000   0    -        364 d  3 ms  no
+node02  a2  https://10.19.0.56:2379  voter   healthy  active (running)  3.5.16   24K  19K     2G     60G        2     5000   7    -        364 d  3 ms  no
+node03  a3  https://10.19.0.57:2379  voter   NOSPACE  active (running)  3.5.16   24K  19K     2G     60G        2     5000   0    NOSPACE  364 d  3 ms  no
 
 node03: alarm NOSPACE
 "

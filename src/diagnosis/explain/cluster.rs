@@ -63,18 +63,19 @@ pub(super) fn no_quorum(scene: &Scene, looked: &[(&Host, State)]) -> Option<Find
     }
     let missing = needed - able.len();
     let keep = if able.is_empty() { String::new() } else { format!("do not restart {}, and ", list(&able)) };
-    let mut next = vec![Step::Do(format!(
-        "bring {missing} of {} back, as said below; {keep}leave every data dir as it is",
-        list(&ill)
-    ))];
+    let mut next = Vec::new();
     let standing = scene.health.members.iter().find(|member| member.look.report.is_ok());
     if let Some(member) = standing {
         let host = &member.look.host;
-        next.push(Step::Do(format!("before anything else, save what {host} has:")));
+        next.push(Step::Do(format!("before anything else, save what {host} has, into a file on that host:")));
         next.push(
             scene.type_in("ctl", &format!("--on {host} -- snapshot save /var/tmp/{}.db", scene.inventory.cluster)),
         );
     }
+    next.push(Step::Do(format!(
+        "then bring {missing} of {} back, as said below; {keep}leave every data dir as it is",
+        list(&ill)
+    )));
     Some(finding(
         "no-quorum",
         format!(
@@ -114,6 +115,8 @@ pub(super) fn findings(scene: &Scene) -> Vec<Finding> {
     for problem in &scene.health.problems {
         let evidence = vec![problem.to_string()];
         let (kind, cause, next) = match problem {
+            // Of the host that it was added for is told what comes next.
+            Problem::Stranger { id, .. } if scene.is_awaited(*id) => continue,
             Problem::Stranger { id, name } => {
                 let name = if name.is_empty() { "a member without a name" } else { name };
                 let remove = scene.type_in("ctl", &format!("-- member remove {id}"));
@@ -206,6 +209,7 @@ fn alarm(scene: &Scene, kind: &str, by: &BTreeSet<String>) -> Finding {
         return finding("corrupt", cause, vec![raised], next, Weight::Fault);
     }
     let mut evidence = vec![raised];
+    let mut full = false;
     for host in scene.inventory.hosts.iter().filter(|host| by.contains(&host.name)) {
         let report = scene.member(host).and_then(|member| member.look.report.as_ref().ok());
         let runs_with = scene.near(host).and_then(|near| near.seen.process.as_ref()).and_then(|process| {
@@ -217,6 +221,7 @@ fn alarm(scene: &Scene, kind: &str, by: &BTreeSet<String>) -> Finding {
         // etcd's own default is 2 GiB, which it takes for 0, too.
         let quota = runs_with.filter(|quota| *quota > 0).unwrap_or(2 << 30);
         if let Some(report) = report {
+            full |= report.status.db_size > quota / 10 * 9;
             evidence.push(format!(
                 "the database of {} has {} of its quota of {}",
                 host.name,
@@ -226,26 +231,27 @@ fn alarm(scene: &Scene, kind: &str, by: &BTreeSet<String>) -> Finding {
         }
     }
     let revision = scene.revision.map_or_else(|| "REVISION".to_owned(), |revision| revision.to_string());
-    let next = vec![
-        Step::Do("drop the history, give the space back, and only then take the alarm away; then raise `quota-backend-bytes` or write less:".to_owned()),
-        scene.type_in("ctl", &format!("-- compact {revision}")),
-        scene.type_in("ctl", "-- defrag --command-timeout=60s"),
-        scene.type_in("ctl", "-- alarm disarm"),
-    ];
-    finding(
-        "nospace",
-        "the database has reached its quota, and the cluster refuses writes".to_owned(),
-        evidence,
-        next,
-        Weight::Fault,
-    )
+    let disarm = scene.type_in("ctl", "-- alarm disarm");
+    let next = if full || evidence.len() == 1 {
+        vec![
+            Step::Do("drop the history, give the space back, and only then take the alarm away:".to_owned()),
+            scene.type_in("ctl", &format!("-- compact {revision}")),
+            scene.type_in("ctl", "-- defrag --command-timeout=60s"),
+            disarm,
+            Step::Do("so that it does not come back, raise `quota-backend-bytes` in the inventory's settings and deploy, or write less".to_owned()),
+        ]
+    } else {
+        vec![Step::Do("there is room again; this takes the alarm away, and writes are taken again:".to_owned()), disarm]
+    };
+    let cause = if full { "the database has reached its quota" } else { "the database had reached its quota" };
+    finding("nospace", format!("{cause}, and the cluster refuses writes"), evidence, next, Weight::Fault)
 }
 
 fn learners(scene: &Scene) -> Vec<Finding> {
     let reports = scene.health.members.iter().filter_map(|member| member.look.report.as_ref().ok());
     let learners: BTreeMap<_, _> = reports
         .flat_map(|report| report.members.iter().flatten())
-        .filter(|listed| listed.learner)
+        .filter(|listed| listed.learner && !scene.is_awaited(listed.id))
         .map(|listed| (listed.id, listed.name.clone()))
         .collect();
     let one = |(id, name): (_, String)| {
@@ -264,8 +270,8 @@ fn learners(scene: &Scene) -> Vec<Finding> {
     learners.into_iter().map(one).collect()
 }
 
-/// What works, but is worth a look.
-pub(super) fn notices(scene: &Scene) -> Vec<Finding> {
+/// What works, but is worth a look; without what was `found` already.
+pub(super) fn notices(scene: &Scene, found: &[Finding]) -> Vec<Finding> {
     let mut notices = Vec::new();
     notices.extend(versions(scene));
     for (host, near) in scene.inventory.hosts.iter().zip(&scene.hosts) {
@@ -284,8 +290,12 @@ pub(super) fn notices(scene: &Scene) -> Vec<Finding> {
             notice("clock", "its clock is wrong, or this machine's is".to_owned(), evidence, vec![status]);
         }
         let space = near.seen.space.get(&host.paths.data);
-        let little =
-            space.is_some_and(|space| space.free < LITTLE || space.free_inodes.is_some_and(|inodes| inodes < 100));
+        let size = near.close.data_disk.unwrap_or(u64::MAX);
+        let little = space.is_some_and(|space| {
+            space.free < LITTLE.min(size / 10) || space.free_inodes.is_some_and(|inodes| inodes < 100)
+        });
+        let told = found.iter().any(|finding| finding.kind == "disk-full" && finding.host.as_ref() == Some(&host.name));
+        let little = little && !told;
         if little && let Some(disk) = disk_of(host, near) {
             let df = scene.type_in("exec", &format!("{} -- df -h {}", host.name, host.paths.data));
             notice("little-space", "its disk is nearly full; etcd ends when it is".to_owned(), disk, vec![df]);

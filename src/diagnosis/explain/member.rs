@@ -1,7 +1,8 @@
 //! What is wrong with one member, as far as it is its own.
 
-use super::words::{ago, bytes};
+use super::words::{ago, bytes, list};
 use super::{Finding, Near, Scene, Step, Unreached, Weight, certificates, remedy};
+use crate::diagnosis::{Drift, drift};
 use crate::etcd::client::CallError;
 use crate::etcd::config::UNIT;
 use crate::etcd::health::Ailment;
@@ -9,6 +10,13 @@ use crate::etcd::signature::{self, known};
 use crate::host::{Observation, UnitState};
 use crate::inventory::Host;
 use crate::tasks::{Why, last_said, why};
+
+/// With less free space than this a disk is full: a member's next write may be as large (etcd's `--max-request-bytes`).
+const NO_ROOM: u64 = 1 << 20;
+
+/// The signatures of members that have to join anew.
+const LOSSES: &[&str] =
+    &["bootstrapped", "broken-db", "broken-wal", "data-lost", "other-cluster", "other-count", "removed"];
 
 /// How a member is, looked at by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +39,17 @@ pub(super) fn state(scene: &Scene, host: &Host, near: &Result<Near, Unreached>) 
     if let Some(finding) = not_startable(scene, host, seen) {
         return State::Ill(finding);
     }
+    if let Some(disk) = full_disk(host, near) {
+        return State::Ill(remedy::no_room(scene, host, near, disk));
+    }
     let why = heard(scene, host, unit);
     let member = scene.member(host);
     let ailment = member.and_then(|member| member.ailment.as_ref());
-    if unit.crashed() || (unit.restarts > 0 && !unit.ready()) {
+    if scene.awaited(host).is_none() && (unit.crashed() || (unit.restarts > 0 && !unit.ready())) {
         return State::Ill(crashed(scene, host, near, why.as_ref()));
+    }
+    if let Some(id) = scene.awaited(host) {
+        return State::Ill(remedy::to_be_started(scene, host, near, id));
     }
     if unit.is_down() {
         return State::Ill(match why {
@@ -77,7 +91,10 @@ pub(super) fn state(scene: &Scene, host: &Host, near: &Result<Near, Unreached>) 
 /// What journals tell of the member, unless that is over.
 fn heard(scene: &Scene, host: &Host, unit: &UnitState) -> Option<Why> {
     let why = why(host, unit, &scene.health.hosts_by_id(), &scene.journals())?;
-    (!certificates::over(scene, host, why.told.signature.name)).then_some(why)
+    let name = why.told.signature.name;
+    // Whatever is heard of it, a member that serves has its data: nobody shall be told to move that away.
+    let refuted = LOSSES.contains(&name) && scene.member(host).is_some_and(|member| member.ailment.is_none());
+    (!refuted && !certificates::over(scene, host, name)).then_some(why)
 }
 
 /// Whether the words are of what a member serves with, but not for long or not to all.
@@ -154,10 +171,24 @@ fn crashed(scene: &Scene, host: &Host, near: &Near, why: Option<&Why>) -> Findin
         Some(why) => {
             let mut finding = remedy::finding(scene, host, near, why);
             finding.evidence.push(unit);
+            if let Some(options) = changed_options(scene, host, near) {
+                let options: Vec<&str> = options.iter().map(String::as_str).collect();
+                finding.evidence.push(format!(
+                    "options differ from the inventory: {} (in {}/etcd.conf on the host)",
+                    list(&options),
+                    host.paths.config
+                ));
+            }
             finding
         }
         None => unknown(scene, host, near, "etcd does not stay up, and why is not known", unit),
     }
+}
+
+/// The options that were changed on the host, or not taken over yet.
+fn changed_options(scene: &Scene, host: &Host, near: &Near) -> Option<Vec<String>> {
+    let drift = drift(&scene.inventory, host, None, &near.seen);
+    drift.into_iter().find_map(|one| if let Drift::Options(names) = one { Some(names) } else { None })
 }
 
 /// A member that somebody has stopped.
@@ -254,5 +285,13 @@ pub(super) fn disk_of(host: &Host, near: &Near) -> Option<String> {
         .free_inodes
         .filter(|inodes| *inodes < 1000)
         .map_or_else(String::new, |inodes| format!(", {inodes} inodes"));
-    Some(format!("{}{size} free{inodes} at {}, where {} lies", bytes(space.free), space.mount, host.paths.data))
+    let lies = if space.mount == host.paths.data { String::new() } else { format!(", where {} lies", host.paths.data) };
+    Some(format!("{}{size} free{inodes} at {}{lies}", bytes(space.free), space.mount))
+}
+
+/// The disk with the data dir, if there is no room on it for what a member writes next; whatever it said before.
+fn full_disk(host: &Host, near: &Near) -> Option<String> {
+    let space = near.seen.space.get(&host.paths.data)?;
+    let full = space.free < NO_ROOM || space.free_inodes == Some(0);
+    if full { disk_of(host, near) } else { None }
 }

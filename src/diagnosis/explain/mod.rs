@@ -16,7 +16,9 @@ mod tests;
 
 use super::certificates::{PortReport, served};
 use crate::error::Explain as _;
+use crate::etcd::config::peer_url;
 use crate::etcd::health::{ClusterHealth, MemberHealth, Verdict, quorum};
+use crate::etcd::identity::MemberId;
 use crate::host::{CloseUp, Observation};
 use crate::inventory::{Host, Inventory};
 use crate::tasks::{Fleet, Journal, TaskError};
@@ -176,7 +178,8 @@ pub fn explain(scene: &Scene) -> Explanation {
         }
     }
     findings.extend(cluster::findings(scene));
-    findings.extend(cluster::notices(scene));
+    let notices = cluster::notices(scene, &findings);
+    findings.extend(notices);
     findings.sort_by_key(|finding| finding.weight);
     Explanation { summary: cluster::summary(scene, findings.is_empty()), findings }
 }
@@ -185,6 +188,20 @@ impl Scene {
     /// What the members say of the one on `host`.
     fn member(&self, host: &Host) -> Option<&MemberHealth> {
         self.health.members.iter().find(|member| member.look.host == host.name)
+    }
+
+    /// The member that was added for `host` and has not started yet: the others know its peer URL, but no name.
+    fn awaited(&self, host: &Host) -> Option<MemberId> {
+        let url = peer_url(host);
+        let lists =
+            self.health.members.iter().filter_map(|member| member.look.report.as_ref().ok()?.members.as_ref().ok());
+        let listed = lists.flatten().find(|listed| listed.name.is_empty() && listed.peer_urls.contains(&url));
+        listed.map(|listed| listed.id)
+    }
+
+    /// Whether a member is one that was added for a host of the inventory and has not started yet.
+    fn is_awaited(&self, id: MemberId) -> bool {
+        self.inventory.hosts.iter().any(|host| self.awaited(host) == Some(id))
     }
 
     /// What is known of a host that could be looked at.

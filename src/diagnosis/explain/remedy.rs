@@ -3,9 +3,13 @@
 use super::member::disk_of;
 use super::words::ago;
 use super::{Finding, Near, Scene, Step, Weight};
-use crate::etcd::config::{client_url, peer_url};
+use crate::etcd::config::{USER, peer_url};
+use crate::etcd::identity::MemberId;
 use crate::inventory::Host;
 use crate::tasks::Why;
+
+/// Clocks that differ by less, in seconds, are no reason for anything.
+const CLOCKS_AGREE: f64 = 2.0;
 
 /// The finding for a cause that journals tell.
 pub(super) fn finding(scene: &Scene, host: &Host, near: &Near, why: &Why) -> Finding {
@@ -22,7 +26,13 @@ pub(super) fn finding(scene: &Scene, host: &Host, near: &Near, why: &Why) -> Fin
             }));
         }
         "expired" | "told-expired" => {
-            evidence.extend(near.seen.clock_skew.map(|skew| format!("its clock is {skew:+.1} s from this machine's")));
+            evidence.extend(near.seen.clock_skew.map(|skew| {
+                if skew.abs() < CLOCKS_AGREE {
+                    "its clock agrees with this machine's".to_owned()
+                } else {
+                    format!("its clock is {skew:+.0} s from this machine's")
+                }
+            }));
         }
         _ => {}
     }
@@ -46,11 +56,16 @@ fn remedy(scene: &Scene, host: &Host, near: &Near, why: &Why) -> (Option<String>
     let anew = || say("this brings certificates and options anew, as the PKI folder and the inventory have them");
     match signature.name {
         "port-taken" => {
-            let mut next =
-                vec![say("stop that program, or choose other ports; etcd then starts by itself within seconds")];
-            let others = near.close.holders.iter().filter(|holder| holder.pid != near.seen.unit.main_pid);
-            next.extend(others.take(1).map(|holder| exec(&format!("systemctl status {}", holder.pid))));
-            (None, next)
+            let mut others = near.close.holders.iter().filter(|holder| holder.pid != near.seen.unit.main_pid);
+            let stop = "stop that program (its unit, if it is a service's), or choose other ports; etcd then starts by itself \
+                        within seconds";
+            match others.next() {
+                None => (None, vec![say(stop)]),
+                Some(holder) => (
+                    Some(format!("another program listens on its port {}", holder.port)),
+                    vec![say(stop), exec(&format!("kill {}", holder.pid))],
+                ),
+            }
         }
         "bootstrapped" | "data-lost" | "other-count" => {
             let cause = (near.close.data_empty != Some(false) || signature.name != "other-count").then(|| {
@@ -64,6 +79,7 @@ fn remedy(scene: &Scene, host: &Host, near: &Near, why: &Why) -> (Option<String>
                 "if that was meant, take the host out of the inventory; to have it back, its data dir is moved aside and it joins \
                  as a new member",
             )];
+            next.push(scene.type_in("stop", &limit));
             next.push(exec(&format!("mv {0}/member {0}.removed", host.paths.data)));
             next.extend(joined(scene, host));
             (Some(cause), next)
@@ -98,7 +114,12 @@ fn remedy(scene: &Scene, host: &Host, near: &Near, why: &Why) -> (Option<String>
         }
         "expired" | "told-expired" => {
             let cause = "its certificate has expired or is not valid yet, so the other members refuse it".to_owned();
-            (Some(cause), vec![say("unless a clock is wrong, this brings a certificate that is valid"), deploy()])
+            let unless = if near.seen.clock_skew.is_some_and(|skew| skew.abs() < CLOCKS_AGREE) {
+                "this brings a certificate that is valid"
+            } else {
+                "unless a clock is wrong, this brings a certificate that is valid"
+            };
+            (Some(cause), vec![say(unless), deploy()])
         }
         "other-ca" | "told-other-ca" | "told-bad" => {
             let cause = "its certificate is not from the CA that the other members trust, so they refuse it".to_owned();
@@ -114,14 +135,15 @@ fn remedy(scene: &Scene, host: &Host, near: &Near, why: &Why) -> (Option<String>
                 "its server certificate is not for clients, so its JSON gateway (/v3/…) answers with 503; gRPC is fine";
             (Some(cause.to_owned()), vec![anew(), deploy()])
         }
-        "disk-full" => {
+        "disk-full" => (None, make_room(scene, host)),
+        "no-permission" => {
+            let path = why.told.words.split("open ").nth(1).and_then(|rest| rest.split(": permission denied").next());
+            let cause = path.map(|path| format!("etcd's user, `{USER}`, may not open {path}"));
             let next = vec![
-                say(
-                    "make room there; etcd starts again by itself within seconds. Nothing in the data dir is to be deleted",
-                ),
-                exec(&format!("df -h {}", host.paths.data)),
+                Step::Do(format!("this sets owners and modes; the folders above have to be open to `{USER}`, too")),
+                deploy(),
             ];
-            (None, next)
+            (cause, next)
         }
         "broken-wal" | "broken-db" => {
             let mut next = vec![
@@ -212,7 +234,51 @@ fn joined(scene: &Scene, host: &Host) -> Vec<Step> {
     vec![
         scene.type_in("ctl", &format!("-- member add {} --learner --peer-urls={url}", host.name)),
         scene.type_in("exec", &format!("{} -- systemctl restart etcd", host.name)),
-        Step::Do(format!("then promote it, with the id that `member add` printed; it serves at {}", client_url(host))),
-        scene.type_in("ctl", "-- member promote ID"),
+        Step::Do("it comes up as a learner; this then says how it is given its vote:".to_owned()),
+        scene.type_in("explain", ""),
+    ]
+}
+
+/// What comes next for a member that was added and has not started yet.
+pub(super) fn to_be_started(scene: &Scene, host: &Host, near: &Near, id: MemberId) -> Finding {
+    Finding {
+        host: Some(host.name.clone()),
+        kind: "awaited".to_owned(),
+        cause: "it was added to the cluster as a new member, and has not started as such yet".to_owned(),
+        evidence: vec![
+            format!("the cluster lists {id} at its peer URL, without a name"),
+            format!("systemd says: {}", near.seen.unit.describe()),
+        ],
+        next: vec![
+            Step::Do("with an empty data dir it joins by itself; then it is given its vote:".to_owned()),
+            scene.type_in("exec", &format!("{} -- systemctl restart etcd", host.name)),
+            scene.type_in("ctl", &format!("-- member promote {id}")),
+        ],
+        weight: Weight::Fault,
+    }
+}
+
+/// A disk on which there is no room, whether or not the member has noticed.
+pub(super) fn no_room(scene: &Scene, host: &Host, near: &Near, disk: String) -> Finding {
+    let unit = &near.seen.unit;
+    let down = (!unit.ready()).then(|| format!("systemd says: {}", unit.describe()));
+    Finding {
+        host: Some(host.name.clone()),
+        kind: "disk-full".to_owned(),
+        cause: "the disk with its data is full".to_owned(),
+        evidence: std::iter::once(disk).chain(down).collect(),
+        next: make_room(scene, host),
+        weight: Weight::Fault,
+    }
+}
+
+fn make_room(scene: &Scene, host: &Host) -> Vec<Step> {
+    let data = &host.paths.data;
+    vec![
+        Step::Do(format!(
+            "make room there, but leave {data}/member as it is; if etcd has ended, it starts again by itself within seconds. \
+             This shows what lies there:"
+        )),
+        scene.type_in("exec", &format!("{} -- du -xh --max-depth=1 {data}", host.name)),
     ]
 }

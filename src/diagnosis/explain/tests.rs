@@ -1,6 +1,6 @@
 use super::{CloseUp, Explanation, Near, Scene, Unreached, explain};
 use crate::diagnosis::certificates::{PortReport, Served};
-use crate::etcd::client::CallError;
+use crate::etcd::client::{CallError, Listed};
 use crate::etcd::handshake::Admission;
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::State::{self, *};
@@ -115,10 +115,10 @@ fn two_of_three_are_off() {
 1. there is no quorum: 1 of 3 members can vote, 2 are needed
    because: nothing can be written or read, but for serializable reads and
             snapshots
-   do: bring 1 of node02 and node03 back, as said below; do not restart node01,
-       and leave every data dir as it is
-       before anything else, save what node01 has:
+   do: before anything else, save what node01 has, into a file on that host:
        etcd-ha ctl -i prod.yaml --on node01 -- snapshot save /var/tmp/prod.db
+       then bring 1 of node02 and node03 back, as said below; do not restart
+       node01, and leave every data dir as it is
 
 2. node02: the host cannot be reached over SSH
 ";
@@ -136,15 +136,15 @@ fn a_port_that_another_program_has() {
         text(&explanation),
         "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
 
-1. node02: another program listens on that port
+1. node02: another program listens on its port 2380
    because: node02 said 2 s ago: discovery failed: listen tcp 10.19.0.56:2380:
             bind: address already in use
    because: `haproxy`, process 812, listens on port 2380 of node02
    because: etcd does not stay up: activating (auto-restart), last result
             exit-code with status 1, restarted 3 times by systemd
-   do: stop that program, or choose other ports; etcd then starts by itself
-       within seconds
-       etcd-ha exec -i prod.yaml node02 -- systemctl status 812
+   do: stop that program (its unit, if it is a service's), or choose other
+       ports; etcd then starts by itself within seconds
+       etcd-ha exec -i prod.yaml node02 -- kill 812
 "
     );
 }
@@ -198,19 +198,36 @@ fn a_member_that_was_stopped_or_masked() {
 
 #[test]
 fn a_database_at_its_quota() {
-    let explanation = explain(&scene(&[Leads, Alarm("NOSPACE"), Follows], vec![Ok(runs()), Ok(runs()), Ok(runs())]));
+    let mut full = scene(&[Leads, Alarm("NOSPACE"), Follows], vec![Ok(runs()), Ok(runs()), Ok(runs())]);
+    // With room in it again only the alarm is left.
     assert_eq!(
-        text(&explanation),
+        text(&explain(&full)),
+        "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
+
+1. the database had reached its quota, and the cluster refuses writes
+   because: alarm NOSPACE, raised by node02
+   because: the database of node02 has 24.4 KiB of its quota of 2.0 GiB
+   do: there is room again; this takes the alarm away, and writes are taken
+       again:
+       etcd-ha ctl -i prod.yaml -- alarm disarm
+"
+    );
+    for member in &mut Arc::make_mut(&mut full.health).members {
+        member.look.report.as_mut().unwrap().status.db_size = 2 << 30;
+    }
+    assert_eq!(
+        text(&explain(&full)),
         "cluster prod is degraded: 2 of 3 members healthy, quorum is 2
 
 1. the database has reached its quota, and the cluster refuses writes
    because: alarm NOSPACE, raised by node02
-   because: the database of node02 has 24.4 KiB of its quota of 2.0 GiB
-   do: drop the history, give the space back, and only then take the alarm away;
-       then raise `quota-backend-bytes` or write less:
+   because: the database of node02 has 2.0 GiB of its quota of 2.0 GiB
+   do: drop the history, give the space back, and only then take the alarm away:
        etcd-ha ctl -i prod.yaml -- compact 812
        etcd-ha ctl -i prod.yaml -- defrag --command-timeout=60s
        etcd-ha ctl -i prod.yaml -- alarm disarm
+       so that it does not come back, raise `quota-backend-bytes` in the
+       inventory's settings and deploy, or write less
 "
     );
 }
@@ -224,8 +241,58 @@ fn a_disk_that_is_full() {
     Arc::make_mut(&mut near.seen).space = [("/var/lib/etcd".into(), space)].into();
     let explanation = explain(&scene(&[Leads, Down, Follows], vec![Ok(runs()), Ok(near), Ok(runs())]));
     let finding = &explanation.findings[0];
-    assert_eq!(finding.cause, "the disk is full");
-    assert_eq!(finding.evidence[1], "4.0 KiB of 20.0 GiB free at /var/lib/etcd, where /var/lib/etcd lies");
+    assert_eq!(finding.cause, "the disk with its data is full");
+    assert_eq!(finding.evidence[0], "4.0 KiB of 20.0 GiB free at /var/lib/etcd");
+    assert!(finding.evidence[1].starts_with("systemd says: activating (auto-restart)"), "{finding:?}");
+    assert_eq!(explanation.findings.len(), 1, "{explanation:?}");
+    // Whether or not the member has noticed.
+    let mut near = runs();
+    let space = Space { free: 0, mount: "/".into(), free_inodes: None };
+    Arc::make_mut(&mut near.seen).space = [("/var/lib/etcd".into(), space)].into();
+    let explanation = explain(&scene(&[Leads, Follows, Follows], vec![Ok(runs()), Ok(near), Ok(runs())]));
+    assert_eq!(kinds(&explanation), [("node02", "disk-full")]);
+    assert!(!explanation.well());
+}
+
+/// The one that was removed hears so of every peer that it dials, and names that peer: the peer is not meant, and a
+/// member that serves is never told to move its data away.
+#[test]
+fn a_member_that_was_removed() {
+    let heard = r#"{"level":"warn","msg":"peer became inactive (message send to peer failed)","peer-id":"a1","error":"failed to dial a1 on stream Message (the member has been permanently removed from the cluster)"}"#;
+    let removed = || says(runs(), &[(5.0, heard)]);
+    let explanation = explain(&scene(&[Follows, Leads, Down], vec![Ok(runs()), Ok(runs()), Ok(removed())]));
+    assert_eq!(kinds(&explanation), [("node03", "removed")]);
+    assert!(text(&explanation).contains("etcd-ha stop -i prod.yaml --limit node03\n"), "{}", text(&explanation));
+    let own = r#"{"level":"fatal","msg":"failed to list","error":"member count is unequal"}"#;
+    let explanation =
+        explain(&scene(&[Follows, Leads, Follows], vec![Ok(says(runs(), &[(2.0, own)])), Ok(runs()), Ok(runs())]));
+    assert_eq!(kinds(&explanation), []);
+}
+
+/// Half-way through joining anew, what comes next is said, and nothing that undoes it.
+#[test]
+fn a_member_that_was_added_and_has_not_started() {
+    let mut looks = looks(&[Leads, Follows, Down]);
+    for look in &mut looks {
+        if let Ok(report) = &mut look.report
+            && let Ok(list) = &mut report.members
+        {
+            list[2] = Listed {
+                id: crate::etcd::testing::id(9),
+                name: String::new(),
+                client_urls: Vec::new(),
+                learner: true,
+                ..list[2].clone()
+            };
+        }
+    }
+    let mut half = scene(&[Leads, Follows, Down], vec![Ok(runs()), Ok(runs()), Ok(unit("inactive", "dead", 0))]);
+    half.health = Arc::new(ClusterHealth::assess(looks));
+    let explanation = explain(&half);
+    assert_eq!(kinds(&explanation), [("node03", "awaited")]);
+    let text = text(&explanation);
+    let next = "       etcd-ha exec -i prod.yaml node03 -- systemctl restart etcd\n       etcd-ha ctl -i prod.yaml -- member promote a9\n";
+    assert!(text.ends_with(next), "{text}");
 }
 
 #[test]
@@ -250,9 +317,8 @@ fn a_data_dir_that_is_lost() {
        etcd-ha ctl -i prod.yaml -- member remove a3
        etcd-ha ctl -i prod.yaml -- member add node03 --learner --peer-urls=https://10.19.0.57:2380
        etcd-ha exec -i prod.yaml node03 -- systemctl restart etcd
-       then promote it, with the id that `member add` printed; it serves at
-       https://10.19.0.57:2379
-       etcd-ha ctl -i prod.yaml -- member promote ID
+       it comes up as a learner; this then says how it is given its vote:
+       etcd-ha explain -i prod.yaml
 "
     );
 }
@@ -382,7 +448,7 @@ fn certificates_that_nobody_complains_of_yet() {
 "
     );
     // Another one that is as good works, and is worth a look.
-    well.ports = shows("node02", &[other.clone()], &[other]);
+    well.ports = shows("node02", std::slice::from_ref(&other), std::slice::from_ref(&other));
     let explanation = explain(&well);
     assert!(explanation.well());
     assert_eq!(kinds(&explanation), [("node02", "certificate")]);
@@ -415,5 +481,5 @@ fn all_of_three_are_ill() {
     );
     let text = text(&explanation);
     assert!(text.contains("there is no quorum: 0 of 3 members can vote, 2 are needed"), "{text}");
-    assert!(text.contains("do: bring 2 of node01, node02 and node03 back, as said below; leave every"), "{text}");
+    assert!(text.contains("do: then bring 2 of node01, node02 and node03 back, as said below; leave"), "{text}");
 }

@@ -173,7 +173,7 @@ node03: host `node03`: `127.0.0.1:3` refused the connection
         desk.run("status -i prod.yaml"),
         said(
             3,
-            &asked("unhealthy, 0 of 3 voters, no quorum, which takes 2", ""),
+            &asked("unhealthy, 0 of 3 voters, no quorum (2 needed)", ""),
             "hint: `etcd-ha explain -i prod.yaml` says why\n"
         )
     );
@@ -191,7 +191,7 @@ node03: host `node03`: `127.0.0.1:3` refused the connection
                 "member": "node01", "id": null, "endpoint": "https://192.0.2.1:2379", "role": "-",
                 "state": "unreachable", "cause": "host `node01`: `127.0.0.1:1` refused the connection", "unit": null,
                 "version": null, "db_size": null, "db_in_use": null, "db_quota": null, "raft_term": null,
-                "raft_index": null, "raft_applied_index": null, "raft_lag": null, "alarms": [], "certificate": null,
+                "raft_index": null, "raft_applied_index": null, "raft_lag": null, "disk_free": null, "alarms": [], "certificate": null,
                 "round_trip_ms": null, "drift": null,
             })
         );
