@@ -76,8 +76,8 @@ pub fn explain_names_the_cause_of_each_fault_and_what_heals_it() {
         ),
         fault(
             thief,
-            "node03: another program listens on that port",
-            "listens on port 2380 of node03",
+            "node03: another program listens on its port 2380",
+            "`/usr/bin/systemd-socket-activate -a -l",
             Heal::Script("systemctl stop thief"),
         ),
         fault(
@@ -100,7 +100,7 @@ pub fn explain_names_the_cause_of_each_fault_and_what_heals_it() {
         ),
         fault(
             format!("chown root:root /etc/etcd/ssl/peer-key.pem; chmod 600 /etc/etcd/ssl/peer-key.pem; {AGAIN}"),
-            "node03: etcd's user is kept from that file or folder",
+            "node03: etcd's user, `etcd`, may not open /etc/etcd/ssl/peer-key.pem",
             DEPLOY,
             Heal::Run("deploy"),
         ),
@@ -144,13 +144,44 @@ pub fn explain_names_the_cause_of_each_fault_and_what_heals_it() {
     found(&site, "there is no quorum: 1 of 3 members can vote, 2 are needed", "do not restart node01");
     well_again(&site, &Heal::Run("start --limit node02,node03"));
 
+    removed_and_back(&site);
+
     // The last, since what the member writes on that disk is gone with it.
     let full = "systemctl stop etcd; mv /var/lib/etcd/member /root/member; size=$(du -sk /root/member | cut -f 1); \
          mount -t tmpfs -o size=$((size + 150000))k tmpfs /var/lib/etcd; cp -a /root/member /var/lib/etcd/; \
          chown -R etcd:etcd /var/lib/etcd; cat /dev/zero >/var/lib/etcd/fill 2>/dev/null; systemctl start --no-block etcd";
     let _ = site.lab.exec("node03", full);
-    found(&site, "node03: the disk is full", "df -h /var/lib/etcd");
+    found(&site, "node03: the disk with its data is full", "du -xh --max-depth=1 /var/lib/etcd");
+    site.run("status").exits(0).says(&["node03: ", " are free on the disk with its data (/var/lib/etcd)"]);
     well_again(&site, &Heal::Script("rm /var/lib/etcd/fill"));
+}
+
+/// A member that somebody has removed, and the way back as `explain` says it, word by word.
+fn removed_and_back(site: &Site) {
+    let status: Value = serde_json::from_str(&site.run("status -o json").exits(0).stdout).unwrap();
+    let id = status["members"][2]["id"].as_str().unwrap().to_owned();
+    site.run_with(&format!("ctl -i lab.yaml --on node01 -- member remove {id}")).exits(0);
+    found(site, "node03: it was removed from the cluster", "etcd-ha ctl -i lab.yaml -- member add node03 --learner");
+    // Those that serve are not meant.
+    site.run("explain").exits(3).never_says(&["node01: it was", "node02: it was"]);
+    site.run("stop --limit node03").exits(0);
+    site.run_with("exec -i lab.yaml node03 -- mv /var/lib/etcd/member /var/lib/etcd.removed").exits(0);
+    let url = format!("https://{}:2380", site.lab.address(3));
+    // etcd refuses changes of members within five seconds of each other's connections.
+    eventually("the member is added", Duration::from_secs(20), || {
+        site.run_with(&format!("ctl -i lab.yaml -- member add node03 --learner --peer-urls={url}")).code == Some(0)
+    });
+    found(site, "node03: it was added to the cluster as a new member", "systemctl restart etcd");
+    site.run_with("exec -i lab.yaml node03 -- systemctl restart etcd").exits(0);
+    let mut promote = String::new();
+    eventually("its vote is all that it lacks", Duration::from_secs(20), || {
+        let said = site.run("explain").stdout;
+        promote = said.lines().find_map(|line| line.trim().strip_prefix("etcd-ha ")).unwrap_or_default().to_owned();
+        promote.contains("member promote ")
+    });
+    eventually("it has a vote", Duration::from_secs(20), || site.run_with(&promote).code == Some(0));
+    eventually("healthy again", Duration::from_secs(30), || site.run("health").code == Some(0));
+    site.lab.read("node03", "rm -rf /var/lib/etcd.removed");
 }
 
 /// `explain` says so within some seconds: what is wrong shows only when a member has tried.

@@ -116,10 +116,14 @@ impl Site {
 
     /// Runs `etcd-ha` on the inventory that was written last.
     pub fn run(&self, words: &str) -> Ran {
-        let words = format!("{words} -i lab.yaml");
+        self.run_with(&format!("{words} -i lab.yaml"))
+    }
+
+    /// Runs `etcd-ha` with these words alone.
+    pub fn run_with(&self, words: &str) -> Ran {
         let begun = Instant::now();
-        let output = self.command(&words).output().unwrap();
-        Ran::new(&words, &output, begun.elapsed())
+        let output = self.command(words).output().unwrap();
+        Ran::new(words, &output, begun.elapsed())
     }
 
     /// The same without waiting for it.
