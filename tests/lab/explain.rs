@@ -2,6 +2,7 @@
 //! it says to type with `etcd-ha` heals it.
 
 use crate::site::{Site, eventually};
+use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
 
