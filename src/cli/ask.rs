@@ -134,9 +134,10 @@ impl Explain for Left {
 pub(super) fn secret(output: &Output, question: &str) -> Result<Option<Zeroizing<String>>, Error> {
     let read = async {
         let terminal = terminal()?;
+        // Before the echo is off: whoever leaves at once gets it back.
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let echo = Echo::off(&terminal)?;
         output.err(question);
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let typed = tokio::select! {
             typed = tokio::task::spawn_blocking(move || line(terminal)) => Some(typed.map_err(io::Error::other)?),
             _ = interrupt.recv() => None,

@@ -5,6 +5,7 @@ use super::timings::Timings;
 use crate::error::ExitStatus;
 use crate::report::{Event, Reporter};
 use std::future::Future;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// What became of work that can be interrupted.
@@ -35,11 +36,12 @@ where
         let (stop, stopped) = watch::channel(false);
         let work = work(stopped);
         tokio::pin!(work);
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        // Before anything is asked: who leaves at once leaves the terminal as it was.
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         loop {
             tokio::select! {
                 done = &mut work => return Ok(Ended::Work(done)),
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
             // Whoever leaves instead of answering waits for nothing.

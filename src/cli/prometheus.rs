@@ -85,8 +85,11 @@ fn scrape_config(inventory: &Inventory, files: &Files) -> String {
         text += "# The files are those on this machine; Prometheus needs copies that only it can read.\n";
     }
     if tls && files.admin {
-        text += "# This is the admin's certificate, with which everything may be done. Make one for Prometheus alone, and\n\
-                 # print this anew: etcd-ha certs issue --name prometheus --client\n";
+        text += &format!(
+            "# This is the admin's certificate, with which everything may be done. Make one for Prometheus alone, and\n\
+             # print this anew: etcd-ha certs issue --name prometheus --client -i {}\n",
+            inventory.path.display()
+        );
     }
     text += &format!("scrape_configs:\n  - job_name: {}\n", quoted(&job(inventory)));
     text += &format!("    scheme: {}\n", if tls { "https" } else { "http" });

@@ -116,7 +116,7 @@ fn prometheus_is_told_how_to_scrape() {
 # prints them for a file that `rule_files` names.
 # The files are those on this machine; Prometheus needs copies that only it can read.
 # This is the admin's certificate, with which everything may be done. Make one for Prometheus alone, and
-# print this anew: etcd-ha certs issue --name prometheus --client
+# print this anew: etcd-ha certs issue --name prometheus --client -i prod.yaml
 scrape_configs:
   - job_name: \"etcd-prod\"
     scheme: https
