@@ -3,7 +3,7 @@
 use super::member::disk_of;
 use super::words::ago;
 use super::{Finding, Near, Scene, Step, Weight};
-use crate::etcd::config::{USER, peer_url};
+use crate::etcd::config::{UNIT, USER, peer_url};
 use crate::etcd::identity::MemberId;
 use crate::inventory::Host;
 use crate::tasks::Why;
@@ -79,7 +79,8 @@ fn remedy(scene: &Scene, host: &Host, near: &Near, why: &Why) -> (Option<String>
                 "if that was meant, take the host out of the inventory; to have it back, its data dir is moved aside and it joins \
                  as a new member",
             )];
-            next.push(scene.type_in("stop", &limit));
+            // The quorum gate knows nothing of a host that is no member.
+            next.push(exec(&format!("systemctl stop {UNIT}")));
             next.push(exec(&format!("mv {0}/member {0}.removed", host.paths.data)));
             next.extend(joined(scene, host));
             (Some(cause), next)

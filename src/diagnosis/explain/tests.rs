@@ -262,7 +262,11 @@ fn a_member_that_was_removed() {
     let removed = || says(runs(), &[(5.0, heard)]);
     let explanation = explain(&scene(&[Follows, Leads, Down], vec![Ok(runs()), Ok(runs()), Ok(removed())]));
     assert_eq!(kinds(&explanation), [("node03", "removed")]);
-    assert!(text(&explanation).contains("etcd-ha stop -i prod.yaml --limit node03\n"), "{}", text(&explanation));
+    assert!(
+        text(&explanation).contains("etcd-ha exec -i prod.yaml node03 -- systemctl stop etcd.service\n"),
+        "{}",
+        text(&explanation)
+    );
     let own = r#"{"level":"fatal","msg":"failed to list","error":"member count is unequal"}"#;
     let explanation =
         explain(&scene(&[Follows, Leads, Follows], vec![Ok(says(runs(), &[(2.0, own)])), Ok(runs()), Ok(runs())]));
