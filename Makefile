@@ -38,7 +38,7 @@ lint: ## formatting, clippy, shellcheck
 	@tests/lab/install-needs build lint
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	shellcheck -x .ci/run benches/openssh tests/lab/{baseline,debian.sh,demo,install-needs,lab,bench,releases,rootfs}
+	shellcheck -x .ci/run benches/openssh tests/lab/{baseline,bench,debian.sh,demo,install-needs,lab,record,releases,rootfs}
 
 clean: ## what was built here, and the lab's base images and release archives
 	tests/lab/lab clean
