@@ -9,7 +9,7 @@ use super::query::Query;
 use crate::error::{Error, ExitStatus, Explain};
 use crate::report::{
     Detail, LogFile, PastRun, Plain, ReportError, Sink as _, Style, cluster_folder, count, cut, ending_word,
-    human_bytes, human_seconds, json_line, logs, pad, read, state_folder, summary, width,
+    human_bytes, human_seconds, json_line, logs, pad, read, state_folder, summary, width, wrap,
 };
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -183,14 +183,24 @@ fn as_text(
     lines(&rows, columns, style) + &rest + "\n"
 }
 
-/// Rows as aligned columns; the last one is cut where a terminal ends.
+/// With less room than this the last column has lines of its own.
+const ROOM: usize = 40;
+
+/// Rows as aligned columns. The last one is cut where a terminal ends or, if most of it would be lost, stands below.
 pub(super) fn lines(rows: &[Vec<String>], columns: Option<usize>, style: Style) -> String {
     let cells = rows.first().map_or(0, Vec::len);
     let wide =
         |cell: usize| rows.iter().filter_map(|row| row.get(cell)).map(|text| width(text)).max().unwrap_or_default();
     let widths: Vec<usize> = (0..cells).map(wide).collect();
+    let before: usize = widths.iter().rev().skip(1).map(|width| width + 2).sum();
+    let last = widths.last().copied().unwrap_or_default();
+    let below = columns.is_some_and(|columns| columns < before + last.min(ROOM));
     let mut text = String::new();
     for (place, row) in rows.iter().enumerate() {
+        let (row, rest) = match row.split_last() {
+            Some((rest, row)) if below => (row, Some(rest)),
+            _ => (&row[..], None),
+        };
         let all = row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect::<Vec<_>>().join("  ");
         let line = match columns {
             Some(columns) => cut(all.trim_end(), columns, "…"),
@@ -198,9 +208,17 @@ pub(super) fn lines(rows: &[Vec<String>], columns: Option<usize>, style: Style) 
         };
         text += &if place == 0 { style.bold(line) } else { line };
         text.push('\n');
+        if let (Some(rest), Some(columns), 1..) = (rest, columns, place) {
+            for line in wrap(rest, columns.saturating_sub(INDENT.len())) {
+                text += &format!("{INDENT}{}\n", cut(&line, columns.saturating_sub(INDENT.len()), "…"));
+            }
+        }
     }
     text
 }
+
+/// Before a last column that stands below.
+const INDENT: &str = "   ";
 
 fn as_json(runs: &[(LogFile, PastRun, bool)]) -> String {
     let line = |(log, run, goes_on): &(LogFile, PastRun, bool)| {

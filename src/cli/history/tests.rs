@@ -59,6 +59,8 @@ fn on_a_terminal_no_line_is_longer_than_it() {
     for columns in [80, 200] {
         let text = as_text(&some_runs(), "prod", Path::new("/s"), NOW, Some(columns), Style::new(true));
         assert!(text.lines().all(|line| width(line) <= columns), "{text}");
+        // How it ended is what one looks for: on a narrow terminal it stands below.
+        assert_eq!(text.contains("\n   broken off after `stage_release` on node02\n"), columns == 80, "{text}");
     }
 }
 
