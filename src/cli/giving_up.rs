@@ -33,7 +33,11 @@ pub(super) async fn consent(
     if context.global.output == OutputFormat::Text {
         let text = render::plan(&run.plan, inventory, context.around.stdout_style(Color::Auto));
         // Who cannot read it cannot consent.
-        context.output.out(&format!("{text}\n")).map_err(|_| NotBegun::Declined)?;
+        if giving_up.question.is_some() && !context.around.stdout_tty {
+            context.output.err(&format!("{text}\n"));
+        } else if !context.output.pass(format!("{text}\n").as_bytes()).unwrap_or(false) {
+            return Err(NotBegun::Declined);
+        }
     }
     match &giving_up.question {
         None => Ok(true),

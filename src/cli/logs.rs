@@ -28,7 +28,7 @@ const LINES: u32 = 200;
 /// The same where not all of them are shown.
 const LINES_TO_CHOOSE_FROM: u32 = 10_000;
 /// How many entries of a host wait for those of the others.
-const AHEAD: usize = 64;
+const AHEAD: usize = 4096;
 
 /// `etcd-ha logs`
 #[derive(Debug, Args)]

@@ -8,7 +8,8 @@ use crate::etcd::config::UNIT;
 use crate::host::{DOOMED, Script};
 use crate::report::human_bytes;
 use crate::ssh::quote;
-use crate::tasks::fleet::places;
+use crate::tasks::check_owner::{objections, refused};
+use crate::tasks::fleet::{found, places};
 use crate::tasks::remains::{Kind, Remains, Thing};
 use crate::tasks::way_back::quiet;
 use serde::Deserialize;
@@ -52,9 +53,15 @@ impl HostTask for RemoveMemberFiles {
 
     fn check(&self, view: &View<'_>) -> Result<Decision, TaskError> {
         let remains = remains(view)?;
+        // Again, since the host may have been out of reach when all of them were looked at.
+        let wal = found(view.host, view.seen).wal.is_some();
+        let problems = objections(view.overview.inventory, std::iter::once((view.host, view.seen)), self.data && wal);
+        if !problems.is_empty() {
+            return Err(refused(problems));
+        }
         let mut changes = Vec::new();
         let unit = remains.things.iter().any(|thing| thing.kind == Kind::Unit);
-        if unit && !view.seen.unit.is_down() {
+        if (unit || self.data) && !view.seen.unit.is_down() {
             changes.push(Change::new("stop etcd for good"));
         }
         for thing in self.doomed(view, remains) {
@@ -119,6 +126,10 @@ pub(super) fn script(view: &View<'_>, doomed: &[&Thing]) -> String {
         );
     }
     if !of(&[Kind::Data]).is_empty() {
+        // Whose unit file is gone may run on nevertheless.
+        if units.is_empty() && !view.seen.unit.is_down() {
+            text += &format!("systemctl stop {UNIT}\n");
+        }
         // Renamed first, so that what is half deleted is never taken for a member's data.
         text += &format!(
             "cd {data}\nif [ -e member ]; then rm -rf {DOOMED}; mv -T member {DOOMED}; sync .; fi\nrm -rf {DOOMED}\nsync .\ncd /\n",

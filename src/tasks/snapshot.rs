@@ -48,6 +48,9 @@ fn nothing_to_lose(overview: &Overview<'_>) -> bool {
     overview.seen.values().all(|seen| seen.data.is_none())
 }
 
+/// For how long an earlier run's snapshot may be the last one: between a run that was killed and the next.
+const LAST_FOR: time::Duration = time::Duration::hours(1);
+
 /// The snapshot that an earlier run took for the same reason, if nothing can have been written since: nobody runs,
 /// and no boot would start anybody.
 fn last<'a>(overview: &'a Overview<'_>) -> Option<&'a Manifest> {
@@ -58,7 +61,10 @@ fn last<'a>(overview: &'a Overview<'_>) -> Option<&'a Manifest> {
     }
     let heads = overview.seen.values().filter_map(|seen| read_wal_head(&seen.data.as_ref()?.wal));
     let clusters: Vec<String> = heads.map(|head| head.cluster.to_string()).collect();
-    let same = |kept: &&Manifest| kept.from == kept.to && clusters.iter().all(|cluster| *cluster == kept.cluster_id);
+    let same = |kept: &&Manifest| {
+        let recent = overview.begun - kept.taken < LAST_FOR;
+        recent && kept.from == kept.to && clusters.iter().all(|cluster| *cluster == kept.cluster_id)
+    };
     if clusters.is_empty() {
         return None;
     }

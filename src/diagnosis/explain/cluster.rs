@@ -120,13 +120,14 @@ pub(super) fn findings(scene: &Scene) -> Vec<Finding> {
             Problem::Stranger { id, name } => {
                 let name = if name.is_empty() { "a member without a name" } else { name };
                 let remove = scene.type_in("ctl", &format!("-- member remove {id}"));
-                let words =
-                    "add its host to the inventory, or, if it is not wanted and the others are well, remove it:";
-                (
-                    "stranger",
-                    format!("the cluster has {name}, which is not in the inventory"),
-                    vec![Step::Do(words.to_owned()), remove],
-                )
+                let well = scene.serves() && scene.health.members.iter().all(|member| member.ailment.is_none());
+                let next = if well {
+                    let words = "add its host to the inventory, or, if it is not wanted, remove it:";
+                    vec![Step::Do(words.to_owned()), remove]
+                } else {
+                    vec![Step::Do("add its host to the inventory; remove nobody before all others are well".to_owned())]
+                };
+                ("stranger", format!("the cluster has {name}, which is not in the inventory"), next)
             }
             Problem::NoMember { host } if scene.serves() => {
                 let found = scene.inventory.hosts.iter().find(|other| &other.name == host);
@@ -144,18 +145,14 @@ pub(super) fn findings(scene: &Scene) -> Vec<Finding> {
             }
             Problem::NoMember { .. } => continue,
             Problem::Moved { name, wanted, .. } => {
-                let id =
-                    scene.health.members.iter().find(|member| &member.look.host == name).and_then(|member| member.id);
-                let id = id.map_or_else(|| "ID".to_owned(), |id| id.to_string());
-                let update = scene.type_in("ctl", &format!("-- member update {id} --peer-urls={wanted}"));
-                (
-                    "moved",
-                    format!("the others look for {name} at another peer URL than the inventory has"),
-                    vec![
-                        Step::Do("correct its `address` in the inventory, or tell the cluster the new one:".to_owned()),
-                        update,
-                    ],
-                )
+                let member = scene.health.members.iter().find(|member| &member.look.host == name);
+                let mut next = vec![Step::Do("correct its `address` in the inventory".to_owned())];
+                // One that serves is where the others look for it.
+                if let Some(id) = member.filter(|member| member.ailment.is_some()).and_then(|member| member.id) {
+                    next.push(Step::Do("or, if the inventory is right, tell the cluster the new one:".to_owned()));
+                    next.push(scene.type_in("ctl", &format!("-- member update {id} --peer-urls={wanted}")));
+                }
+                ("moved", format!("the others look for {name} at another peer URL than the inventory has"), next)
             }
             Problem::Clusters(..) => (
                 "two-clusters",

@@ -15,7 +15,7 @@ use crate::tasks::{Why, last_said, why};
 const NO_ROOM: u64 = 1 << 20;
 
 /// The signatures of members that have to join anew.
-const LOSSES: &[&str] =
+pub(super) const LOSSES: &[&str] =
     &["bootstrapped", "broken-db", "broken-wal", "data-lost", "other-cluster", "other-count", "removed"];
 
 /// How a member is, looked at by itself.
@@ -93,7 +93,10 @@ fn heard(scene: &Scene, host: &Host, unit: &UnitState) -> Option<Why> {
     let why = why(host, unit, &scene.health.hosts_by_id(), &scene.journals())?;
     let name = why.told.signature.name;
     // Whatever is heard of it, a member that serves has its data: nobody shall be told to move that away.
-    let refuted = LOSSES.contains(&name) && scene.member(host).is_some_and(|member| member.ailment.is_none());
+    let serves = scene.member(host).is_some_and(|member| member.ailment.is_none());
+    // What was said before it joined anew is over.
+    let listed = name == "removed" && scene.serves() && scene.is_listed(host);
+    let refuted = LOSSES.contains(&name) && (serves || listed);
     (!refuted && !certificates::over(scene, host, name)).then_some(why)
 }
 

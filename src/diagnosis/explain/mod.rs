@@ -190,6 +190,20 @@ impl Scene {
         self.health.members.iter().find(|member| member.look.host == host.name)
     }
 
+    /// Whether the others know a member on `host`.
+    fn is_listed(&self, host: &Host) -> bool {
+        let url = peer_url(host);
+        let lists =
+            self.health.members.iter().filter_map(|member| member.look.report.as_ref().ok()?.members.as_ref().ok());
+        lists.flatten().any(|listed| listed.name == host.name || listed.peer_urls.contains(&url))
+    }
+
+    /// Whether a quorum of voters is well without the member on `host`.
+    fn others_have_all(&self, host: &Host) -> bool {
+        let others = self.health.members.iter().filter(|member| member.look.host != host.name);
+        self.serves() && others.filter(|member| member.ailment.is_none()).count() >= quorum(self.health.voters())
+    }
+
     /// The member that was added for `host` and has not started yet: the others know its peer URL, but no name.
     fn awaited(&self, host: &Host) -> Option<MemberId> {
         let url = peer_url(host);

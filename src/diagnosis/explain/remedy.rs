@@ -1,6 +1,6 @@
 //! What is to be done about a known cause on a given host: the commands, with everything filled in.
 
-use super::member::disk_of;
+use super::member::{LOSSES, disk_of};
 use super::words::ago;
 use super::{Finding, Near, Scene, Step, Weight};
 use crate::etcd::config::{UNIT, USER, peer_url};
@@ -54,6 +54,11 @@ fn remedy(scene: &Scene, host: &Host, near: &Near, why: &Why) -> (Option<String>
     let deploy = || scene.type_in("deploy", "");
     let say = |words: &str| Step::Do(words.to_owned());
     let anew = || say("this brings certificates and options anew, as the PKI folder and the inventory have them");
+    if LOSSES.contains(&signature.name) && !scene.others_have_all(host) {
+        let next = "leave every data dir as it is: its data can come from the others only once a quorum of them is well. See to \
+                    them first; if most members have lost their data, it has to come from a snapshot (`etcdutl snapshot restore`)";
+        return (None, vec![say(next)]);
+    }
     match signature.name {
         "port-taken" => {
             let mut others = near.close.holders.iter().filter(|holder| holder.pid != near.seen.unit.main_pid);
@@ -63,7 +68,7 @@ fn remedy(scene: &Scene, host: &Host, near: &Near, why: &Why) -> (Option<String>
                 None => (None, vec![say(stop)]),
                 Some(holder) => (
                     Some(format!("another program listens on its port {}", holder.port)),
-                    vec![say(stop), exec(&format!("kill {}", holder.pid))],
+                    vec![say(stop), say("this names its unit:"), exec(&format!("cat /proc/{}/cgroup", holder.pid))],
                 ),
             }
         }

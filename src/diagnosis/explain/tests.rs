@@ -144,7 +144,8 @@ fn a_port_that_another_program_has() {
             exit-code with status 1, restarted 3 times by systemd
    do: stop that program (its unit, if it is a service's), or choose other
        ports; etcd then starts by itself within seconds
-       etcd-ha exec -i prod.yaml node02 -- kill 812
+       this names its unit:
+       etcd-ha exec -i prod.yaml node02 -- cat /proc/812/cgroup
 "
     );
 }
@@ -259,8 +260,20 @@ fn a_disk_that_is_full() {
 #[test]
 fn a_member_that_was_removed() {
     let heard = r#"{"level":"warn","msg":"peer became inactive (message send to peer failed)","peer-id":"a1","error":"failed to dial a1 on stream Message (the member has been permanently removed from the cluster)"}"#;
-    let removed = || says(runs(), &[(5.0, heard)]);
-    let explanation = explain(&scene(&[Follows, Leads, Down], vec![Ok(runs()), Ok(runs()), Ok(removed())]));
+    let removed = || says(unit("activating", "auto-restart", 0), &[(5.0, heard)]);
+    let mut without = scene(&[Follows, Leads, Down], vec![Ok(runs()), Ok(runs()), Ok(removed())]);
+    // As long as the others list it, it is one of them: what it says is of before.
+    assert_ne!(kinds(&explain(&without)), [("node03", "removed")]);
+    let mut looks = looks(&[Follows, Leads, Down]);
+    for look in &mut looks {
+        if let Ok(report) = &mut look.report
+            && let Ok(list) = &mut report.members
+        {
+            list.truncate(2);
+        }
+    }
+    without.health = Arc::new(ClusterHealth::assess(looks));
+    let explanation = explain(&without);
     assert_eq!(kinds(&explanation), [("node03", "removed")]);
     assert!(
         text(&explanation).contains("etcd-ha exec -i prod.yaml node03 -- systemctl stop etcd.service\n"),
@@ -271,6 +284,19 @@ fn a_member_that_was_removed() {
     let explanation =
         explain(&scene(&[Follows, Leads, Follows], vec![Ok(says(runs(), &[(2.0, own)])), Ok(runs()), Ok(runs())]));
     assert_eq!(kinds(&explanation), []);
+}
+
+/// A data dir is never to be moved away where the others could not give its data back.
+#[test]
+fn data_that_the_others_do_not_have() {
+    let broken = || Ok(loops(r#"{"level":"fatal","msg":"failed to open WAL","error":"walpb: crc mismatch"}"#));
+    let explanation = explain(&scene(&[NoLeader, Down, Down], vec![Ok(runs()), broken(), broken()]));
+    let text = text(&explanation).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!text.contains(" mv ") && !text.contains("member remove") && !text.contains("member add"), "{text}");
+    assert!(text.contains("leave every data dir as it is: its data can come from the others only once"), "{text}");
+    let one = explain(&scene(&[Leads, Follows, Down], vec![Ok(runs()), Ok(runs()), broken()]));
+    assert_eq!(kinds(&one), [("node03", "broken-wal")]);
+    assert!(super::tests::text(&one).contains("mv /var/lib/etcd/member /var/lib/etcd.damaged"), "{one:?}");
 }
 
 /// Half-way through joining anew, what comes next is said, and nothing that undoes it.
