@@ -91,7 +91,11 @@ impl HostTask for Activate {
         }
         if differences.certificates {
             let ca = !wanted.ca_in(&format!("{}/ssl", host.paths.config), seen);
-            changes.push(Change::new(if ca { "put CA and certificates in force" } else { "put certificates in force" }));
+            changes.push(Change::new(if ca {
+                "put CA and certificates in force"
+            } else {
+                "put certificates in force"
+            }));
         }
         let places = places(host);
         let mut text = |differs: bool, path: String, old: &Option<String>, new: &str| {
@@ -110,7 +114,8 @@ impl HostTask for Activate {
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
         let wanted = view.wanted()?;
-        let patience = (view.mode == Mode::Rolling && view.seen.unit.ready()).then_some(hands.fleet.options.health_timeout);
+        let patience =
+            (view.mode == Mode::Rolling && view.seen.unit.ready()).then_some(hands.fleet.options.health_timeout);
         let text = script(view, wanted, &Differences::between(view, wanted), patience);
         hands.connection.run(Script::new("put the staged files in force", &text).silent_for(way_back::LIMIT)).await?;
         Ok(())
@@ -150,7 +155,9 @@ pub(super) fn script(
         }
     }
     if !sums.is_empty() {
-        text += &format!("sha256sum --status -c - <<'END' || {{ echo 'what is staged is not what is wanted' >&2; exit 1; }}\n{sums}END\n");
+        text += &format!(
+            "sha256sum --status -c - <<'END' || {{ echo 'what is staged is not what is wanted' >&2; exit 1; }}\n{sums}END\n"
+        );
     }
     // What is in force now, links kept as links. What no member ever ran well with is nothing to go back to.
     if patience.is_some() || view.seen.unconfirmed {
@@ -170,12 +177,15 @@ pub(super) fn script(
     if differences.binaries {
         text += "mkdir -p \"$bin\"\n";
         // An older release may lack one of the programs.
-        for name in ["etcdctl", "etcdutl"].into_iter().filter(|name| !wanted.binaries.iter().any(|other| other == name)) {
+        for name in ["etcdctl", "etcdutl"].into_iter().filter(|name| !wanted.binaries.iter().any(|other| other == name))
+        {
             text += &format!("rm -f \"$bin\"/{name}\n");
         }
         for name in &wanted.binaries {
             let name = quote(name);
-            text += &format!("ln -sfn \"$release\"/{name} \"$bin\"/.{name}.new\nmv -T \"$bin\"/.{name}.new \"$bin\"/{name}\n");
+            text += &format!(
+                "ln -sfn \"$release\"/{name} \"$bin\"/.{name}.new\nmv -T \"$bin\"/.{name}.new \"$bin\"/{name}\n"
+            );
         }
     }
     if differences.certificates {
@@ -196,7 +206,11 @@ pub(super) fn script(
         text += " \"$unit.new\"\nsync \"$unit.new\"\nmv -T \"$unit.new\" \"$unit\"\n";
         // Enabling makes systemd read its units anew, too.
         let enabled = view.seen.unit.enabled == "enabled";
-        text += &if enabled { "systemctl daemon-reload\n".to_owned() } else { format!("systemctl enable --quiet {UNIT}\n") };
+        text += &if enabled {
+            "systemctl daemon-reload\n".to_owned()
+        } else {
+            format!("systemctl enable --quiet {UNIT}\n")
+        };
     }
     text + "rm -rf .next\nsync .\n"
 }

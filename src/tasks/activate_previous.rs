@@ -59,9 +59,13 @@ impl HostTask for ActivatePrevious {
         if view.seen.unconfirmed && !view.seen.going_back {
             return way_back::take_back(hands.connection, &view.host.paths.config).await;
         }
-        let patience = (view.mode == Mode::Rolling && view.seen.unit.ready()).then_some(hands.fleet.options.health_timeout);
+        let patience =
+            (view.mode == Mode::Rolling && view.seen.unit.ready()).then_some(hands.fleet.options.health_timeout);
         let text = script(view, patience);
-        hands.connection.run(Script::new("put what was in force before in force again", &text).silent_for(way_back::LIMIT)).await?;
+        hands
+            .connection
+            .run(Script::new("put what was in force before in force again", &text).silent_for(way_back::LIMIT))
+            .await?;
         Ok(())
     }
 }

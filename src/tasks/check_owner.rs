@@ -42,42 +42,43 @@ pub(super) fn objections<'a>(
     hosts: impl Iterator<Item = (&'a Host, &'a Observation)>,
     data: bool,
 ) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut all: Vec<Found> = Vec::new();
-        for (host, seen) in hosts {
-            all.push(found(host, seen));
-            let ours = |text: &Option<String>| text.as_ref().is_some_and(|text| text.starts_with(MARK));
-            let places = places(host);
-            let file = places.unit_file();
-            let reads = format!("EnvironmentFile={}", places.environment_file());
-            let name = &host.name;
-            match &seen.unit_text {
-                Some(text) if !text.starts_with(MARK) => {
-                    problems.push(format!("host `{name}`: `{file}` was not written by etcd-ha"));
-                }
-                Some(text) if !text.contains(&reads) => problems.push(format!(
-                    "host `{name}`: `{file}` belongs to a member with another `paths.config` than `{}`",
-                    host.paths.config
-                )),
-                // What was begun by a run of ours leaves no such state: the unit goes before the record.
-                Some(_) if !ours(&seen.environment) && (seen.unit.runs() || seen.data.is_some()) => problems.push(format!(
-                    "host `{name}`: nothing says whose its member is, since `{}` is not there or was not written by etcd-ha",
-                    places.environment_file()
-                )),
-                _ if seen.unit.runs() && seen.unit.fragment != file => {
-                    problems.push(format!("host `{name}`: another etcd runs there, from `{}`", seen.unit.fragment));
-                }
-                Some(_) | None => {}
+    let mut problems = Vec::new();
+    let mut all: Vec<Found> = Vec::new();
+    for (host, seen) in hosts {
+        all.push(found(host, seen));
+        let ours = |text: &Option<String>| text.as_ref().is_some_and(|text| text.starts_with(MARK));
+        let places = places(host);
+        let file = places.unit_file();
+        let reads = format!("EnvironmentFile={}", places.environment_file());
+        let name = &host.name;
+        match &seen.unit_text {
+            Some(text) if !text.starts_with(MARK) => {
+                problems.push(format!("host `{name}`: `{file}` was not written by etcd-ha"));
             }
+            Some(text) if !text.contains(&reads) => problems.push(format!(
+                "host `{name}`: `{file}` belongs to a member with another `paths.config` than `{}`",
+                host.paths.config
+            )),
+            // What was begun by a run of ours leaves no such state: the unit goes before the record.
+            Some(_) if !ours(&seen.environment) && (seen.unit.runs() || seen.data.is_some()) => {
+                let record = places.environment_file();
+                let why = format!("`{record}` is not there or was not written by etcd-ha");
+                problems.push(format!("host `{name}`: nothing says whose its member is, since {why}"));
+            }
+            _ if seen.unit.runs() && seen.unit.fragment != file => {
+                problems.push(format!("host `{name}`: another etcd runs there, from `{}`", seen.unit.fragment));
+            }
+            Some(_) | None => {}
         }
-        let fresh = Membership::bootstrap(inventory, String::new());
-        problems.extend(of_others(&all, &inventory.cluster, &fresh, data).iter().map(ToString::to_string));
-        problems
+    }
+    let fresh = Membership::bootstrap(inventory, String::new());
+    problems.extend(of_others(&all, &inventory.cluster, &fresh, data).iter().map(ToString::to_string));
+    problems
 }
 
 /// Nothing is deleted.
 pub(super) fn refused(problems: Vec<String>) -> TaskError {
-        let hint = "nothing was touched: only what etcd-ha set up for this cluster is ever deleted. Is it the right inventory? \
-                    What is not this cluster's has to be moved aside by hand";
-        TaskError::Unfit { problems, hint: Some(hint.to_owned()), refused: true }
+    let hint = "nothing was touched: only what etcd-ha set up for this cluster is ever deleted. Is it the right \
+                    inventory? What is not this cluster's has to be moved aside by hand";
+    TaskError::Unfit { problems, hint: Some(hint.to_owned()), refused: true }
 }

@@ -26,7 +26,10 @@ impl ControllerTask for CompareMembers {
                 return Err(TaskError::Diverged(hashes));
             }
             problems.extend(compared.behind.iter().map(|(host, own)| {
-                format!("member `{host}` stays at revision {own}, and others are at {}: it lags, or holds other data", compared.revision)
+                format!(
+                    "member `{host}` stays at revision {own}, and others are at {}: it lags, or holds other data",
+                    compared.revision
+                )
             }));
         }
         if !problems.is_empty() {

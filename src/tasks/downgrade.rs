@@ -52,7 +52,10 @@ impl ControllerTask for Downgrade {
         // etcd has acknowledged it; that a member still tells of it, or does not tell at all, is no matter.
         let settled = match now_due(overview) {
             Due::Cancel { .. } => Due::Nothing,
-            _ => overview.cluster.as_deref().map_or(Due::Nothing, |cluster| settled(cluster, &overview.inventory.version)),
+            _ => overview
+                .cluster
+                .as_deref()
+                .map_or(Due::Nothing, |cluster| settled(cluster, &overview.inventory.version)),
         };
         Ok(decision(settled, overview))
     }
@@ -62,7 +65,9 @@ impl ControllerTask for Downgrade {
         let well = overview.cluster.iter().flat_map(|cluster| &cluster.members).find(|member| member.ailment.is_none());
         let host = well.and_then(|well| overview.inventory.hosts.iter().find(|host| host.name == well.look.host));
         let Some(host) = host else {
-            return Err(TaskError::Unsound(vec!["no member is healthy that could be asked for a downgrade".to_owned()]));
+            return Err(TaskError::Unsound(vec![
+                "no member is healthy that could be asked for a downgrade".to_owned(),
+            ]));
         };
         let member = fleet.member(host).await?;
         let done = match due {

@@ -50,7 +50,10 @@ impl HostTask for PrepareHost {
                     }
                 }
                 // Whoever can write there decides what etcd runs.
-                Some(state) if state.kind == FileKind::Folder && (!state.owner.starts_with("root:") || state.mode & 0o022 != 0) => {
+                Some(state)
+                    if state.kind == FileKind::Folder
+                        && (!state.owner.starts_with("root:") || state.mode & 0o022 != 0) =>
+                {
                     changes.push(Change::new(format!("keep others from writing in {}", folder.path)));
                 }
                 Some(_) => {}
@@ -66,26 +69,26 @@ impl HostTask for PrepareHost {
 }
 
 pub(super) fn script(host: &Host) -> String {
-        let mut text = format!(
-            "if ! id -u {USER} >/dev/null 2>&1; then\n\
+    let mut text = format!(
+        "if ! id -u {USER} >/dev/null 2>&1; then\n\
              \x20 if command -v useradd >/dev/null 2>&1; then\n\
              \x20   useradd --system --user-group --no-create-home --home-dir {data} --shell /usr/sbin/nologin {USER}\n\
              \x20 else\n\
              \x20   printf 'u {USER} - \"etcd\" {data}\\n' | systemd-sysusers -\n\
              \x20 fi\n\
              fi\n",
-            data = host.paths.data,
-        );
-        for Folder { path, owner, mode, exact } in folders(host) {
-            let path = quote(&path);
-            // A path made on the way to it must be passable for etcd, whatever the umask.
-            text += &format!("[ -d {path} ] || {{ mkdir -p {path}; chmod {mode:o} {path}; chown {owner} {path}; }}\n");
-            if !exact {
-                text += &format!("chown root {path}; chmod go-w {path}\n");
-            }
-            if exact {
-                text += &format!("chmod {mode:o} {path}; chown {owner} {path}\n");
-            }
+        data = host.paths.data,
+    );
+    for Folder { path, owner, mode, exact } in folders(host) {
+        let path = quote(&path);
+        // A path made on the way to it must be passable for etcd, whatever the umask.
+        text += &format!("[ -d {path} ] || {{ mkdir -p {path}; chmod {mode:o} {path}; chown {owner} {path}; }}\n");
+        if !exact {
+            text += &format!("chown root {path}; chmod go-w {path}\n");
         }
-        text + &format!("mkdir -p {}\n", quote(&host.paths.bin))
+        if exact {
+            text += &format!("chmod {mode:o} {path}; chown {owner} {path}\n");
+        }
+    }
+    text + &format!("mkdir -p {}\n", quote(&host.paths.bin))
 }

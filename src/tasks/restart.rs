@@ -58,7 +58,9 @@ pub(crate) fn outdated(view: &View<'_>) -> Result<Option<String>, TaskError> {
         None => Some("its process was not started by our unit".to_owned()),
     }
     // A run that ended between writing the unit and having systemd read it leaves this behind.
-    .or_else(|| view.seen.unit.needs_reload.then(|| "systemd has not read its unit file since it was changed".to_owned())))
+    .or_else(|| {
+        view.seen.unit.needs_reload.then(|| "systemd has not read its unit file since it was changed".to_owned())
+    }))
 }
 
 impl HostTask for Restart {
@@ -97,7 +99,11 @@ impl HostTask for Restart {
         // what it missed. `timeout` bounds only our waiting, systemd's job goes on.
         let limit = hands.fleet.options.health_timeout.as_secs();
         let reload = if view.seen.unit.needs_reload { "systemctl daemon-reload\n" } else { "" };
-        let rearm = if view.seen.unconfirmed { way_back::rearm(&view.host.paths.config, hands.fleet.options.health_timeout) } else { String::new() };
+        let rearm = if view.seen.unconfirmed {
+            way_back::rearm(&view.host.paths.config, hands.fleet.options.health_timeout)
+        } else {
+            String::new()
+        };
         let text = format!(
             "{rearm}{reload}systemctl reset-failed {UNIT} 2>/dev/null || :\n\
              code=0; timeout {limit} systemctl restart {UNIT} 2>/dev/null || code=$?\n\

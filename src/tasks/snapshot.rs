@@ -3,8 +3,8 @@
 use super::version_change::{VersionChange, pending, standing};
 use super::{Change, ControllerTask, Decision, Fleet, Needs, Overview, SnapshotPlace, TaskError};
 use crate::etcd::client::{Download, MemberClient};
-use crate::etcd::identity::read_wal_head;
 use crate::etcd::health::{Ailment, ClusterHealth, MemberHealth};
+use crate::etcd::identity::read_wal_head;
 use crate::etcd::snapshot::{Contents, Draft, Manifest, Shelf, ShelfError, file_name};
 use crate::host::UnitState;
 use crate::inventory::{Host, Inventory};
@@ -34,7 +34,8 @@ pub struct Snapshot {
 /// without a quorum and without space.
 fn giver<'a>(cluster: &'a ClusterHealth, change: &VersionChange) -> Option<&'a MemberHealth> {
     let reports = cluster.members.iter().filter_map(|member| Some((member, &member.look.report.as_ref().ok()?.status)));
-    let whole = reports.filter(|(member, _)| !matches!(&member.ailment, Some(Ailment::Alarm(kind)) if kind == "CORRUPT"));
+    let whole =
+        reports.filter(|(member, _)| !matches!(&member.ailment, Some(Ailment::Alarm(kind)) if kind == "CORRUPT"));
     let best = whole.max_by_key(|(member, status)| {
         let follows = status.leader != Some(status.member);
         let old = status.version == change.from.to_string();
@@ -80,35 +81,35 @@ struct Wanted<'a> {
 }
 
 impl Snapshot {
-fn wanted<'a>(&self, overview: &'a Overview<'_>) -> Result<Option<Wanted<'a>>, TaskError> {
-    if overview.snapshot.is_some() || (self.always && (nothing_to_lose(overview) || last(overview).is_some())) {
-        return Ok(None);
+    fn wanted<'a>(&self, overview: &'a Overview<'_>) -> Result<Option<Wanted<'a>>, TaskError> {
+        if overview.snapshot.is_some() || (self.always && (nothing_to_lose(overview) || last(overview).is_some())) {
+            return Ok(None);
+        }
+        let change = if self.always { standing(overview) } else { pending(overview) };
+        let (change, cluster) = match (change, &overview.cluster) {
+            (Some(change), Some(cluster)) => (change, cluster),
+            _ if self.always && *overview.snapshots != SnapshotPlace::Unwanted => {
+                let runs = overview.seen.values().any(|seen| seen.unit.runs());
+                let why = if runs { "no member answers" } else { "no member runs" };
+                return Err(TaskError::NoGiver(why));
+            }
+            _ => return Ok(None),
+        };
+        let folder = match overview.snapshots {
+            SnapshotPlace::Unwanted => return Ok(None),
+            SnapshotPlace::Nowhere => return Err(TaskError::NoStateFolder),
+            SnapshotPlace::Folder(folder) => folder,
+        };
+        let Some(from) = giver(cluster, &change) else {
+            if self.always {
+                return Err(TaskError::NoGiver("all members that answer have the alarm CORRUPT"));
+            }
+            let problem = "no member can give a snapshot: none that answers is without the alarm CORRUPT";
+            return Err(TaskError::Unsound(vec![problem.to_owned()]));
+        };
+        let file = file_name(overview.begun, &change.from, &change.to);
+        Ok(Some(Wanted { change, from, folder, file }))
     }
-    let change = if self.always { standing(overview) } else { pending(overview) };
-    let (change, cluster) = match (change, &overview.cluster) {
-        (Some(change), Some(cluster)) => (change, cluster),
-        _ if self.always && *overview.snapshots != SnapshotPlace::Unwanted => {
-            let runs = overview.seen.values().any(|seen| seen.unit.runs());
-            let why = if runs { "no member answers" } else { "no member runs" };
-            return Err(TaskError::NoGiver(why));
-        }
-        _ => return Ok(None),
-    };
-    let folder = match overview.snapshots {
-        SnapshotPlace::Unwanted => return Ok(None),
-        SnapshotPlace::Nowhere => return Err(TaskError::NoStateFolder),
-        SnapshotPlace::Folder(folder) => folder,
-    };
-    let Some(from) = giver(cluster, &change) else {
-        if self.always {
-            return Err(TaskError::NoGiver("all members that answer have the alarm CORRUPT"));
-        }
-        let problem = "no member can give a snapshot: none that answers is without the alarm CORRUPT";
-        return Err(TaskError::Unsound(vec![problem.to_owned()]));
-    };
-    let file = file_name(overview.begun, &change.from, &change.to);
-    Ok(Some(Wanted { change, from, folder, file }))
-}
 }
 
 impl ControllerTask for Snapshot {
@@ -176,7 +177,12 @@ impl ControllerTask for Snapshot {
 }
 
 /// Brings a member's snapshot to the controller and reads it back.
-async fn take(fleet: &Fleet, host: &Host, member: &MemberClient, folder: &Path) -> Result<(Draft, Contents), TaskError> {
+async fn take(
+    fleet: &Fleet,
+    host: &Host,
+    member: &MemberClient,
+    folder: &Path,
+) -> Result<(Draft, Contents), TaskError> {
     let failed = |source| TaskError::Member { member: host.name.clone(), source };
     // Whatever was acknowledged by now has to be in it; without a quorum, what the member has.
     let before = match member.acknowledged_revision().await {

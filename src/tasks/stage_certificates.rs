@@ -3,8 +3,8 @@
 use super::{Decision, Hands, HostTask, Needs, TaskError, View, Wanted};
 use crate::etcd::config::USER;
 use crate::host::Script;
-use crate::tasks::certificates::same_ca;
 use crate::ssh::quote;
+use crate::tasks::certificates::same_ca;
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -41,7 +41,8 @@ impl HostTask for StageCertificates {
 /// The script, and what it reads: keys travel on stdin only, and are born unreadable to others.
 pub(super) fn script(config: &str, wanted: &Wanted) -> (String, Bytes) {
     let config = quote(config);
-    let mut text = format!("cd {config}\nmkdir -p .next\nchmod 755 .next\numask 077\nrm -rf .next/ssl\nmkdir .next/ssl\n");
+    let mut text =
+        format!("cd {config}\nmkdir -p .next\nchmod 755 .next\numask 077\nrm -rf .next/ssl\nmkdir .next/ssl\n");
     let mut data = Vec::new();
     for file in &wanted.certificates {
         let name = format!(".next/ssl/{}", file.name);

@@ -34,7 +34,9 @@ impl HostTask for StageConfig {
         let missing = files(view, wanted)
             .into_iter()
             .filter(|(name, ..)| *name == UNIT || !wanted.differs_harmlessly(view.seen))
-            .filter(|(name, live, _, sha256)| !there(live, sha256) && !there(&format!("{config}/.next/{name}"), sha256));
+            .filter(|(name, live, _, sha256)| {
+                !there(live, sha256) && !there(&format!("{config}/.next/{name}"), sha256)
+            });
         Ok(Decision::changes(missing.map(|(name, ..)| Change::new(format!("stage {name}"))).collect()))
     }
 

@@ -65,7 +65,8 @@ impl HostTask for StageRelease {
                 total: Some(total),
             });
         });
-        let text = script(&format!("{}/releases", view.host.paths.install), archive, &wanted.release_name(view.seen), gently);
+        let text =
+            script(&format!("{}/releases", view.host.paths.install), archive, &wanted.release_name(view.seen), gently);
         let what = format!("unpack etcd {version}");
         hands.connection.run(Script::new(&what, &text).with_file(&archive.path, progress)).await?;
         Ok(())

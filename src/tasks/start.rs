@@ -76,7 +76,11 @@ pub(super) fn fit(view: &View<'_>) -> Result<(), TaskError> {
     }
     if view.seen.unit_text.is_none() || view.seen.environment.is_none() {
         let problems = vec!["no member is set up on it".to_owned()];
-        return Err(TaskError::Unfit { problems, hint: Some("`etcd-ha deploy` sets it up".to_owned()), refused: false });
+        return Err(TaskError::Unfit {
+            problems,
+            hint: Some("`etcd-ha deploy` sets it up".to_owned()),
+            refused: false,
+        });
     }
     Ok(())
 }

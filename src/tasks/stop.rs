@@ -2,8 +2,8 @@
 //!
 //! In a rolling play the quorum gate stands before it; in any other the whole cluster is meant.
 
-use super::{Decision, Hands, HostTask, Needs, TaskError, View};
 use super::way_back::leave_alone;
+use super::{Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::config::UNIT;
 use crate::host::Script;
 use serde::Deserialize;

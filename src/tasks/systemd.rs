@@ -68,8 +68,13 @@ impl HostTask for Systemd {
         let unit = self.unit.expand(view);
         if is_etcd(&unit) {
             return Err(TaskError::Unfit {
-                problems: vec![format!("`systemd` is not for {UNIT}: a member could go down that the others cannot spare")],
-                hint: Some("use the tasks `restart` and, in a rolling play, `stop`, which ask the quorum gate, or `start`".to_owned()),
+                problems: vec![format!(
+                    "`systemd` is not for {UNIT}: a member could go down that the others cannot spare"
+                )],
+                hint: Some(
+                    "use the tasks `restart` and, in a rolling play, `stop`, which ask the quorum gate, or `start`"
+                        .to_owned(),
+                ),
                 refused: true,
             });
         }
