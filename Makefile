@@ -37,6 +37,8 @@ build: ## the release binary, target/release/etcd-ha
 lint: ## formatting, clippy, shellcheck
 	@tests/lab/install-needs build lint
 	cargo fmt --check
+	@# A macro declares these, where cargo fmt does not look.
+	rustfmt --check --edition 2024 src/tasks/*.rs
 	cargo clippy --all-targets --locked -- -D warnings
 	shellcheck -x .ci/run benches/openssh tests/lab/{baseline,bench,debian.sh,demo,install-needs,lab,record,releases,rootfs}
 
