@@ -6,6 +6,7 @@ use crate::etcd::client::{CallError, Report};
 use crate::etcd::health::{Ailment, ClusterHealth, MemberHealth, Verdict, quorum};
 use crate::etcd::identity::MemberId;
 use crate::etcd::journal::last_words;
+use crate::etcd::options::DEFAULT_QUOTA_BYTES;
 use crate::etcd::problem::Problem;
 use crate::host::Observation;
 use crate::inventory::{Host, Inventory};
@@ -15,9 +16,6 @@ use futures::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-
-/// The size at which a database takes no more writes, if nobody says otherwise (etcd's `--quota-backend-bytes`).
-const DEFAULT_QUOTA: u64 = 2 << 30;
 
 /// What was found out of one host of the inventory.
 pub struct Known {
@@ -321,7 +319,7 @@ fn strangers(health: &ClusterHealth) -> Vec<MemberStatus> {
             unit: None,
             report: None,
             alarms: Vec::new(),
-            quota: DEFAULT_QUOTA,
+            quota: DEFAULT_QUOTA_BYTES,
             lag: None,
             ends: None,
             drift: None,
@@ -334,8 +332,7 @@ fn strangers(health: &ClusterHealth) -> Vec<MemberStatus> {
 
 /// What the others list a member as, that does not answer.
 fn listed(health: Option<&ClusterHealth>, id: Option<MemberId>) -> Role {
-    let lists = health.into_iter().flat_map(|health| &health.members);
-    let mut listed = lists.filter_map(|member| member.look.report.as_ref().ok()?.members.as_ref().ok()).flatten();
+    let mut listed = health.into_iter().flat_map(ClusterHealth::listed);
     match listed.find(|member| Some(member.id) == id) {
         Some(member) if member.learner => Role::Learner,
         Some(_) => Role::Voter,
@@ -343,11 +340,12 @@ fn listed(health: Option<&ClusterHealth>, id: Option<MemberId>) -> Role {
     }
 }
 
-fn quota(report: Option<&Report>, seen: Option<&Arc<Observation>>) -> u64 {
+/// The size at which a member's database takes no more writes, in bytes: by its own word, or as its process was told.
+pub(super) fn quota(report: Option<&Report>, seen: Option<&Arc<Observation>>) -> u64 {
     let said = report.and_then(|report| report.status.db_quota);
     let variables = seen.and_then(|seen| seen.process.as_ref()).into_iter().flat_map(|process| &process.variables);
     let mut given = variables.filter_map(|line| line.strip_prefix("ETCD_QUOTA_BACKEND_BYTES=")?.parse().ok());
-    said.or_else(|| given.next().filter(|quota| *quota > 0)).unwrap_or(DEFAULT_QUOTA)
+    said.or_else(|| given.next().filter(|quota| *quota > 0)).unwrap_or(DEFAULT_QUOTA_BYTES)
 }
 
 /// How a member is, and why it is not well.

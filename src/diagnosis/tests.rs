@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::etcd::client::Alarm;
-use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::State::{Down, Follows, Leads, NoLeader, Stuck};
 use crate::etcd::testing::{self, cluster};
 use crate::host::Observation;
@@ -218,14 +217,8 @@ fn members_that_the_inventory_does_not_have_and_hosts_that_are_no_member() {
     // The fourth is asked by nobody, the first is none of those whom the others know.
     let mut looks: Vec<_> = looks.into_iter().take(3).collect();
     looks[0].report = testing::looks(&[Down]).remove(0).report;
-    for look in &mut looks {
-        if let Ok(report) = &mut look.report
-            && let Ok(list) = &mut report.members
-        {
-            list.retain(|member| member.name != "node01");
-        }
-    }
-    scene.cluster = Some(Arc::new(ClusterHealth::assess(looks)));
+    let health = testing::listing(looks, |list| list.retain(|member| member.name != "node01"));
+    scene.cluster = Some(Arc::new(health));
     let status = status(&scene);
     let rows: Vec<(&str, &str)> =
         status.members.iter().map(|member| (member.name.as_str(), member.state.name())).collect();

@@ -218,6 +218,11 @@ impl ClusterHealth {
         self.members.iter().filter(meant).all(runs)
     }
 
+    /// The members as those that answer list them, each as often as it is listed.
+    pub fn listed(&self) -> impl Iterator<Item = &Listed> {
+        self.members.iter().filter_map(|m| m.look.report.as_ref().ok()?.members.as_ref().ok()).flatten()
+    }
+
     /// How many members have a vote, as the members list them; where the lists differ, the longest
     /// one counts. If nobody tells, all of the inventory count.
     #[must_use]

@@ -11,7 +11,7 @@ mod together;
 mod values;
 
 pub use settle::{for_stopover, settle};
-pub use together::{ADVISED_QUOTA_BYTES, DEFAULT_ELECTION_MS, DEFAULT_HEARTBEAT_MS};
+pub use together::{ADVISED_QUOTA_BYTES, DEFAULT_ELECTION_MS, DEFAULT_HEARTBEAT_MS, DEFAULT_QUOTA_BYTES};
 pub(crate) use values::bytes as size;
 
 use crate::inventory::{Finding, nearest, quoted};

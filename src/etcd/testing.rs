@@ -115,6 +115,15 @@ pub(crate) fn looks(states: &[State]) -> Vec<Look> {
     (1..).zip(states).map(look).collect()
 }
 
+/// What follows from these looks, if everybody's list of members is changed so.
+pub(crate) fn listing(mut looks: Vec<Look>, change: impl Fn(&mut Vec<Listed>)) -> ClusterHealth {
+    let reports = looks.iter_mut().filter_map(|look| look.report.as_mut().ok());
+    for list in reports.filter_map(|report| report.members.as_mut().ok()) {
+        change(list);
+    }
+    ClusterHealth::assess(looks)
+}
+
 /// What follows from one look at every member.
 pub(crate) fn cluster(states: &[State]) -> ClusterHealth {
     ClusterHealth::assess(looks(states))

@@ -2,7 +2,7 @@
 
 use super::{Finding, Source, Verdict, disk, file_systems, timing};
 use crate::etcd::config::OPEN_FILES;
-use crate::etcd::options::ADVISED_QUOTA_BYTES;
+use crate::etcd::options::{ADVISED_QUOTA_BYTES, DEFAULT_QUOTA_BYTES};
 use crate::host::{Observation, Resources};
 use crate::inventory::Host;
 use crate::release::Arch;
@@ -13,8 +13,6 @@ use crate::tasks::fitness::{
 
 /// Below this a host is small even for a small cluster: 2 GB, less what kernel and firmware keep for themselves.
 const SMALL_MEMORY: u64 = 1_800_000_000;
-/// etcd's own default of `quota-backend-bytes`.
-const DEFAULT_QUOTA: u64 = 2 << 30;
 /// So many open files etcd keeps for itself; with no more than these it does not start.
 const RESERVED_FILES: u64 = 150;
 
@@ -222,7 +220,7 @@ impl Facts<'_> {
 /// How large the member's database may become.
 fn quota(host: &Host) -> u64 {
     let written = host.settings.get("quota-backend-bytes").and_then(|value| value.parse().ok());
-    written.filter(|quota| *quota > 0).unwrap_or(DEFAULT_QUOTA)
+    written.filter(|quota| *quota > 0).unwrap_or(DEFAULT_QUOTA_BYTES)
 }
 
 /// Certificates carry UTC, so any zone will do; but a clock that is off by whole hours was set by another zone's.

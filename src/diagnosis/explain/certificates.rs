@@ -1,6 +1,6 @@
 //! What the members' ports show: certificates that are wrong although nobody complains yet, and complaints that are over.
 
-use super::member::State;
+use super::words::list;
 use super::{Finding, Scene, Step, Weight};
 use crate::diagnosis::certificates::{PortProblem, PortReport, next_steps};
 use crate::inventory::Host;
@@ -41,20 +41,16 @@ pub(super) fn shown(scene: &Scene, host: &Host) -> Option<Finding> {
         return None;
     }
     let names: Vec<String> = wrong.iter().map(|(port, _)| format!("{} port {}", port.role, port.port)).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = list(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let problems: Vec<PortProblem> = wrong.iter().flat_map(|(_, problems)| problems.clone()).collect();
     // One that is another than that in the PKI folder serves as long as nothing else is wrong with it.
     let serves = |problem: &PortProblem| matches!(problem, PortProblem::Flaw(ServedFlaw::Other { .. }));
     let (weight, cause) = if problems.iter().all(serves) {
-        (
-            Weight::Notice,
-            format!("the certificate at its {} is another than that in the PKI folder", super::words::list(&names)),
-        )
-    } else if problems.iter().any(|problem| matches!(problem, PortProblem::Open)) {
-        (Weight::Fault, format!("its {} lets in who shows no certificate", super::words::list(&names)))
+        (Weight::Notice, format!("the certificate at its {names} is another than that in the PKI folder"))
+    } else if problems.contains(&PortProblem::Open) {
+        (Weight::Fault, format!("its {names} lets in who shows no certificate"))
     } else {
-        let cause = format!("the certificate at its {} is wrong: new connections fail", super::words::list(&names));
-        (Weight::Fault, cause)
+        (Weight::Fault, format!("the certificate at its {names} is wrong: new connections fail"))
     };
     let evidence = wrong
         .iter()
@@ -68,11 +64,6 @@ pub(super) fn shown(scene: &Scene, host: &Host) -> Option<Finding> {
         next: steps.chain([scene.type_in("deploy", "")]).collect(),
         weight,
     })
-}
-
-/// Whether a finding tells of certificates already.
-pub(super) fn told(state: &State) -> bool {
-    matches!(state, State::Ill(finding) if finding.weight == Weight::Fault)
 }
 
 fn ports<'a>(scene: &'a Scene, host: &'a Host) -> impl Iterator<Item = &'a PortReport> {

@@ -3,6 +3,7 @@
 use super::member::{State, disk_of};
 use super::words::{ago, bytes, list};
 use super::{Finding, Scene, Step, Weight};
+use crate::diagnosis::status::quota;
 use crate::etcd::health::{Verdict, quorum};
 use crate::etcd::journal::words;
 use crate::etcd::problem::Problem;
@@ -209,14 +210,7 @@ fn alarm(scene: &Scene, kind: &str, by: &BTreeSet<String>) -> Finding {
     let mut full = false;
     for host in scene.inventory.hosts.iter().filter(|host| by.contains(&host.name)) {
         let report = scene.member(host).and_then(|member| member.look.report.as_ref().ok());
-        let runs_with = scene.near(host).and_then(|near| near.seen.process.as_ref()).and_then(|process| {
-            process
-                .variables
-                .iter()
-                .find_map(|variable| variable.strip_prefix("ETCD_QUOTA_BACKEND_BYTES=")?.parse::<u64>().ok())
-        });
-        // etcd's own default is 2 GiB, which it takes for 0, too.
-        let quota = runs_with.filter(|quota| *quota > 0).unwrap_or(2 << 30);
+        let quota = quota(report, scene.near(host).map(|near| &near.seen));
         if let Some(report) = report {
             full |= report.status.db_size > quota / 10 * 9;
             evidence.push(format!(
@@ -245,9 +239,9 @@ fn alarm(scene: &Scene, kind: &str, by: &BTreeSet<String>) -> Finding {
 }
 
 fn learners(scene: &Scene) -> Vec<Finding> {
-    let reports = scene.health.members.iter().filter_map(|member| member.look.report.as_ref().ok());
-    let learners: BTreeMap<_, _> = reports
-        .flat_map(|report| report.members.iter().flatten())
+    let learners: BTreeMap<_, _> = scene
+        .health
+        .listed()
         .filter(|listed| listed.learner && !scene.is_awaited(listed.id))
         .map(|listed| (listed.id, listed.name.clone()))
         .collect();

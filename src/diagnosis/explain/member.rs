@@ -45,11 +45,11 @@ pub(super) fn state(scene: &Scene, host: &Host, near: &Result<Near, Unreached>) 
     let why = heard(scene, host, unit);
     let member = scene.member(host);
     let ailment = member.and_then(|member| member.ailment.as_ref());
-    if scene.awaited(host).is_none() && (unit.crashed() || (unit.restarts > 0 && !unit.ready())) {
-        return State::Ill(crashed(scene, host, near, why.as_ref()));
-    }
     if let Some(id) = scene.awaited(host) {
         return State::Ill(remedy::to_be_started(scene, host, near, id));
+    }
+    if unit.crashed() || (unit.restarts > 0 && !unit.ready()) {
+        return State::Ill(crashed(scene, host, near, why.as_ref()));
     }
     if unit.is_down() {
         return State::Ill(match why {

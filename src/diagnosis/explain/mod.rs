@@ -173,7 +173,7 @@ pub fn explain(scene: &Scene) -> Explanation {
             member::State::Waits => findings.extend(member::waits(scene, host)),
             member::State::Well => {}
         }
-        if !certificates::told(state) {
+        if !has_fault(state) {
             findings.extend(certificates::shown(scene, host));
         }
     }
@@ -182,6 +182,11 @@ pub fn explain(scene: &Scene) -> Explanation {
     findings.extend(notices);
     findings.sort_by_key(|finding| finding.weight);
     Explanation { summary: cluster::summary(scene, findings.is_empty()), findings }
+}
+
+/// Whether a fault of the member's own is told already, from which what its ports show may follow.
+fn has_fault(state: &member::State) -> bool {
+    matches!(state, member::State::Ill(finding) if finding.weight == Weight::Fault)
 }
 
 impl Scene {
@@ -193,9 +198,7 @@ impl Scene {
     /// Whether the others know a member on `host`.
     fn is_listed(&self, host: &Host) -> bool {
         let url = peer_url(host);
-        let lists =
-            self.health.members.iter().filter_map(|member| member.look.report.as_ref().ok()?.members.as_ref().ok());
-        lists.flatten().any(|listed| listed.name == host.name || listed.peer_urls.contains(&url))
+        self.health.listed().any(|listed| listed.name == host.name || listed.peer_urls.contains(&url))
     }
 
     /// Whether a quorum of voters is well without the member on `host`.
@@ -207,9 +210,7 @@ impl Scene {
     /// The member that was added for `host` and has not started yet: the others know its peer URL, but no name.
     fn awaited(&self, host: &Host) -> Option<MemberId> {
         let url = peer_url(host);
-        let lists =
-            self.health.members.iter().filter_map(|member| member.look.report.as_ref().ok()?.members.as_ref().ok());
-        let listed = lists.flatten().find(|listed| listed.name.is_empty() && listed.peer_urls.contains(&url));
+        let listed = self.health.listed().find(|listed| listed.name.is_empty() && listed.peer_urls.contains(&url));
         listed.map(|listed| listed.id)
     }
 
@@ -232,10 +233,7 @@ impl Scene {
 
     /// Whether those that have no cause of their own would be enough.
     fn has_quorum(&self, looked: &[(&Host, member::State)]) -> bool {
-        let able = looked
-            .iter()
-            .filter(|(_, state)| !matches!(state, member::State::Ill(finding) if finding.weight == Weight::Fault))
-            .count();
+        let able = looked.iter().filter(|(_, state)| !has_fault(state)).count();
         able >= quorum(self.health.voters())
     }
 

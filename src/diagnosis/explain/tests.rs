@@ -4,7 +4,7 @@ use crate::etcd::client::{CallError, Listed};
 use crate::etcd::handshake::Admission;
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::State::{self, *};
-use crate::etcd::testing::{cluster, inventory, looks};
+use crate::etcd::testing::{cluster, inventory, listing, looks};
 use crate::host::{Holder, JournalLine, Observation, Space, UnitState};
 use crate::pki::{Judgement, Role, ServedFlaw};
 use crate::report::Style;
@@ -264,15 +264,7 @@ fn a_member_that_was_removed() {
     let mut without = scene(&[Follows, Leads, Down], vec![Ok(runs()), Ok(runs()), Ok(removed())]);
     // As long as the others list it, it is one of them: what it says is of before.
     assert_ne!(kinds(&explain(&without)), [("node03", "removed")]);
-    let mut looks = looks(&[Follows, Leads, Down]);
-    for look in &mut looks {
-        if let Ok(report) = &mut look.report
-            && let Ok(list) = &mut report.members
-        {
-            list.truncate(2);
-        }
-    }
-    without.health = Arc::new(ClusterHealth::assess(looks));
+    without.health = Arc::new(listing(looks(&[Follows, Leads, Down]), |list| list.truncate(2)));
     let explanation = explain(&without);
     assert_eq!(kinds(&explanation), [("node03", "removed")]);
     assert!(
@@ -302,22 +294,17 @@ fn data_that_the_others_do_not_have() {
 /// Half-way through joining anew, what comes next is said, and nothing that undoes it.
 #[test]
 fn a_member_that_was_added_and_has_not_started() {
-    let mut looks = looks(&[Leads, Follows, Down]);
-    for look in &mut looks {
-        if let Ok(report) = &mut look.report
-            && let Ok(list) = &mut report.members
-        {
-            list[2] = Listed {
-                id: crate::etcd::testing::id(9),
-                name: String::new(),
-                client_urls: Vec::new(),
-                learner: true,
-                ..list[2].clone()
-            };
-        }
-    }
+    let health = listing(looks(&[Leads, Follows, Down]), |list| {
+        list[2] = Listed {
+            id: crate::etcd::testing::id(9),
+            name: String::new(),
+            client_urls: Vec::new(),
+            learner: true,
+            ..list[2].clone()
+        };
+    });
     let mut half = scene(&[Leads, Follows, Down], vec![Ok(runs()), Ok(runs()), Ok(unit("inactive", "dead", 0))]);
-    half.health = Arc::new(ClusterHealth::assess(looks));
+    half.health = Arc::new(health);
     let explanation = explain(&half);
     assert_eq!(kinds(&explanation), [("node03", "awaited")]);
     let text = text(&explanation);

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub const DEFAULT_HEARTBEAT_MS: u64 = 100;
 /// etcd's default of `election-timeout`, in milliseconds.
 pub const DEFAULT_ELECTION_MS: u64 = 1000;
+/// The size at which a database takes no more writes, if nobody says otherwise: etcd's default of `quota-backend-bytes`.
+pub const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 /// The largest database that etcd's own guide advises (docs, "System limits"): 8 GiB.
 pub const ADVISED_QUOTA_BYTES: u64 = 8 << 30;
 
