@@ -4,7 +4,7 @@ use super::become_password::BecomePassword;
 use super::giving_up::{GivingUp, consent};
 use super::hops::{Hops, Passed, Way};
 use super::login::{LoginPassword, connector};
-use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits, bandwidth};
+use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits, bandwidth, fleet_options};
 use super::pause::Pause;
 use super::probe::Probe;
 use super::timings::Timings;
@@ -20,7 +20,7 @@ use crate::tasks::{Fleet, FleetOptions, RunName, SnapshotPlace};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Flags of every operation.
 #[derive(Debug, Args)]
@@ -184,9 +184,17 @@ impl Operation {
         let timings = Timings::new(context, &reporter);
         let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
         let (connector, asker) = connector(context, password, &reporter);
-        let options = self.waits.fleet_options(snapshots, downgrade, connector, become_password);
         let run = RunName { id: run_id(), by, command: how.command.to_owned() };
-        let options = FleetOptions { forks: self.forks.into(), run: Some(run), bandwidth, ..options };
+        let options = FleetOptions {
+            direct: self.waits.direct,
+            health_timeout: Duration::from_secs(self.waits.health_timeout),
+            snapshots,
+            downgrade,
+            forks: self.forks.into(),
+            run: Some(run),
+            bandwidth,
+            ..fleet_options(connector, become_password)
+        };
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), asker.as_deref(), &timings, |stop| async {
             let stop = stop;

@@ -158,27 +158,21 @@ pub(super) struct Waits {
     pub direct: bool,
 }
 
-impl Waits {
-    pub(super) fn fleet_options(
-        &self,
-        snapshots: SnapshotPlace,
-        downgrade: bool,
-        connector: Connector,
-        become_password: Option<Arc<Password>>,
-    ) -> FleetOptions {
-        FleetOptions {
-            cache: release::default_cache_dir().unwrap_or_else(|| std::env::temp_dir().join("etcd-ha-cache")),
-            direct: self.direct,
-            call_limit: Duration::from_secs(5),
-            health_timeout: Duration::from_secs(self.health_timeout),
-            snapshots,
-            downgrade,
-            become_password,
-            connector,
-            forks: FORKS.into(),
-            run: None,
-            bandwidth: None,
-        }
+/// Hosts that are asked and left as they are, with the waits that nobody has to say.
+pub(super) fn fleet_options(connector: Connector, become_password: Option<Arc<Password>>) -> FleetOptions {
+    let call_limit = Duration::from_secs(5);
+    FleetOptions {
+        cache: release::default_cache_dir().unwrap_or_else(|| std::env::temp_dir().join("etcd-ha-cache")),
+        direct: false,
+        call_limit,
+        health_timeout: call_limit,
+        snapshots: SnapshotPlace::Unwanted,
+        downgrade: false,
+        become_password,
+        connector,
+        forks: FORKS.into(),
+        run: None,
+        bandwidth: None,
     }
 }
 

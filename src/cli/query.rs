@@ -3,13 +3,12 @@
 use super::become_password::BecomePassword;
 use super::login::{LoginPassword, connector};
 use super::operation::CannotStart;
-use super::options::{FORKS, Target};
+use super::options::{Target, fleet_options};
 use super::timings::Timings;
 use super::{Context, descriptors, interrupt};
 use crate::error::{Error, ExitStatus};
 use crate::inventory::Inventory;
-use crate::release;
-use crate::tasks::{Fleet, FleetOptions, SnapshotPlace};
+use crate::tasks::{Fleet, FleetOptions};
 use clap::Args;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,17 +60,10 @@ impl Query {
         let timings = Timings::new(context, &reporter);
         let (connector, asker) = connector(context, self.login.read(context)?, &reporter);
         let options = FleetOptions {
-            cache: release::default_cache_dir().unwrap_or_else(std::env::temp_dir),
             direct: patience.direct,
             call_limit: patience.call,
             health_timeout: patience.call,
-            snapshots: SnapshotPlace::Unwanted,
-            downgrade: false,
-            become_password,
-            connector,
-            forks: FORKS.into(),
-            run: None,
-            bandwidth: None,
+            ..fleet_options(connector, become_password)
         };
         let inventory = Arc::new(inventory);
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
