@@ -1,9 +1,9 @@
 //! `etcd-ha history`: past runs, from the logs on this machine or from the hosts that they touched.
 
 mod hosts;
-mod when;
 
 use super::Context;
+use super::moment;
 use super::options::OutputFormat;
 use super::query::Query;
 use crate::error::{Error, ExitStatus, Explain};
@@ -128,7 +128,7 @@ fn runs_now(pid: u32) -> bool {
 fn told(log: &LogFile, run: &PastRun, verbose: bool) -> std::io::Result<String> {
     let mut out = Vec::new();
     let by = run.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-    let head = format!("run {}: {}, {}{by}\n", log.number, run.command, when::local(run.at));
+    let head = format!("run {}: {}, {}{by}\n", log.number, run.command, moment::local(run.at));
     let mut lines = Plain::new(&mut out, Detail { verbose, ..Detail::default() });
     let unreadable = read(&log.path, |at, event| {
         // What is written to memory meets no fault.
@@ -172,9 +172,9 @@ fn as_text(
             None if *goes_on => ("-".to_owned(), "still runs".to_owned()),
             None => ("-".to_owned(), broken_off(run)),
         };
-        let (number, age) = (log.number.to_string(), when::age(now - run.at));
+        let (number, age) = (log.number.to_string(), moment::age(now - run.at));
         let by = run.by.clone().unwrap_or_else(|| "-".to_owned());
-        vec![number, when::local(run.at), age, run.command.clone(), by, run.changes.to_string(), took, result]
+        vec![number, moment::local(run.at), age, run.command.clone(), by, run.changes.to_string(), took, result]
     };
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(runs.iter().rev().map(row)).collect();
     let bytes = runs.iter().map(|(log, ..)| log.bytes).sum();
@@ -227,7 +227,7 @@ fn as_json(runs: &[(LogFile, PastRun, bool)]) -> String {
         let line = json!({
             "v": 1,
             "run": log.number,
-            "time": when::rfc3339(run.at),
+            "time": moment::rfc3339(run.at),
             "command": run.command,
             "by": run.by,
             "changes": run.changes,

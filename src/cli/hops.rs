@@ -4,6 +4,7 @@ use super::options::release_version;
 use crate::error::{Error, ExitStatus, Explain};
 use crate::etcd::gate::gate;
 use crate::etcd::{options, upgrade};
+use crate::host::HostError;
 use crate::inventory::{Finding, Inventory};
 use crate::plan::{Ask, Engine, PlanError, Run};
 use crate::playbook::Playbook;
@@ -55,6 +56,9 @@ pub(super) enum NotBegun {
     /// Somebody was asked, and pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// Another run is at work, or a host cannot be locked.
+    #[error(transparent)]
+    NotLocked(Arc<HostError>),
     /// There is no way to the wanted version.
     #[error("etcd {0} is not deployed")]
     NoWay(Version),
@@ -66,7 +70,16 @@ impl Explain for NotBegun {
             Self::Playbook(error) => error.exit(),
             Self::Declined => ExitStatus::Usage,
             Self::Interrupted => ExitStatus::Interrupted,
+            Self::NotLocked(error) => error.exit(),
             Self::NoWay(_) => ExitStatus::Refused,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Playbook(error) => error.hint(),
+            Self::NotLocked(error) => error.hint(),
+            Self::Declined | Self::Interrupted | Self::NoWay(_) => None,
         }
     }
 }

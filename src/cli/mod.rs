@@ -20,10 +20,12 @@ mod history;
 mod hops;
 mod init;
 mod interrupt;
+mod lock;
 mod login;
 mod logs;
 mod man;
 mod members;
+mod moment;
 mod operation;
 mod options;
 mod pause;
@@ -108,6 +110,8 @@ commands! {
     logs::Logs,
     /// List past runs, or tell one again.
     history::History,
+    /// Say who is at work on the cluster, or take the lock away from a run that hangs.
+    lock::Lock,
     /// Run the cluster's own etcdctl on a member, with endpoints and certificates set.
     ctl::Ctl,
     /// Run a command on hosts, as root and in parallel.

@@ -2,7 +2,7 @@
 
 use super::become_password::BecomePassword;
 use super::giving_up::{GivingUp, consent};
-use super::hops::{Hops, Passed, Way};
+use super::hops::{Hops, NotBegun, Passed, Way};
 use super::login::{LoginPassword, connector};
 use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits, bandwidth, fleet_options};
 use super::pause::Pause;
@@ -11,12 +11,13 @@ use super::timings::Timings;
 use super::who::{run_id, who};
 use super::{Context, descriptors, interrupt, render};
 use crate::error::{self, Error, ExitStatus, Explain};
+use crate::host::RunName;
 use crate::inventory::{Inventory, nearest, quoted};
 use crate::plan::{Failure, Run, Turns};
 use crate::playbook::{Playbook, embedded};
 use crate::report::{Activity, Color, Event, HostRecap, count};
 use crate::ssh::Bandwidth;
-use crate::tasks::{Fleet, FleetOptions, RunName, SnapshotPlace};
+use crate::tasks::{Fleet, FleetOptions, SnapshotPlace};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -198,7 +199,9 @@ impl Operation {
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), asker.as_deref(), &timings, |stop| async {
             let stop = stop;
-            let probe = how.acting.probe.then(|| Probe::start(fleet.clone(), activity));
+            // Nobody else's while somebody is asked, and nobody's while it is only looked.
+            let mut locked = if how.dry || how.giving_up.is_some() { Ok(()) } else { fleet.lock().await };
+            let probe = (how.acting.probe && locked.is_ok()).then(|| Probe::start(fleet.clone(), activity));
             let ask = pause.map(|pause| pause.ask(reporter.clone(), stop.clone()));
             let hops = |dry| Hops {
                 playbook,
@@ -231,9 +234,13 @@ impl Operation {
                 }
                 Some(_) | None => None,
             };
-            let (fleet, run) = match looked {
-                Some(looked) => (fleet, looked),
-                None => hops(dry).run(fleet).await,
+            if how.giving_up.is_some() && looked.is_none() && !dry {
+                locked = fleet.lock().await;
+            }
+            let (fleet, run) = match (looked, locked) {
+                (_, Err(error)) => (fleet, Err(NotBegun::NotLocked(error))),
+                (Some(looked), Ok(())) => (fleet, looked),
+                (None, Ok(())) => hops(dry).run(fleet).await,
             };
             let cluster = match &run {
                 Ok(Passed { run, .. }) if how.up && run.failures.is_empty() && !dry && run.stopped_in.is_none() => {
@@ -276,7 +283,8 @@ impl Operation {
         let passed = match run {
             Ok(passed) => passed,
             Err(error) => {
-                let message = format!("cluster {}: {error}; nothing was touched", inventory.cluster);
+                let next = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                let message = format!("cluster {}: {error}; nothing was touched{next}", inventory.cluster);
                 finish(error.exit(), message, Vec::new());
                 return Ok(error.exit());
             }

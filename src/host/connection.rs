@@ -2,14 +2,15 @@
 
 use super::error::HostError;
 use super::framing::{Feed, Framed, Reply, find, frame};
+use super::lock::{self, LOST, LOST_STATUS};
 use super::privilege::{Access, Opening, Password, Refusal, Trial};
 use crate::inventory::{Become, Host};
 use crate::ssh::{Connector, Input, Limits, Manner, Output, Session, SshError};
 use crate::timing::{part, round_trip};
 use bytes::Bytes;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 
@@ -29,6 +30,8 @@ pub struct Connection {
     terminal: Arc<AtomicBool>,
     /// Whether sudo has complained of the host's own name.
     own_name_unknown: Arc<AtomicBool>,
+    /// What every script looks at first, of a run that holds the host's lock.
+    guard: Arc<OnceLock<String>>,
     session: Session,
 }
 
@@ -114,6 +117,7 @@ impl Connection {
             password,
             terminal: Arc::new(terminal.into()),
             own_name_unknown: Arc::default(),
+            guard: Arc::default(),
             session,
         })
     }
@@ -126,6 +130,20 @@ impl Connection {
 
     pub(super) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether scripts can be run beside what is held on this connection.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn has_room(&self) -> Result<bool, HostError> {
+        self.session.has_room().await.map_err(|source| self.ssh(source))
+    }
+
+    /// Lets scripts run only while this run holds the host's lock.
+    pub(super) fn guard(&self, run: &str) {
+        // It is the same run's each time.
+        let _ = self.guard.set(lock::guard(run));
     }
 
     /// Ends the connection politely.
@@ -188,8 +206,10 @@ impl Connection {
 
     async fn run_once_let_in(&self, script: Script<'_>) -> Result<Vec<u8>, HostError> {
         let mut trial = part("waiting for the password's trial", self.trial()).await?;
+        let guard = self.guard.get().map(|guard| format!("{guard}{}", script.text));
+        let text = guard.as_deref().unwrap_or(script.text);
         loop {
-            let framed = frame(script.text, self.access(), Feed::Data(script.stdin.length()));
+            let framed = frame(text, self.access(), Feed::Data(script.stdin.length()));
             let mut opening = Opening::new(&framed, self.password());
             let sent = self.send(&script, &framed, &mut opening).await;
             let Opening { ready, answered, .. } = opening;
@@ -209,6 +229,9 @@ impl Connection {
                 Reply::Ended { status, errors, .. } => {
                     let errors = if framed.access.talks() { errors } else { output.stderr };
                     let stderr = self.redact(String::from_utf8_lossy(&errors).trim());
+                    if guard.is_some() && status == LOST_STATUS && stderr.ends_with(LOST) {
+                        return Err(HostError::LockLost { host: self.host.to_string() });
+                    }
                     let (host, what) = (self.host.to_string(), script.what.to_owned());
                     return Err(HostError::Script { host, what, status, stderr });
                 }
@@ -302,7 +325,7 @@ impl Connection {
     }
 
     /// The first 300 characters, control characters left out: what a host prints is not trusted.
-    fn shorten(&self, text: &str) -> String {
+    pub(super) fn shorten(&self, text: &str) -> String {
         let clean: String = text.trim().chars().filter(|c| !c.is_control()).collect();
         let clean: String = self.redact(&clean).chars().take(300).collect();
         if clean.is_empty() { "it said nothing".to_owned() } else { clean }

@@ -1,5 +1,6 @@
 //! What can go wrong on a host.
 
+use super::lock::{Holder, SILENCE};
 use super::privilege::Refusal;
 use crate::error::{ExitStatus, Explain};
 use crate::ssh::SshError;
@@ -64,9 +65,43 @@ pub enum HostError {
         /// What is wrong with the answer.
         problem: String,
     },
+    /// Another run holds the host's lock.
+    #[error("host `{host}`: another run holds the lock: {holder}")]
+    Locked {
+        /// The host.
+        host: String,
+        /// Which one.
+        holder: Box<Holder>,
+    },
+    /// The run's own lock was taken away, or the host took the controller for gone.
+    #[error("host `{host}`: this run no longer holds the lock, so it may not go on there")]
+    LockLost {
+        /// The host.
+        host: String,
+    },
+    /// The host cannot be locked.
+    #[error("host `{host}` cannot be locked: {why}")]
+    NoLock {
+        /// The host.
+        host: String,
+        /// Why, a phrase.
+        why: String,
+    },
 }
 
 impl HostError {
+    /// Whether nothing at all can be done on the host: it cannot be reached, or gives no rights.
+    #[must_use]
+    pub fn is_of_access(&self) -> bool {
+        matches!(self, Self::Ssh { .. } | Self::NoShell { .. } | Self::Privilege { .. })
+    }
+
+    /// Whether the run has lost its lock.
+    #[must_use]
+    pub fn is_lock_lost(&self) -> bool {
+        matches!(self, Self::LockLost { .. })
+    }
+
     /// Whether the connection broke while it was in use.
     #[must_use]
     pub fn is_connection_lost(&self) -> bool {
@@ -134,11 +169,34 @@ impl Explain for HostError {
             Self::Script { stderr, .. } if stderr.contains("Read-only file system") => {
                 Some("remount it writable, or set other `paths`, and run again".to_owned())
             }
+            Self::Locked { .. } => Some(
+                "wait for it to end, then run the same command again; `etcd-ha lock status` says who has it, and \
+                 `etcd-ha lock release` takes it away from one that hangs"
+                    .to_owned(),
+            ),
+            Self::LockLost { .. } => Some(format!(
+                "it was taken away by `etcd-ha lock release`, or this machine was not heard of for {} s: run the same \
+                 command again, which goes on from what is there",
+                SILENCE.as_secs()
+            )),
+            Self::NoLock { .. } => Some(
+                "a run has to keep others away: install what is missing, or log in as somebody who may become root \
+                 (`ssh.user`, `become`)"
+                    .to_owned(),
+            ),
             Self::Script { .. } | Self::Garbled { .. } => None,
         }
     }
 
     fn exit(&self) -> ExitStatus {
-        ExitStatus::Failed
+        match self {
+            Self::Locked { .. } | Self::LockLost { .. } => ExitStatus::Locked,
+            Self::Ssh { .. }
+            | Self::NoShell { .. }
+            | Self::Privilege { .. }
+            | Self::Script { .. }
+            | Self::Garbled { .. }
+            | Self::NoLock { .. } => ExitStatus::Failed,
+        }
     }
 }

@@ -34,6 +34,8 @@ pub(super) enum Feed {
     Data(u64),
     /// Nothing, until it is let go: by the end of stdin or, on a terminal, which has none, by one byte.
     Held,
+    /// A `.` now and then, until it is let go, as `Held`.
+    Beats,
     /// Whatever comes, and its own output is taken as it comes: stderr apart, exit status from the program. On a
     /// terminal, whose input has no end, it reads nothing.
     Stream,
@@ -84,6 +86,7 @@ pub(super) fn frame(script: &str, access: Access, feed: Feed) -> Framed {
             (false, _) | (true, Feed::Data(0) | Feed::Stream) => String::new(),
             (true, Feed::Data(length)) => format!("head -c {length} | "),
             (true, Feed::Held) => "head -c 1 | ".to_owned(),
+            (true, Feed::Beats) => "while [ \"$(head -c 1)\" = . ]; do printf .; done | ".to_owned(),
         };
         let nothing = if access.terminal && feed == Feed::Data(0) { " </dev/null" } else { "" };
         write!(

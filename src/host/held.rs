@@ -10,6 +10,7 @@ use crate::ssh::{Dialogue as _, Pipe, Turn};
 use crate::timing::round_trip;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::oneshot;
 
 /// How long a script may take to say its first line, and to end once it is let go.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -25,6 +26,27 @@ pub struct Held {
 }
 
 impl Held {
+    /// Writes a byte, `.`, at every `pause`, until it is told to let go or the script has ended; then lets it end.
+    pub(super) async fn keep(mut self, pause: Duration, mut let_go: oneshot::Receiver<()>) {
+        let mut byte = [0];
+        loop {
+            tokio::select! {
+                _ = &mut let_go => break,
+                () = tokio::time::sleep(pause) => {
+                    if self.pipe.write_all(b".").await.is_err() || self.pipe.flush().await.is_err() {
+                        return;
+                    }
+                }
+                read = self.pipe.read(&mut byte) => {
+                    if !matches!(read, Ok(1..)) {
+                        return;
+                    }
+                }
+            }
+        }
+        self.end().await;
+    }
+
     /// Lets the script end and waits for it, a bounded time.
     pub async fn end(mut self) {
         let ended = async {
@@ -46,13 +68,18 @@ impl Connection {
     /// # Errors
     /// It says nothing in time, or the host cannot be reached.
     pub async fn hold(&self, what: &str, script: &str) -> Result<(Held, String), HostError> {
-        round_trip(self.host(), what).of(self.hold_once_let_in(what, script)).await
+        round_trip(self.host(), what).of(self.hold_once_let_in(what, script, Feed::Held)).await
     }
 
-    async fn hold_once_let_in(&self, what: &str, script: &str) -> Result<(Held, String), HostError> {
+    /// The same for a script that is to be [kept](Held::keep): it reads the bytes.
+    pub(super) async fn hold_fed(&self, what: &str, script: &str) -> Result<(Held, String), HostError> {
+        round_trip(self.host(), what).of(self.hold_once_let_in(what, script, Feed::Beats)).await
+    }
+
+    async fn hold_once_let_in(&self, what: &str, script: &str, feed: Feed) -> Result<(Held, String), HostError> {
         let mut trial = self.trial().await?;
         loop {
-            let framed = frame(script, self.access(), Feed::Held);
+            let framed = frame(script, self.access(), feed);
             let pipe = self.session().pipe(&framed.command, framed.access.terminal).await;
             let mut pipe = pipe.map_err(|source| self.ssh(source))?;
             let mut opening = Opening::new(&framed, self.password());

@@ -151,6 +151,17 @@ impl Session {
         }
     }
 
+    /// Whether the machine opens another session beside those that are open now.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn has_room(&self) -> Result<bool, SshError> {
+        let Ok(channel) = open(&self.0).await? else { return Ok(false) };
+        // If that does not get out, the connection has ended, which whoever uses it next finds.
+        let _ = channel.close().await;
+        Ok(true)
+    }
+
     /// Says good-bye and closes the connection, whatever still runs on it; within a second.
     pub async fn close(&self) {
         let mut ended = self.0.news.ended.subscribe();

@@ -222,6 +222,11 @@ impl TaskError {
         matches!(self, Self::Host(error) if error.is_connection_lost())
     }
 
+    /// Whether the run may not go on, since it has lost its lock.
+    pub(crate) fn is_lock_lost(&self) -> bool {
+        matches!(self, Self::Host(error) if error.is_lock_lost())
+    }
+
     /// Nothing can be decided about `host`.
     #[must_use]
     pub(crate) fn blind(host: &Host) -> Self {

@@ -4,6 +4,7 @@
 //! run with nothing to do costs one connection, one observation and one report per host.
 
 mod local;
+mod lock;
 mod members;
 mod membership;
 mod noted;
@@ -17,7 +18,6 @@ mod writer;
 pub use writer::Writer;
 
 use super::error::TaskError;
-use super::host_log::RunName;
 use super::reach::Reach;
 use super::remains::{self, Remains};
 use super::version_change;
@@ -27,7 +27,7 @@ use crate::etcd::client::MemberClient;
 use crate::etcd::config::{self, Membership};
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::snapshot::Shelf;
-use crate::host::{Connection, HostError, Observation, Password, Places, Script, observe};
+use crate::host::{Connection, HostError, Observation, Password, Places, RunName, Script, observe};
 use crate::inventory::{Host, Inventory};
 use crate::pki::Pki;
 use crate::release::{Arch, Archive};
@@ -114,6 +114,8 @@ pub struct Fleet {
     changed: AtomicBool,
     /// The hosts on which it is noted that this run began to change something.
     noted: Arc<std::sync::Mutex<BTreeSet<String>>>,
+    /// Whether a host has to be locked before anything is done there.
+    locking: Arc<AtomicBool>,
     /// The snapshot that this run has taken.
     snapshot: std::sync::Mutex<Option<PathBuf>>,
     begun: OffsetDateTime,
@@ -126,6 +128,7 @@ struct HostState {
     /// The newest observation, kept when the host is changed.
     last: Mutex<Option<Arc<Observation>>>,
     client: Mutex<Option<MemberClient>>,
+    lock: Mutex<Option<lock::Lock>>,
 }
 
 impl Fleet {
@@ -152,6 +155,7 @@ impl Fleet {
             looked: AtomicBool::new(false),
             changed: AtomicBool::new(false),
             noted: Arc::default(),
+            locking: Arc::default(),
             snapshot: std::sync::Mutex::default(),
             begun: OffsetDateTime::now_utc(),
         }
@@ -166,6 +170,7 @@ impl Fleet {
             connector: self.connector.clone(),
             in_hand: self.in_hand.clone(),
             noted: self.noted.clone(),
+            locking: self.locking.clone(),
             fresh: self.fresh.clone(),
             ..fleet
         }
@@ -202,7 +207,12 @@ impl Fleet {
             return known;
         }
         let password = self.options.become_password.clone();
-        let opened = Connection::open(&self.connector, host, password).await.map_err(Arc::new);
+        let mut opened = Connection::open(&self.connector, host, password).await.map_err(Arc::new);
+        if let Ok(connection) = &opened
+            && let Err(error) = self.lock_late(host, connection).await
+        {
+            opened = Err(Arc::new(error));
+        }
         if let (Ok(connection), Some(bandwidth)) = (&opened, &self.options.bandwidth) {
             connection.session().throttle(bandwidth);
         }
@@ -399,8 +409,9 @@ impl Fleet {
         Ok(overview)
     }
 
-    /// Ends all connections politely.
+    /// Lets go of all locks, and ends all connections politely.
     pub async fn close(&self) {
+        self.unlock().await;
         let closing = self.hosts.iter().map(|state| async {
             if let Some(Ok(connection)) = &*state.connection.lock().await {
                 connection.close().await;

@@ -2,6 +2,7 @@
 //! a run that was killed is seen as one that has no end. Written whatever the controller, and only ever appended to.
 
 use crate::error::ExitStatus;
+use crate::host::{ORIGIN, RunName};
 use crate::report::{cluster_folder, cut, ending_word, one_line};
 use crate::ssh::quote;
 use serde::{Deserialize, Serialize};
@@ -12,17 +13,6 @@ use time::OffsetDateTime;
 const MOST: usize = 256 << 10;
 /// The widest that a text in a note may be.
 const WIDEST: usize = 300;
-
-/// Which run it is, whoever reads of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunName {
-    /// An id of its own.
-    pub id: String,
-    /// Who runs it, `user@host`.
-    pub by: String,
-    /// The subcommand.
-    pub command: String,
-}
 
 /// A line on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,28 +70,14 @@ pub fn file(cluster: &str) -> String {
     format!("{}.log", cluster_folder(Path::new("/var/log"), cluster).display())
 }
 
-/// Appends a note. Who came by sudo is found by the shell that sshd started, some processes above.
+/// Appends a note.
 pub(super) fn append(file: &str, note: &Note) -> String {
     // It holds no map with keys that JSON cannot write.
     let json = serde_json::to_string(note).unwrap_or_default();
     let head = json.strip_suffix('}').unwrap_or_default();
     format!(
         r#"file={file} folder={folder}
-from=${{SSH_CONNECTION:-}} process=$$ steps=0
-while [ -z "$from" ] && [ "$process" -gt 1 ] && [ "$steps" -lt 8 ]; do
-  steps=$((steps + 1))
-  from=$(tr '\0' '\n' 2>/dev/null <"/proc/$process/environ" | while IFS= read -r line; do
-    case $line in SSH_CONNECTION=*) printf '%s' "${{line#*=}}"; break;; esac
-  done) || from=
-  above=1
-  while read -r key value; do
-    if [ "$key" = PPid: ]; then above=$value; break; fi
-  done <"/proc/$process/status" || :
-  process=$above
-done
-from=${{from%% *}}
-case $from in *[!0-9a-fA-F.:]*) from=;; esac
-umask 077
+{ORIGIN}umask 077
 if [ ! -d "$folder" ]; then mkdir -p "$folder"; chmod 750 "$folder"; fi
 if [ ! -e "$file" ]; then : >>"$file"; chmod 640 "$file"; fi
 printf '%s,"from":"%s"}}\n' {head} "$from" >>"$file"

@@ -23,7 +23,7 @@ pub use activate::Differences;
 pub use error::TaskError;
 pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, certificate_names, found, linked_version, places, probe};
 pub use hand_over_leadership::successor;
-pub use host_log::{Note, RunName, file as host_log_file};
+pub use host_log::{Note, file as host_log_file};
 pub use reach::{Arrival, Door, Port, Reach, Way, Ways};
 pub use remains::Remains;
 pub use template::VARIABLES;

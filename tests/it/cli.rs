@@ -176,6 +176,7 @@ Commands:
   check        Look whether the hosts can run members, and measure disks and round trips
   logs         Show the journals of all members, merged by time
   history      List past runs, or tell one again
+  lock         Say who is at work on the cluster, or take the lock away from a run that hangs
   ctl          Run the cluster's own etcdctl on a member, with endpoints and certificates set
   exec         Run a command on hosts, as root and in parallel
   proxy        Forward local ports to the members until Ctrl-C, for tools on this machine
@@ -440,6 +441,9 @@ fn every_flag_is_explained() {
         ("status", &["direct", "inventory", "timeout", "watch"]),
         ("history", &["hosts", "inventory"]),
         ("logs", &["follow", "grep", "inventory", "level", "lines", "raw", "since", "until"]),
+        ("lock", &[]),
+        ("lock status", &["inventory"]),
+        ("lock release", &["inventory", "yes"]),
         ("exec", &["forks", "inventory", "timeout"]),
         ("ctl", &["inventory", "on"]),
         ("proxy", &["address", "inventory", "port"]),
@@ -484,9 +488,8 @@ fn every_flag_is_explained() {
             want.extend(operation);
             want.extend(connects);
         }
-        if ["certs verify", "check", "ctl", "exec", "explain", "health", "history", "logs", "proxy", "status"]
-            .contains(&command)
-        {
+        let asks = ["certs verify", "check", "ctl", "exec", "explain", "health", "history", "logs", "proxy", "status"];
+        if asks.contains(&command) || command.starts_with("lock ") {
             want.extend(connects);
         }
         if command == "destroy" {

@@ -25,6 +25,7 @@ mod fixture;
 mod health;
 mod host_keys;
 mod inventories;
+mod lock;
 mod login;
 mod logs;
 mod members;
@@ -67,6 +68,8 @@ fn main() -> ExitCode {
         broken::members_that_were_never_started_are_started_by_the_next_run,
         broken::a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run,
         broken::an_upload_whose_connection_breaks_is_done_again,
+        lock::of_twenty_deploys_at_once_one_works,
+        lock::a_lock_is_told_of_and_goes_with_its_holder,
         login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
         connecting::hosts_behind_bastions_are_deployed_to_from_outside,
         connecting::sshds_of_all_kinds_are_got_along_with,

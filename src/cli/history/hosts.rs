@@ -1,7 +1,8 @@
 //! What the hosts noted of runs that changed something there.
 
-use super::{lines, when};
+use super::lines;
 use crate::cli::Context;
+use crate::cli::moment;
 use crate::cli::options::OutputFormat;
 use crate::cli::query::{Patience, Query};
 use crate::error::{self, Error, ExitStatus};
@@ -102,7 +103,7 @@ fn rows(runs: &[Noted], now: OffsetDateTime) -> Vec<Vec<String>> {
     let some = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     let row = |run: &Noted| {
         let Note { time, by, from, command, version, .. } = &run.first;
-        let (when, age) = (when::local(*time), when::age(now - *time));
+        let (when, age) = (moment::local(*time), moment::age(now - *time));
         vec![when, age, some(command), some(by), some(from), some(version), result(run)]
     };
     std::iter::once(head).chain(runs.iter().map(row)).collect()
@@ -116,7 +117,7 @@ fn as_json(runs: &[Noted]) -> String {
         };
         let Note { time, run: id, by, from, command, version, .. } = &run.first;
         let hosts: Vec<_> = run.hosts.iter().map(host).collect();
-        let time = when::rfc3339(*time);
+        let time = moment::rfc3339(*time);
         let line = json!({
             "v": 1, "run": id, "time": time, "command": command, "by": by, "from": from, "version": version, "hosts": hosts,
         });

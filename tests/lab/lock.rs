@@ -1,0 +1,85 @@
+//! Two runs never work on one cluster at once.
+
+use crate::members::Members;
+use crate::site::{Running, Site, assert_untouched, eventually};
+use std::time::{Duration, Instant};
+
+const DONE: &str = "done: cluster lab is healthy, 3 of 3 members, ";
+
+/// All at once, as if by twenty people; only one does anything.
+pub fn of_twenty_deploys_at_once_one_works() {
+    let site = Site::up(3);
+    let running: Vec<_> = (0..20).map(|_| site.start("deploy")).collect();
+    let ran: Vec<_> = running.into_iter().map(|running| running.wait()).collect();
+    let (mut worked, mut told) = (0, 0);
+    for ran in ran {
+        match ran.code {
+            Some(5) => {
+                told += 1;
+                ran.says(&["another run holds the lock: `etcd-ha deploy` of ", "nothing was touched"]).ends("locked: ");
+            }
+            // Who comes when the others are through finds nothing to do.
+            _ if ran.stderr.ends_with("nothing to do\n") => drop(ran.exits(0)),
+            _ => {
+                worked += 1;
+                ran.exits(0).ends(DONE);
+            }
+        }
+    }
+    assert_eq!(worked, 1);
+    assert!(told >= 15, "{told}");
+    Members::of(&site, 3).assert_whole();
+    site.run("lock status").exits(0).says(&["cluster lab: nobody holds the lock, 3 of 3 hosts asked"]);
+    site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
+}
+
+/// A deploy that has all the locks, and is still at its upload to node03 when the others have everything.
+fn begin(site: &Site) -> Running {
+    let running = site.start("deploy");
+    let there = |host: &str, what: &str| !site.lab.read(host, &format!("ls -d {what} 2>/dev/null || true")).is_empty();
+    eventually("an upload", Duration::from_secs(20), || {
+        there("node03", "/opt/etcd/releases/.incoming.*/new/*")
+            && ["node01", "node02"].iter().all(|host| there(host, "/etc/etcd/.next/etcd.service"))
+    });
+    running
+}
+
+pub fn a_lock_is_told_of_and_goes_with_its_holder() {
+    let site = Site::up(3);
+    site.lab.run(&["rate", "node03", "8mbit"]);
+
+    // While one is at work the others are told, and whoever only looks is let.
+    let running = begin(&site);
+    let manifests = || site.manifest(1) + &site.manifest(2);
+    let before = manifests();
+    let status = site.run("lock status").exits(5);
+    assert_eq!(status.stdout.lines().count(), 4, "{status:?}");
+    status.says(&["node01  deploy ", "node03  deploy ", " s ago)"]);
+    site.run("restart").exits(5).says(&["locked: cluster lab: host `node01`: another run holds the lock"]);
+    site.run("plan").exits(0);
+    site.run("status").never_says(&["lock"]);
+    assert_untouched(&before, &manifests());
+
+    // Killed, it is in nobody's way.
+    running.signal("KILL");
+    let killed = Instant::now();
+    running.wait();
+    eventually("the lock is free", Duration::from_secs(5), || site.run("lock status").code == Some(0));
+    let free = killed.elapsed();
+    let next = begin(&site);
+    eprintln!("free {free:?} after the kill, the next one at work after {:?}", killed.elapsed());
+
+    // One that hangs can be got rid of, and does nothing more when it wakes up.
+    next.signal("STOP");
+    site.run("lock release").exits(2).says(&["`lock release` asks on the terminal, and there is none"]);
+    site.run("lock release --yes").exits(0).says(&["node01: taken away from `etcd-ha deploy` of "]);
+    site.run("lock release --yes").exits(0).says(&["nobody holds the lock"]);
+    site.lab.run(&["rate", "node03", "off"]);
+    site.run("deploy").exits(0).ends(DONE);
+    let pids: Vec<u32> = (1..=3).map(|host| site.pid(host)).collect();
+    next.signal("CONT");
+    next.wait().exits(5).says(&["this run no longer holds the lock, so it may not go on there"]);
+    assert_eq!((1..=3).map(|host| site.pid(host)).collect::<Vec<_>>(), pids);
+    Members::of(&site, 3).assert_whole();
+    site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
+}
