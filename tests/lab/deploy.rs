@@ -19,6 +19,20 @@ pub fn strangers_certificate(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("root.pem"), folder.join("root.key"))
 }
 
+/// A client certificate of the cluster's own CA that ended yesterday.
+fn expired_certificate(site: &Site, members: &Members<'_>) -> (PathBuf, PathBuf) {
+    let folder = site.path("expired");
+    fs::create_dir_all(&folder).unwrap();
+    let script = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -out root.csr \
+         -subj /CN=root 2>&1 && openssl x509 -req -in root.csr -CA \"$1/ca.pem\" -CAkey \"$1/ca-key.pem\" -set_serial 77 \
+         -days -1 -out root.pem 2>&1";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(&members.pki).current_dir(&folder);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    (folder.join("root.pem"), folder.join("root.key"))
+}
+
 pub fn a_first_deploy_makes_a_real_cluster() {
     let site = Site::up(3);
     site.run("deploy")
@@ -28,12 +42,14 @@ pub fn a_first_deploy_makes_a_real_cluster() {
     let members = Members::of(&site, 3);
     members.assert_whole();
     only_tls_with_our_certificates(&site, &members);
+    the_unit_is_hardened(&site);
     files_on_the_hosts(&site);
     files_on_the_controller(&site);
 }
 
 fn only_tls_with_our_certificates(site: &Site, members: &Members<'_>) {
     let stranger = strangers_certificate(&site.path("stranger"));
+    let expired = expired_certificate(site, members);
     let peer = Some((members.pki.join("node01-peer.pem"), members.pki.join("node01-peer-key.pem")));
     for host in 1..=3 {
         let address = site.lab.address(host);
@@ -46,9 +62,17 @@ fn only_tls_with_our_certificates(site: &Site, members: &Members<'_>) {
         let verified = said.contains(&format!("depth=0 CN = {}\nverify return:1", node(host)));
         assert!(verified && !said.contains("alert") && !said.contains("verify error"), "{said}");
         for port in [2379, 2380] {
-            for certificate in [None, Some(stranger.clone())] {
+            for certificate in [None, Some(stranger.clone()), Some(expired.clone())] {
                 let said = members.tls(host, port, certificate, HEALTH);
                 assert!(!said.contains("200 OK") && said.contains("alert"), "port {port} let us in: {said}");
+            }
+            // Versions of TLS, of which OpenSSL speaks the older ones only if it is told that nothing matters.
+            for (version, taken) in [("-tls1_1", false), ("-tls1_2", true), ("-tls1_3", true)] {
+                let flags = [version, "-cipher", "DEFAULT@SECLEVEL=0"];
+                let certificate = if port == 2379 { members.admin() } else { peer.clone() };
+                let said = members.tls_of(&flags, host, port, certificate, HEALTH);
+                let refused = said.contains("alert protocol version");
+                assert_eq!((said.contains("verify return:1"), refused), (taken, !taken), "port {port} {version}: {said}");
             }
             let said = plaintext(&address, port);
             assert!(!said.contains("200 OK") && !said.contains("health\""), "port {port} without TLS: {said}");
@@ -60,6 +84,20 @@ fn only_tls_with_our_certificates(site: &Site, members: &Members<'_>) {
         let script = "exec 3<>/dev/tcp/127.0.0.1/2379; printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
         let said = site.lab.read(&node(host), &format!("bash -c \"{}\"", script.replace('\\', "\\\\")));
         assert!(!said.contains("health\""), "on the host's own loopback, without TLS: {said}");
+    }
+}
+
+/// systemd's own judgement, and a reason in the unit for everything that it finds left open.
+fn the_unit_is_hardened(site: &Site) {
+    let said = site.lab.read("node01", "systemd-analyze security --no-pager etcd.service 2>&1 || true");
+    let (_, exposure) = said.split_once("exposure level for etcd.service: ").unwrap_or_else(|| panic!("{said}"));
+    let exposure: f64 = exposure.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(exposure < 3.0, "{said}");
+    let unit = site.lab.read("node01", "cat /etc/systemd/system/etcd.service");
+    let open: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("✗ ")?.split(['=', ' ']).next()).collect();
+    assert!(open.contains(&"PrivateNetwork"), "{said}");
+    for setting in open {
+        assert!(unit.contains(&format!("{setting}=")), "nothing in the unit says why {setting} is left open: {unit}");
     }
 }
 

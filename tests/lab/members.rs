@@ -161,10 +161,22 @@ impl<'a> Members<'a> {
 
     /// What OpenSSL's client says of a port, and of what is sent through it. `certificate` names a leaf and its key.
     pub fn tls(&self, host: usize, port: u16, certificate: Option<(PathBuf, PathBuf)>, request: &str) -> String {
+        self.tls_of(&[], host, port, certificate, request)
+    }
+
+    /// The same, of versions of TLS that these flags allow.
+    pub fn tls_of(
+        &self,
+        flags: &[&str],
+        host: usize,
+        port: u16,
+        certificate: Option<(PathBuf, PathBuf)>,
+        request: &str,
+    ) -> String {
         let mut command = Command::new("timeout");
         command.args(["10", "openssl", "s_client", "-quiet", "-verify_return_error", "-connect"]);
         command.arg(format!("{}:{port}", self.site.lab.address(host)));
-        command.args(["-verify_ip", &self.site.lab.address(host)]).arg("-CAfile").arg(self.pki.join("ca.pem"));
+        command.args(flags).args(["-verify_ip", &self.site.lab.address(host)]).arg("-CAfile").arg(self.pki.join("ca.pem"));
         if let Some((certificate, key)) = certificate {
             command.arg("-cert").arg(certificate).arg("-key").arg(key);
         }
