@@ -72,7 +72,11 @@ fn only_tls_with_our_certificates(site: &Site, members: &Members<'_>) {
                 let certificate = if port == 2379 { members.admin() } else { peer.clone() };
                 let said = members.tls_of(&flags, host, port, certificate, HEALTH);
                 let refused = said.contains("alert protocol version");
-                assert_eq!((said.contains("verify return:1"), refused), (taken, !taken), "port {port} {version}: {said}");
+                assert_eq!(
+                    (said.contains("verify return:1"), refused),
+                    (taken, !taken),
+                    "port {port} {version}: {said}"
+                );
             }
             let said = plaintext(&address, port);
             assert!(!said.contains("200 OK") && !said.contains("health\""), "port {port} without TLS: {said}");

@@ -176,7 +176,11 @@ impl<'a> Members<'a> {
         let mut command = Command::new("timeout");
         command.args(["10", "openssl", "s_client", "-quiet", "-verify_return_error", "-connect"]);
         command.arg(format!("{}:{port}", self.site.lab.address(host)));
-        command.args(flags).args(["-verify_ip", &self.site.lab.address(host)]).arg("-CAfile").arg(self.pki.join("ca.pem"));
+        command
+            .args(flags)
+            .args(["-verify_ip", &self.site.lab.address(host)])
+            .arg("-CAfile")
+            .arg(self.pki.join("ca.pem"));
         if let Some((certificate, key)) = certificate {
             command.arg("-cert").arg(certificate).arg("-key").arg(key);
         }
