@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # rustup puts cargo where not every shell looks.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help demo demo-down test soak bench build lint clean
+.PHONY: help demo demo-down test soak bench build release lint deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,13 +34,27 @@ build: ## the release binary, target/release/etcd-ha
 	@tests/lab/install-needs build
 	cargo build --release --locked
 
+release: ## the binary to give away, in target/dist: built twice to one digest, with a list of what is in it
+	@tests/lab/install-needs build
+	@command -v objdump >/dev/null || { echo "make release needs objdump, of Debian's binutils" >&2; exit 1; }
+	@command -v cargo-cyclonedx >/dev/null || cargo install --locked --quiet cargo-cyclonedx
+	packaging/release
+
+deny: ## the crates' licences, sources and duplicates; known holes, too, where a database of them is at hand
+	@tests/lab/install-needs build
+	@# Not optimized, it is built in a third of the time.
+	@command -v cargo-deny >/dev/null || cargo install --locked --quiet --debug --version '^0.20' cargo-deny
+	cargo deny --locked check licenses bans sources
+	@if ls "$${CARGO_HOME:-$$HOME/.cargo}"/advisory-db* >/dev/null 2>&1; then cargo deny --locked --offline check advisories; \
+	else echo "advisories: not checked, since there is no database of them here (\`cargo deny fetch\` gets it)"; fi
+
 lint: ## formatting, clippy, shellcheck
 	@tests/lab/install-needs build lint
 	cargo fmt --check
 	@# A macro declares these, where cargo fmt does not look.
 	rustfmt --check --edition 2024 src/tasks/*.rs
 	cargo clippy --all-targets --locked -- -D warnings
-	shellcheck -x .ci/run benches/openssh tests/lab/{baseline,bench,debian.sh,demo,install-needs,lab,record,releases,rootfs}
+	shellcheck -x .ci/run benches/openssh packaging/release tests/lab/{baseline,bench,debian.sh,demo,install-needs,lab,record,releases,rootfs}
 
 clean: ## what was built here, and the lab's base images and release archives
 	tests/lab/lab clean
