@@ -3,6 +3,7 @@
 
 mod ask;
 mod become_password;
+mod ca_passphrase;
 mod certs;
 mod check;
 mod completions;

@@ -32,6 +32,10 @@ impl HostTask for StageCertificates {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        // In a playbook that does not make them first.
+        if let Some(occasion) = hands.fleet.pki().await?.occasion() {
+            return Err(occasion.refusal().into());
+        }
         let (text, data) = script(&view.host.paths.config, view.wanted()?);
         hands.connection.run(Script::new("stage the certificates", &text).with_bytes(data)).await?;
         Ok(())
