@@ -1,5 +1,6 @@
 //! `etcd-ha certs`: what is in the PKI folder, client certificates by hand, and what members really serve.
 
+mod authority_key;
 mod export;
 mod issue;
 mod show;
@@ -25,6 +26,10 @@ enum CertsCommand {
     Issue(issue::Issue),
     /// Write a client's certificate, key and CA into one file, for programs that want it so.
     Export(export::Export),
+    /// Encrypt the CA's key under a passphrase, or under another one.
+    EncryptCa(authority_key::EncryptCa),
+    /// Write the CA's key as it is, for whoever can read its file.
+    DecryptCa(authority_key::DecryptCa),
     /// Connect to every member's client and peer port, and check what is served against CA and names.
     Verify(verify::Verify),
 }
@@ -35,6 +40,8 @@ impl Certs {
             CertsCommand::Show(show) => show.run(&context),
             CertsCommand::Issue(issue) => issue.run(&context),
             CertsCommand::Export(export) => export.run(&context),
+            CertsCommand::EncryptCa(encrypt) => encrypt.run(&context),
+            CertsCommand::DecryptCa(decrypt) => decrypt.run(&context),
             CertsCommand::Verify(verify) => verify.run(&context),
         }
     }

@@ -3,9 +3,11 @@
 
 mod ask;
 mod become_password;
+mod ca_passphrase;
 mod certs;
 mod check;
 mod completions;
+mod core_files;
 mod ctl;
 mod deploy;
 mod descriptors;
@@ -151,6 +153,7 @@ struct Context {
 
 /// Runs the program with `args`, the first of which is its name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    core_files::leave_out();
     run(args, Output::process()).into()
 }
 

@@ -1,6 +1,7 @@
 //! Running a playbook on an inventory's hosts, and telling of it: what all such subcommands share.
 
 use super::become_password::BecomePassword;
+use super::ca_passphrase::CaPassphrase;
 use super::giving_up::{GivingUp, consent};
 use super::hops::{Hops, NotBegun, Passed, Way};
 use super::login::{LoginPassword, connector};
@@ -64,6 +65,8 @@ pub(super) struct Supplies {
     binaries: Binaries,
     #[command(flatten)]
     safeguards: Safeguards,
+    #[command(flatten)]
+    ca_passphrase: CaPassphrase,
     /// Send files to all hosts together no faster than this: bytes a second, such as `20MiB` or `500KiB`.
     #[arg(long, value_name = "RATE", value_parser = bandwidth)]
     bandwidth: Option<Bandwidth>,
@@ -186,6 +189,7 @@ impl Operation {
         let downgrade = how.way.as_ref().is_some_and(|way| way.allow_downgrade);
         let (connector, asker) = connector(context, password, &reporter);
         let run = RunName { id: run_id(), by, command: how.command.to_owned() };
+        let keeper = how.supplies.as_ref().map(|supplies| supplies.ca_passphrase.clone());
         let options = FleetOptions {
             direct: self.waits.direct,
             health_timeout: Duration::from_secs(self.waits.health_timeout),
@@ -194,6 +198,7 @@ impl Operation {
             forks: self.forks.into(),
             run: Some(run),
             bandwidth,
+            keeper: keeper.map(|flags| flags.keeper(asker.clone(), reporter.clone())),
             ..fleet_options(connector, become_password)
         };
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));

@@ -173,6 +173,7 @@ pub(super) fn fleet_options(connector: Connector, become_password: Option<Arc<Pa
         forks: FORKS.into(),
         run: None,
         bandwidth: None,
+        keeper: None,
     }
 }
 

@@ -48,6 +48,11 @@ impl Explain for NoSecret {
 }
 
 impl Flags {
+    /// For a secret about which whoever needs it asks by itself.
+    pub const fn without_question(fd: &'static str, command: &'static str) -> Self {
+        Self { ask: "", fd, command, question: "", instead: "" }
+    }
+
     /// The secret, if one of the flags was given.
     pub fn read(
         self,
@@ -56,13 +61,21 @@ impl Flags {
         fd: Option<u32>,
         command: Option<&str>,
     ) -> Result<Option<Zeroizing<String>>, Error> {
-        let (secret, flag) = match (ask, fd, command) {
-            (true, _, _) => (self.asked(context)?, self.ask),
-            (false, Some(number), _) => {
+        if !ask {
+            return self.given(fd, command);
+        }
+        let secret = self.asked(context)?;
+        if secret.is_empty() { Err(NoSecret::Empty(self.ask).into()) } else { Ok(Some(secret)) }
+    }
+
+    /// The secret, if one of the flags was given that hand it over without a question.
+    pub fn given(self, fd: Option<u32>, command: Option<&str>) -> Result<Option<Zeroizing<String>>, Error> {
+        let (secret, flag) = match (fd, command) {
+            (Some(number), _) => {
                 (from_descriptor(number).map_err(|source| NoSecret::Descriptor(self.fd, number, source))?, self.fd)
             }
-            (false, None, Some(command)) => (from_command(command, self.command)?, self.command),
-            (false, None, None) => return Ok(None),
+            (None, Some(command)) => (from_command(command, self.command)?, self.command),
+            (None, None) => return Ok(None),
         };
         if secret.is_empty() { Err(NoSecret::Empty(flag).into()) } else { Ok(Some(secret)) }
     }

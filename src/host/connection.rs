@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
+use zeroize::Zeroizing;
 
 /// The most that a script may print; ours print a few kilobytes.
 const MAX_OUTPUT: usize = 4 << 20;
@@ -255,7 +256,8 @@ impl Connection {
         let head = Bytes::from(framed.head.clone());
         let input = match &script.stdin {
             Stdin::Empty => Input::Bytes(head),
-            Stdin::Bytes(bytes) => Input::Bytes([&head[..], &bytes[..]].concat().into()),
+            // They may be keys: no copy outlives its use.
+            Stdin::Bytes(bytes) => Input::Bytes(Bytes::from_owner(Zeroizing::new([&head[..], &bytes[..]].concat()))),
             Stdin::File { path, progress } => {
                 Input::File { head, path: (*path).to_owned(), progress: Some(progress.clone()) }
             }

@@ -49,7 +49,7 @@ impl Password {
 
     /// What is sent when it is asked for; wiped once it was.
     fn line(&self) -> Bytes {
-        Bytes::from_owner(Zeroizing::new(format!("{}\n", self.text.as_str()).into_bytes()))
+        Bytes::from_owner(Zeroizing::new([self.text.as_bytes(), b"\n"].concat()))
     }
 
     /// `text` without the password, should a host have repeated it.

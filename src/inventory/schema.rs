@@ -152,6 +152,8 @@ mapping! {
         ca_cert: String,
         /// Private key of `ca_cert` (PEM).
         ca_key: String,
+        /// Encrypt the key of a CA that is made here, under a passphrase that the first deploy asks for. Default: false.
+        encrypt_ca_key: bool,
         /// Kind of the keys that are made. Default: ecdsa-p256.
         key: KeyKind,
         /// How long a CA made here is valid. Default: 87600h (ten years).

@@ -1,7 +1,8 @@
 //! The CA: read, judged, never replaced.
 
 use super::error::CertificateFlaw;
-use super::{key, pem};
+use super::key::{self, Key};
+use super::pem;
 use rcgen::{KeyPair, PublicKeyData};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -19,10 +20,10 @@ pub(super) struct Authority {
     pub(super) pem: String,
     /// The same, one by one.
     pub(super) bundle: Vec<Vec<u8>>,
-    /// The one of them whose key we hold.
+    /// The one of them that issues.
     pub(super) certificate: Vec<u8>,
-    /// Its key.
-    pub(super) key: KeyPair,
+    /// Its key, if it is open.
+    pub(super) key: Option<Key>,
     /// The latest beginning among it and those above it.
     pub(super) not_before: OffsetDateTime,
     /// The earliest end among it and those above it.
@@ -56,7 +57,22 @@ impl From<CertificateFlaw> for Refusal {
 impl Authority {
     /// Puts the certificates in `text` and `key` together, if they make a CA whose leaves etcd,
     /// OpenSSL and this program accept at `now`.
-    pub(super) fn new(text: &str, key: KeyPair, now: OffsetDateTime) -> Result<Self, Refusal> {
+    pub(super) fn new(text: &str, key: Key, now: OffsetDateTime) -> Result<Self, Refusal> {
+        let authority = Self::choose(text, now, |certificate| belongs_to(&key, certificate))?;
+        Ok(Self { key: Some(key), ..authority })
+    }
+
+    /// The same as long as nobody has opened the key: which of the certificates it belongs to, a leaf that it signed
+    /// tells, or else it is the first.
+    pub(super) fn sealed(text: &str, leaf: Option<&[u8]>, now: OffsetDateTime) -> Result<Self, Refusal> {
+        let leaf = leaf.and_then(|der| parse(der).ok());
+        let issuer =
+            |ca: &X509Certificate<'_>| leaf.as_ref().is_some_and(|leaf| signed_by(leaf, ca).is_ok_and(|signed| signed));
+        Self::choose(text, now, issuer).or_else(|_| Self::choose(text, now, |_| true))
+    }
+
+    /// A CA of the certificates in `text`, of which one `is_it`.
+    fn choose(text: &str, now: OffsetDateTime, is_it: impl Fn(&X509Certificate<'_>) -> bool) -> Result<Self, Refusal> {
         let bundle = pem::certificates(text).map_err(|e| CertificateFlaw::Damaged(e.to_string()))?;
         if bundle.is_empty() {
             return Err(CertificateFlaw::None.into());
@@ -69,7 +85,7 @@ impl Authority {
         // A CA that is both self-signed and cross-signed has two certificates with one key.
         let mut refusal = Refusal::Mismatch;
         for (der, certificate) in bundle.iter().zip(&parsed) {
-            if !belongs_to(&key, certificate) {
+            if !is_it(certificate) {
                 continue;
             }
             match check_chain(certificate, &parsed, now) {
@@ -80,7 +96,7 @@ impl Authority {
                         pem: bundle.iter().map(|der| pem::encode(pem::CERTIFICATE, der).to_string()).collect(),
                         certificate: der.clone(),
                         bundle: bundle.clone(),
-                        key,
+                        key: None,
                         not_before,
                         not_after,
                     });

@@ -5,12 +5,13 @@ use super::error::{PkiError, date};
 use super::folder::{Content, Folder, KEY_SUFFIX, NewFile};
 use super::issue::{self, end_of};
 use super::keep::generate_one;
+use super::key::Key;
 use super::leaf::{self, Wanted};
 use super::names::LONGEST_COMMON_NAME;
-use super::source::Source;
+use super::passphrase::Passphrase;
+use super::source::{Source, Start};
 use super::verify::Verifier;
 use super::{Kind, Pair, SecretPem, Settings, key, pem};
-use rcgen::KeyPair;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -92,16 +93,19 @@ pub struct IssuedClient {
 /// Issues a client certificate by the cluster's CA, and writes it and its key.
 ///
 /// # Errors
-/// There is no CA, there is one of that name already, or a file cannot be written.
+/// There is no CA, its key is encrypted and there is no passphrase or a wrong one, there is a certificate of that name
+/// already, or a file cannot be written.
 pub fn issue_client(
     settings: &Settings,
     request: &ClientRequest,
+    passphrase: Option<&Passphrase>,
     now: OffsetDateTime,
 ) -> Result<IssuedClient, PkiError> {
     let now = now.to_offset(UtcOffset::UTC).truncate_to_second();
     let folder = Folder::new(&settings.dir);
     let source = Source::find(settings, &folder)?;
-    let authority = authority(settings, &source, &folder, now)?;
+    // Before a passphrase is asked for in vain.
+    let known = authority(settings, source.authority(&folder, now)?)?;
     let (clients, name) = (folder.clients(), request.name.to_string());
     let (file, key_file) = (format!("{name}.pem"), format!("{name}{KEY_SUFFIX}"));
     let there = clients.read(&file)?;
@@ -119,6 +123,14 @@ pub fn issue_client(
         (None, None) => name.clone(),
     };
     let wished = end_of(now, request.lifetime.unwrap_or(settings.leaf_lifetime));
+    let authority = match passphrase {
+        Some(_) => match source.load(&folder, passphrase, now)? {
+            Start::Ready(authority) => authority,
+            Start::Key(_) | Start::Nothing => known,
+        },
+        None if known.key.is_some() => known,
+        None => return Err(PkiError::Sealed { path: source.key, new: false }),
+    };
     let not_after = wished.min(authority.not_after);
     let key = generate_one(settings)?;
     let kind = Kind::Client(name);
@@ -143,13 +155,8 @@ pub fn issue_client(
     })
 }
 
-fn authority(
-    settings: &Settings,
-    source: &Source,
-    folder: &Folder,
-    now: OffsetDateTime,
-) -> Result<Authority, PkiError> {
-    source.authority(folder, now)?.ok_or_else(|| PkiError::NoAuthority { dir: settings.dir.clone() })
+fn authority(settings: &Settings, found: Option<Authority>) -> Result<Authority, PkiError> {
+    found.ok_or_else(|| PkiError::NoAuthority { dir: settings.dir.clone() })
 }
 
 /// The names of the client certificates that there are, the admin's first.
@@ -174,7 +181,7 @@ pub struct ClientCertificate {
     /// What the user should know of it although it can be handed on, a sentence each.
     pub warnings: Vec<String>,
     pub(super) chain: Vec<Vec<u8>>,
-    pub(super) decoded: KeyPair,
+    pub(super) decoded: Key,
 }
 
 /// The admin's certificate or an application's, as it is in the PKI folder.
@@ -188,7 +195,7 @@ pub fn client_certificate(
 ) -> Result<ClientCertificate, PkiError> {
     let folder = Folder::new(&settings.dir);
     let source = Source::find(settings, &folder)?;
-    let authority = authority(settings, &source, &folder, now)?;
+    let authority = authority(settings, source.authority(&folder, now)?)?;
     let folder = if name.is_admin() { folder } else { folder.clients() };
     let file = folder.file(&format!("{name}.pem"));
     let unusable = |problem: String| PkiError::Unusable { file: file.clone(), problem };

@@ -1,6 +1,7 @@
 //! What can be wrong with certificates, keys and their folder.
 
 use super::Kind;
+use super::sealed::ENCRYPTED;
 use crate::error::{ExitStatus, Explain};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,42 @@ pub enum PkiError {
         given: bool,
         /// What is wrong with it.
         flaw: KeyFlaw,
+    },
+    /// The CA's key is encrypted, or is to be, and nobody has handed over the passphrase.
+    #[error(
+        "{} and there is no passphrase for it",
+        if *new { format!("CA key `{}` is to be encrypted,", path.display()) }
+        else { format!("CA key `{}` is encrypted,", path.display()) }
+    )]
+    Sealed {
+        /// Its file.
+        path: PathBuf,
+        /// Whether it is yet to be made.
+        new: bool,
+    },
+    /// Nobody has handed over a new passphrase for the CA's key.
+    #[error("there is no new passphrase for CA key `{path}`")]
+    NoNewPassphrase {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// The passphrase is not that of the CA's key.
+    #[error("the passphrase of CA key `{path}` is wrong")]
+    WrongPassphrase {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// The user's own CA's key is theirs to encrypt.
+    #[error("CA key `{path}` was not made here")]
+    NotOurs {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// The CA's key could not be encrypted.
+    #[error("failed to encrypt the CA key: {reason}")]
+    Seal {
+        /// What the crypto library says.
+        reason: String,
     },
     /// The CA's key is not the one in its certificate.
     #[error("CA key `{key}` does not belong to CA certificate `{certificate}`")]
@@ -251,6 +288,14 @@ pub enum KeyFlaw {
     Unsupported(String),
 }
 
+impl PkiError {
+    /// Whether another passphrase may do better.
+    #[must_use]
+    pub fn is_wrong_passphrase(&self) -> bool {
+        matches!(self, Self::WrongPassphrase { .. })
+    }
+}
+
 impl Explain for PkiError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -259,6 +304,20 @@ impl Explain for PkiError {
             }
             Self::AuthorityCertificate { path, given, flaw } => Some(certificate_hint(path, *given, flaw)),
             Self::AuthorityKey { path, given, flaw } => Some(key_hint(path, *given, flaw)),
+            Self::NotOurs { path } => {
+                let path = path.display();
+                Some(format!(
+                    "`openssl pkcs8 -topk8 -in {path} -out NEW` writes it encrypted, as it is understood here"
+                ))
+            }
+            Self::NoNewPassphrase { .. } => Some(
+                "nothing was changed; it is asked for twice on a terminal, elsewhere say `--new-ca-pass-command` or \
+                 `--new-ca-pass-fd`"
+                    .to_owned(),
+            ),
+            Self::Sealed { .. } => {
+                Some("it is asked for on a terminal; elsewhere say `--ca-pass-command` or `--ca-pass-fd`".to_owned())
+            }
             Self::AuthorityMismatch { given: true, .. } => Some(
                 "compare `openssl x509 -pubkey -noout -in CERTIFICATE` with `openssl pkey -pubout -in KEY`".to_owned(),
             ),
@@ -294,6 +353,8 @@ impl Explain for PkiError {
             | Self::Generate { .. }
             | Self::Issue { .. }
             | Self::Convert { .. }
+            | Self::WrongPassphrase { .. }
+            | Self::Seal { .. }
             | Self::Unverifiable { given: false, .. } => None,
         }
     }
@@ -301,6 +362,10 @@ impl Explain for PkiError {
     fn exit(&self) -> ExitStatus {
         match self {
             Self::HalfGiven { .. }
+            | Self::Sealed { .. }
+            | Self::NoNewPassphrase { .. }
+            | Self::NotOurs { .. }
+            | Self::WrongPassphrase { .. }
             | Self::Member { .. }
             | Self::Subject { .. }
             | Self::ClientExists { .. }
@@ -319,6 +384,7 @@ impl Explain for PkiError {
             Self::Read { .. }
             | Self::Write { .. }
             | Self::Generate { .. }
+            | Self::Seal { .. }
             | Self::Issue { .. }
             | Self::NoAuthority { .. }
             | Self::Unusable { .. }
@@ -372,8 +438,12 @@ fn key_hint(path: &Path, given: bool, flaw: &KeyFlaw) -> String {
     let path = path.display();
     match flaw {
         KeyFlaw::Encrypted => format!(
-            "keys with a passphrase are not supported; decrypt it with `openssl pkey -in {path} -out PLAIN` \
-             to a file that only you can read"
+            "a key with a passphrase has to be PKCS#8: `openssl pkcs8 -topk8 -in {path} -out NEW` asks for both \
+             passphrases and writes it so"
+        ),
+        KeyFlaw::Unsupported(label) if label == ENCRYPTED => format!(
+            "`openssl pkcs8 -topk8 -in {path} -out NEW` asks for both passphrases and writes it under a cipher that is \
+             understood here: AES, its key from PBKDF2 or scrypt"
         ),
         KeyFlaw::Unsupported(_) => format!(
             "RSA of 2048 to 4096 bits, ECDSA P-256 and P-384 and Ed25519 work; \

@@ -185,11 +185,12 @@ impl SigningKey for Unsigned<'_> {
 /// the CA's subject is put in byte for byte, and the whole is signed afterwards.
 fn sign(params: &CertificateParams, key: &KeyPair, authority: &Authority) -> Result<Vec<u8>, String> {
     let ca = parse(&authority.certificate)?;
+    let ca_key = authority.key.as_deref().ok_or("the CA's key is not open")?;
     let mut issuer = CertificateParams::default();
     issuer.distinguished_name = DistinguishedName::new();
     issuer.key_identifier_method = key_identifier(&ca);
-    let draft = params.signed_by(key, &Issuer::new(issuer, Unsigned(&authority.key))).map_err(|e| e.to_string())?;
-    replace_issuer_and_sign(draft.der(), ca.subject().as_raw(), &authority.key)
+    let draft = params.signed_by(key, &Issuer::new(issuer, Unsigned(ca_key))).map_err(|e| e.to_string())?;
+    replace_issuer_and_sign(draft.der(), ca.subject().as_raw(), ca_key)
 }
 
 /// What the leaf's authority key identifier says: the CA's own subject key identifier, if it has one.

@@ -4,9 +4,11 @@ use super::authority::{Authority, read_pair};
 use super::error::{PkiError, date};
 use super::folder::{Content, Folder, KEY_SUFFIX, NewFile};
 use super::issue::{self, end_of};
-use super::key::{self, SecretPem};
+use super::key::{self, Key, SecretPem};
 use super::leaf::{Found, Reason, Renewal, Wanted, judge};
 use super::names;
+use super::passphrase::{Occasion, Passphrase};
+use super::sealed;
 use super::source::{AUTHORITY, AUTHORITY_KEY, Source, Start};
 use super::verify::Verifier;
 use super::{Kind, Member, Settings};
@@ -15,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use time::{Duration, OffsetDateTime, UtcOffset};
+use zeroize::Zeroizing;
 
 /// A certificate with its private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +70,12 @@ impl fmt::Display for Change {
 }
 
 /// The CA, a server and a peer certificate for each member, and the administrator's.
+///
+/// Where something has to be issued and the CA's key is not open, it is listed among the changes, and what stands for
+/// it here is empty.
 #[derive(Debug)]
 pub struct Pki {
+    occasion: Option<Occasion>,
     folder: Folder,
     authority: Authority,
     members: BTreeMap<String, MemberCertificates>,
@@ -80,8 +87,8 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Reads the folder, keeps what is still right at `now` and issues in memory what is not.
-    /// Nothing is written.
+    /// Reads the folder, keeps what is still right at `now` and issues in memory what is not, as far as that takes
+    /// no passphrase. Nothing is written.
     ///
     /// `cluster` names a CA that is made here. RSA keys take up to seconds of all processors.
     ///
@@ -94,6 +101,30 @@ impl Pki {
         members: &[Member],
         now: OffsetDateTime,
     ) -> Result<Self, PkiError> {
+        Self::with(settings, cluster, members, None, now)
+    }
+
+    /// The same with the passphrase that [`occasion`](Self::occasion) asks for, so that all is issued that has to be.
+    ///
+    /// # Errors
+    /// As [`load_or_issue`](Self::load_or_issue), and if the passphrase is wrong.
+    pub fn open(
+        settings: &Settings,
+        cluster: &str,
+        members: &[Member],
+        passphrase: &Passphrase,
+        now: OffsetDateTime,
+    ) -> Result<Self, PkiError> {
+        Self::with(settings, cluster, members, Some(passphrase), now)
+    }
+
+    fn with(
+        settings: &Settings,
+        cluster: &str,
+        members: &[Member],
+        passphrase: Option<&Passphrase>,
+        now: OffsetDateTime,
+    ) -> Result<Self, PkiError> {
         // Certificates know no fractions of a second.
         let now = now.to_offset(UtcOffset::UTC).truncate_to_second();
         let wanted = wanted(members)?;
@@ -101,13 +132,29 @@ impl Pki {
         let mut changes: Vec<_> =
             folder.too_open()?.into_iter().map(|(path, mode)| Change::Restrict { path, mode }).collect();
         let source = Source::find(settings, &folder)?;
-        let (authority, new_authority) = match source.load(&folder, now)? {
+        let mut occasion = None;
+        let mut wants = |new| occasion = Some(Occasion { key: source.key.clone(), new });
+        let (authority, new_authority) = match source.load(&folder, passphrase, now)? {
             Start::Ready(authority) => (authority, Vec::new()),
-            Start::Key(key) => make_authority(settings, cluster, &source, key, Vec::new(), now)?,
+            Start::Key(Some(key)) => make_authority(settings, cluster, &source, key, Vec::new(), now)?,
+            // In the place of the key that is not open another, which issues nothing that stays.
+            Start::Key(None) => {
+                wants(false);
+                make_authority(settings, cluster, &source, generate_one(settings)?, Vec::new(), now)?
+            }
             Start::Nothing => {
                 let key = generate_one(settings)?;
-                let file = NewFile { name: AUTHORITY_KEY.to_owned(), content: Content::Key(SecretPem::of(&key)) };
-                make_authority(settings, cluster, &source, key, vec![file], now)?
+                let secret = match (settings.encrypt_ca_key, passphrase) {
+                    (false, _) => Some(SecretPem::of(&key)),
+                    (true, Some(passphrase)) => Some(sealed::seal(&key, passphrase)?),
+                    (true, None) => {
+                        wants(true);
+                        None
+                    }
+                };
+                let file =
+                    secret.map(|secret| NewFile { name: AUTHORITY_KEY.to_owned(), content: Content::Key(secret) });
+                make_authority(settings, cluster, &source, key, file.into_iter().collect(), now)?
             }
         };
         if !new_authority.is_empty() {
@@ -117,7 +164,8 @@ impl Pki {
                 reason: Reason::Missing,
             });
         }
-        let mut warnings = source.warnings();
+        let plain = authority.key.is_some() && new_authority.is_empty() && passphrase.is_none();
+        let mut warnings = source.warnings(settings.encrypt_ca_key && plain);
         let renew_before = Duration::try_from(settings.renew_before).unwrap_or(Duration::MAX);
         if authority.not_after - now < renew_before && new_authority.is_empty() {
             warnings.push(format!("the CA expires on {}, and all certificates with it", date(authority.not_after)));
@@ -135,8 +183,12 @@ impl Pki {
             authority: &authority,
             changes,
             new_leaves: Vec::new(),
+            postponed: false,
         };
         let pairs = issuer.pairs(&wanted)?;
+        if issuer.postponed {
+            occasion = Some(Occasion { key: source.key.clone(), new: false });
+        }
         let Issuing { changes, new_leaves, .. } = issuer;
 
         let mut pairs = pairs.into_iter();
@@ -153,13 +205,19 @@ impl Pki {
             let certificates = MemberCertificates { server: next()?, peer: next()? };
             by_name.insert(member.name.clone(), certificates);
         }
-        Ok(Self { folder, authority, members: by_name, admin, changes, warnings, new_authority, new_leaves })
+        Ok(Self { occasion, folder, authority, members: by_name, admin, changes, warnings, new_authority, new_leaves })
     }
 
     /// What [`persist`](Self::persist) will do, in its order.
     #[must_use]
     pub fn changes(&self) -> &[Change] {
         &self.changes
+    }
+
+    /// What the passphrase of the CA's key is wanted for, if [`persist`](Self::persist) cannot do without it.
+    #[must_use]
+    pub fn occasion(&self) -> Option<&Occasion> {
+        self.occasion.as_ref()
     }
 
     /// What the user should know although it stops nothing, a sentence each.
@@ -174,8 +232,11 @@ impl Pki {
     /// A kill at any point leaves what the next run repairs.
     ///
     /// # Errors
-    /// If a file cannot be written, or another run made a CA in the meantime.
+    /// If a file cannot be written, another run made a CA in the meantime, or the passphrase of the CA's key is wanted.
     pub fn persist(&self) -> Result<(), PkiError> {
+        if let Some(occasion) = &self.occasion {
+            return Err(occasion.refusal());
+        }
         if self.changes.is_empty() {
             return Ok(());
         }
@@ -240,7 +301,7 @@ fn wanted(members: &[Member]) -> Result<Vec<Wanted>, PkiError> {
     Ok(wanted)
 }
 
-pub(super) fn generate_one(settings: &Settings) -> Result<KeyPair, PkiError> {
+pub(super) fn generate_one(settings: &Settings) -> Result<Key, PkiError> {
     key::generate(settings.key, 1)?.pop().ok_or_else(|| PkiError::Generate { reason: "there is no key".to_owned() })
 }
 
@@ -249,7 +310,7 @@ fn make_authority(
     settings: &Settings,
     cluster: &str,
     source: &Source,
-    key: KeyPair,
+    key: Key,
     mut files: Vec<NewFile>,
     now: OffsetDateTime,
 ) -> Result<(Authority, Vec<NewFile>), PkiError> {
@@ -269,19 +330,27 @@ struct Issuing<'a> {
     renewal: Renewal,
     changes: Vec<Change>,
     new_leaves: Vec<NewFile>,
+    /// Whether something has to be issued for which the CA's key is not open.
+    postponed: bool,
 }
+
+/// Why a pair cannot stay, and the pair, if there is one.
+type Replaced = (Reason, Option<Pair>);
 
 impl Issuing<'_> {
     /// A pair for each of `wanted`, in their order.
     fn pairs(&mut self, wanted: &[Wanted]) -> Result<Vec<Pair>, PkiError> {
         let found = wanted.iter().map(|wanted| self.find(wanted)).collect::<Result<Vec<_>, _>>()?;
         let missing = found.iter().filter(|found| found.is_err()).count();
+        let open = self.authority.key.is_some();
+        let missing = if open { missing } else { 0 };
         let mut keys = key::generate(self.settings.key, missing)?.into_iter();
         let mut pairs = Vec::with_capacity(wanted.len());
         for (wanted, found) in wanted.iter().zip(found) {
             pairs.push(match found {
                 Ok(pair) => pair,
-                Err(reason) => {
+                Err((reason, old)) if !open => self.postpone(wanted, reason, old),
+                Err((reason, _)) => {
                     let key = keys
                         .next()
                         .ok_or_else(|| PkiError::Generate { reason: "fewer keys than asked for".to_owned() })?;
@@ -293,23 +362,33 @@ impl Issuing<'_> {
     }
 
     /// The pair in the folder if it is still right, else why not.
-    fn find(&self, wanted: &Wanted) -> Result<Result<Pair, Reason>, PkiError> {
+    fn find(&self, wanted: &Wanted) -> Result<Result<Pair, Replaced>, PkiError> {
         let stem = wanted.stem();
         let Some(certificate) = self.folder.read(&format!("{stem}.pem"))? else {
-            return Ok(Err(Reason::Missing));
+            return Ok(Err((Reason::Missing, None)));
         };
         let Some(key) = self.folder.read(&format!("{stem}{KEY_SUFFIX}"))? else {
-            return Ok(Err(Reason::KeyMissing));
+            return Ok(Err((Reason::KeyMissing, None)));
         };
         let found = read_pair(&certificate, &key).and_then(|(der, key_matches)| {
             let now = self.renewal.now;
             Found::read(&der, key_matches, wanted, self.authority, &self.verifier, now)
         });
+        let pair = Pair { certificate: certificate.to_string(), key: SecretPem::new(key) };
         Ok(match found.map(|found| judge(&found, wanted, self.renewal)) {
-            Ok(None) => Ok(Pair { certificate: certificate.to_string(), key: SecretPem::new(key) }),
-            Ok(Some(reason)) => Err(reason),
-            Err(what) => Err(Reason::Damaged(what)),
+            Ok(None) => Ok(pair),
+            Ok(Some(reason)) => Err((reason, Some(pair))),
+            Err(what) => Err((Reason::Damaged(what), None)),
         })
+    }
+
+    /// Leaves a pair to be issued once the CA's key is open. Until then members are asked with the admin's old one.
+    fn postpone(&mut self, wanted: &Wanted, reason: Reason, old: Option<Pair>) -> Pair {
+        self.postponed = true;
+        let (kind, file) = (wanted.kind.clone(), self.folder.file(&format!("{}.pem", wanted.stem())));
+        let old = old.filter(|_| kind == Kind::Admin);
+        self.changes.push(Change::Issue { kind, file, reason });
+        old.unwrap_or_else(|| Pair { certificate: String::new(), key: SecretPem::new(Zeroizing::default()) })
     }
 
     fn issue(&mut self, wanted: &Wanted, key: &KeyPair, reason: Reason) -> Result<Pair, PkiError> {

@@ -1,6 +1,7 @@
 //! Private keys: made, read, handed on, never shown.
 
 use super::error::{KeyFlaw, PkiError};
+use super::sealed::{self, Sealed};
 use super::{KeyAlgorithm, pem};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
@@ -38,8 +39,19 @@ impl fmt::Debug for SecretPem {
     }
 }
 
+/// A private key that is wiped from memory when dropped; what the crypto library made of it for signing is not.
+pub(super) type Key = Zeroizing<KeyPair>;
+
+/// A private key as a file has it.
+pub(super) enum Stored {
+    /// For whoever can read the file.
+    Plain(Box<Key>),
+    /// For whoever has the passphrase, too.
+    Sealed(Sealed),
+}
+
 /// Makes `count` keys. RSA keys take up to seconds each, so all processors share the work.
-pub(super) fn generate(algorithm: KeyAlgorithm, count: usize) -> Result<Vec<KeyPair>, PkiError> {
+pub(super) fn generate(algorithm: KeyAlgorithm, count: usize) -> Result<Vec<Key>, PkiError> {
     let threads = match algorithm {
         KeyAlgorithm::EcdsaP256 => 1,
         KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => {
@@ -68,10 +80,10 @@ pub(super) fn generate(algorithm: KeyAlgorithm, count: usize) -> Result<Vec<KeyP
     })
 }
 
-fn generate_one(algorithm: KeyAlgorithm) -> Result<KeyPair, String> {
+fn generate_one(algorithm: KeyAlgorithm) -> Result<Key, String> {
     let bits = match algorithm {
         KeyAlgorithm::EcdsaP256 => {
-            return KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| e.to_string());
+            return KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map(Zeroizing::new).map_err(|e| e.to_string());
         }
         KeyAlgorithm::Rsa2048 => 2048,
         KeyAlgorithm::Rsa3072 => 3072,
@@ -80,7 +92,7 @@ fn generate_one(algorithm: KeyAlgorithm) -> Result<KeyPair, String> {
     // rcgen makes no RSA keys with ring.
     let key = RsaPrivateKey::new(&mut UnwrapErr(SysRng), bits).map_err(|e| e.to_string())?;
     let der = key.to_pkcs8_der().map_err(|e| e.to_string())?;
-    KeyPair::try_from(der.as_bytes()).map_err(|e| e.to_string())
+    KeyPair::try_from(der.as_bytes()).map(Zeroizing::new).map_err(|e| e.to_string())
 }
 
 /// Whether signatures and key exchange by `key` are RSA's.
@@ -90,7 +102,15 @@ pub(super) fn is_rsa(key: &KeyPair) -> bool {
 
 /// Reads the first private key in `text`: PKCS#8, PKCS#1 (RSA) or SEC1 (P-256), as OpenSSL, cfssl
 /// and step write them.
-pub(super) fn load(text: &str) -> Result<KeyPair, KeyFlaw> {
+pub(super) fn load(text: &str) -> Result<Key, KeyFlaw> {
+    match read(text)? {
+        Stored::Plain(key) => Ok(*key),
+        Stored::Sealed(_) => Err(KeyFlaw::Encrypted),
+    }
+}
+
+/// The same, and PKCS#8 under a passphrase.
+pub(super) fn read(text: &str) -> Result<Stored, KeyFlaw> {
     let block = pem::blocks(text)
         .map_err(|e| KeyFlaw::Damaged(e.to_string()))?
         .into_iter()
@@ -113,11 +133,11 @@ pub(super) fn load(text: &str) -> Result<KeyPair, KeyFlaw> {
                 .to_pkcs8_der()
                 .map_err(|_| damaged())?,
         ),
-        "ENCRYPTED PRIVATE KEY" => return Err(KeyFlaw::Encrypted),
+        sealed::ENCRYPTED => return Sealed::new(&block.der).map(Stored::Sealed),
         _ => return Err(KeyFlaw::Unsupported(block.label)),
     };
     let der = converted.as_ref().map_or(block.der.as_slice(), |der| der.as_bytes());
-    KeyPair::try_from(der).map_err(|_| {
+    KeyPair::try_from(der).map(|key| Stored::Plain(Box::new(Zeroizing::new(key)))).map_err(|_| {
         if pkcs8::PrivateKeyInfoRef::try_from(der).is_ok() {
             KeyFlaw::Unsupported(block.label.clone())
         } else {
@@ -142,7 +162,7 @@ mod tests {
     fn makes_as_many_keys_as_asked_all_different() {
         for count in [0, 1, 2, 3, 7] {
             let mut keys: Vec<_> =
-                generate(KeyAlgorithm::EcdsaP256, count).unwrap().iter().map(KeyPair::serialize_der).collect();
+                generate(KeyAlgorithm::EcdsaP256, count).unwrap().iter().map(|key| key.serialize_der()).collect();
             keys.sort();
             keys.dedup();
             assert_eq!(keys.len(), count);
@@ -153,7 +173,7 @@ mod tests {
     fn makes_rsa_keys_on_several_threads() {
         let keys = generate(KeyAlgorithm::Rsa2048, 3).unwrap();
         assert_eq!(keys.len(), 3);
-        assert!(keys.iter().all(is_rsa));
+        assert!(keys.iter().all(|key| is_rsa(key)));
         assert_ne!(keys[0].serialized_der(), keys[2].serialized_der());
     }
 
@@ -163,7 +183,10 @@ mod tests {
         let cases = [
             (String::new(), KeyFlaw::None),
             (block("CERTIFICATE"), KeyFlaw::None),
-            (block("ENCRYPTED PRIVATE KEY"), KeyFlaw::Encrypted),
+            (
+                block("ENCRYPTED PRIVATE KEY"),
+                KeyFlaw::Damaged("its `ENCRYPTED PRIVATE KEY` block cannot be read".to_owned()),
+            ),
             (
                 "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAEC\n-----END RSA PRIVATE KEY-----\n"
                     .to_owned(),

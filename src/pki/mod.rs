@@ -18,7 +18,10 @@ mod keep;
 mod key;
 mod leaf;
 mod names;
+mod passphrase;
 mod pem;
+mod reseal;
+mod sealed;
 mod served;
 mod show;
 mod source;
@@ -37,6 +40,8 @@ pub use export::{Place, keep_for_a_client, pem_bundle, pkcs12, put};
 pub use keep::{Change, MemberCertificates, Pair, Pki};
 pub use key::SecretPem;
 pub use leaf::Reason;
+pub use passphrase::{Keeper, Occasion, Passphrase};
+pub use reseal::AuthorityKey;
 pub use served::{Inspector, Judgement, Role, ServedFlaw, Shown};
 pub use show::{CertificateInfo, Details, not_after, show};
 
@@ -107,6 +112,8 @@ pub struct Settings {
     pub ca_cert: Option<PathBuf>,
     /// The key of `ca_cert`.
     pub ca_key: Option<PathBuf>,
+    /// Whether the key of a CA that is made here is encrypted under a passphrase.
+    pub encrypt_ca_key: bool,
     /// What kind of key a CA that is made here gets, and every leaf.
     pub key: KeyAlgorithm,
     /// The subject's fields beside the common name.

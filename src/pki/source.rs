@@ -4,11 +4,16 @@ use super::authority::{Authority, Refusal};
 use super::error::{CertificateFlaw, PkiError};
 use super::folder::{Folder, open_mode, read};
 use super::issue::LeafError;
-use super::{Kind, Settings, key};
-use rcgen::KeyPair;
+use super::key::{self, Key, Stored};
+use super::passphrase::Passphrase;
+use super::sealed::Closed;
+use super::{Kind, Settings, pem};
 use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
+
+/// A leaf that every CA has issued.
+const ADMIN: &str = "admin.pem";
 
 /// The CA's files in the folder.
 pub(super) const AUTHORITY: &str = "ca.pem";
@@ -26,8 +31,8 @@ pub(super) struct Source {
 pub(super) enum Start {
     /// All.
     Ready(Authority),
-    /// A key that has not issued anything: the run that made it was killed.
-    Key(KeyPair),
+    /// A key that has not issued anything: the run that made it was killed. None if it is not open.
+    Key(Option<Key>),
     /// Nothing.
     Nothing,
 }
@@ -47,10 +52,17 @@ impl Source {
         }
     }
 
-    pub(super) fn load(&self, folder: &Folder, now: OffsetDateTime) -> Result<Start, PkiError> {
+    /// What there is of the CA; a key that is encrypted stays so without a passphrase.
+    pub(super) fn load(
+        &self,
+        folder: &Folder,
+        passphrase: Option<&Passphrase>,
+        now: OffsetDateTime,
+    ) -> Result<Start, PkiError> {
+        let put_together = |certificate: &str, key: &str| self.put_together(folder, certificate, key, passphrase, now);
         if self.given {
             let certificate = self.read(&self.certificate)?;
-            return self.put_together(&certificate, &self.read(&self.key)?, now);
+            return put_together(&certificate, &self.read(&self.key)?);
         }
         let lost =
             |missing: &Path, remaining: PathBuf| PkiError::AuthorityLost { missing: missing.to_owned(), remaining };
@@ -62,11 +74,11 @@ impl Source {
             .map(|name| folder.file(&name))
             .or(clients.pem_files()?.first().map(|name| clients.file(name)));
         match (folder.read(AUTHORITY)?, folder.read(AUTHORITY_KEY)?, leaf) {
-            (Some(certificate), Some(key), _) => self.put_together(&certificate, &key, now),
+            (Some(certificate), Some(key), _) => put_together(&certificate, &key),
             (Some(_), None, _) => Err(lost(&self.key, self.certificate.clone())),
             (None, Some(_), Some(leaf)) => Err(lost(&self.certificate, leaf)),
             (None, None, Some(leaf)) => Err(lost(&self.key, leaf)),
-            (None, Some(key), None) => Ok(Start::Key(self.load_key(&key)?)),
+            (None, Some(key), None) => Ok(Start::Key(self.load_key(&key, passphrase)?)),
             (None, None, None) => Ok(Start::Nothing),
         }
     }
@@ -75,17 +87,41 @@ impl Source {
         read(path).map_err(|source| PkiError::Read { path: path.to_owned(), given: self.given, source })
     }
 
-    fn load_key(&self, text: &str) -> Result<KeyPair, PkiError> {
-        key::load(text).map_err(|flaw| PkiError::AuthorityKey { path: self.key.clone(), given: self.given, flaw })
+    /// The key, if it is not encrypted or the passphrase is there.
+    pub(super) fn load_key(&self, text: &str, passphrase: Option<&Passphrase>) -> Result<Option<Key>, PkiError> {
+        let unfit = |flaw| PkiError::AuthorityKey { path: self.key.clone(), given: self.given, flaw };
+        match (key::read(text).map_err(unfit)?, passphrase) {
+            (Stored::Plain(key), _) => Ok(Some(*key)),
+            (Stored::Sealed(_), None) => Ok(None),
+            (Stored::Sealed(sealed), Some(passphrase)) => match sealed.open(passphrase) {
+                Ok(key) => Ok(Some(key)),
+                Err(Closed::Wrong) => Err(PkiError::WrongPassphrase { path: self.key.clone() }),
+                Err(Closed::Hopeless(flaw)) => Err(unfit(flaw)),
+            },
+        }
     }
 
-    fn put_together(&self, certificate: &str, key: &str, now: OffsetDateTime) -> Result<Start, PkiError> {
-        Authority::new(certificate, self.load_key(key)?, now).map(Start::Ready).map_err(|refusal| self.refused(refusal))
+    fn put_together(
+        &self,
+        folder: &Folder,
+        certificate: &str,
+        key: &str,
+        passphrase: Option<&Passphrase>,
+        now: OffsetDateTime,
+    ) -> Result<Start, PkiError> {
+        let authority = match self.load_key(key, passphrase)? {
+            Some(key) => Authority::new(certificate, key, now),
+            None => {
+                let leaf = folder.read(ADMIN)?.and_then(|text| pem::certificates(&text).ok()?.into_iter().next());
+                Authority::sealed(certificate, leaf.as_deref(), now)
+            }
+        };
+        authority.map(Start::Ready).map_err(|refusal| self.refused(refusal))
     }
 
     /// The CA as it is at `now`, without anything being made.
     pub(super) fn authority(&self, folder: &Folder, now: OffsetDateTime) -> Result<Option<Authority>, PkiError> {
-        Ok(match self.load(folder, now)? {
+        Ok(match self.load(folder, None, now)? {
             Start::Ready(authority) => Some(authority),
             Start::Key(_) | Start::Nothing => None,
         })
@@ -118,14 +154,23 @@ impl Source {
         }
     }
 
-    pub(super) fn warnings(&self) -> Vec<String> {
+    /// What the user should know of the key's file; `plain`: it is to be encrypted and is not.
+    pub(super) fn warnings(&self, plain: bool) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if plain {
+            let how = if self.given { "`openssl pkcs8 -topk8`" } else { "`etcd-ha certs encrypt-ca`" };
+            warnings.push(format!(
+                "`pki.encrypt_ca_key` is set, but the CA key `{}` is not encrypted: {how} does that",
+                self.key.display()
+            ));
+        }
         // The one in our own folder is put right.
-        match self.given.then(|| open_mode(&self.key)) {
-            Some(Ok(Some(mode))) => vec![format!(
+        if let Some(Ok(Some(mode))) = self.given.then(|| open_mode(&self.key)) {
+            warnings.push(format!(
                 "the CA key `{}` is open to others than its owner: its mode is {mode:04o}",
                 self.key.display()
-            )],
-            _ => Vec::new(),
+            ));
         }
+        warnings
     }
 }

@@ -155,8 +155,11 @@ fn is_of_a_security_key(key: &PrivateKey) -> bool {
 }
 
 pub(super) fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
-    fs::File::open(path)?.take(MAX_SIZE).read_to_string(&mut text)?;
+    let file = fs::File::open(path)?;
+    // Of its whole size, so that nothing stays behind where it was before it grew.
+    let length = file.metadata()?.len().min(MAX_SIZE);
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(length).unwrap_or_default() + 1));
+    file.take(MAX_SIZE).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -29,7 +29,7 @@ impl ControllerTask for Certificates {
     }
 
     async fn apply(&self, _overview: &Overview<'_>, fleet: &Fleet) -> Result<(), TaskError> {
-        let pki = fleet.pki().await?;
+        let pki = fleet.issued_pki().await?;
         let written = tokio::task::spawn_blocking(move || pki.persist()).await;
         written.map_err(|_| TaskError::Interrupted)??;
         // What is used from here on is what is in the folder.

@@ -24,6 +24,9 @@ pub enum TaskError {
     /// The certificates.
     #[error(transparent)]
     Pki(Box<PkiError>),
+    /// The passphrase of the CA's key was not handed over.
+    #[error("{}", .0.line())]
+    Passphrase(Arc<crate::error::Error>),
     /// The release.
     #[error(transparent)]
     Release(Box<ReleaseError>),
@@ -272,6 +275,7 @@ impl Explain for TaskError {
         match self {
             Self::Host(error) => error.hint(),
             Self::Pki(error) => error.hint(),
+            Self::Passphrase(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Bootstrap(errors) => errors.first().and_then(Explain::hint),
             Self::Unfit { hint, .. } => hint.clone(),
@@ -341,6 +345,7 @@ impl Explain for TaskError {
         match self {
             Self::Host(error) => error.exit(),
             Self::Pki(error) => error.exit(),
+            Self::Passphrase(error) => error.exit(),
             Self::Release(error) => error.exit(),
             Self::Bootstrap(_) | Self::Gate { .. } | Self::Unfit { refused: true, .. } | Self::NoGiver(_) => {
                 ExitStatus::Refused

@@ -29,7 +29,7 @@ use crate::etcd::health::ClusterHealth;
 use crate::etcd::snapshot::Shelf;
 use crate::host::{Connection, HostError, Observation, Password, Places, RunName, Script, observe};
 use crate::inventory::{Host, Inventory};
-use crate::pki::Pki;
+use crate::pki::{Keeper, Pki};
 use crate::release::{Arch, Archive};
 use crate::report::Reporter;
 use crate::ssh::{Bandwidth, Connector};
@@ -70,6 +70,8 @@ pub struct FleetOptions {
     pub run: Option<RunName>,
     /// What uploads to all hosts together may take of the line.
     pub bandwidth: Option<Bandwidth>,
+    /// Whoever hands over the passphrase of the CA's key.
+    pub keeper: Option<Arc<dyn Keeper>>,
 }
 
 /// Where snapshots belong.

@@ -7,6 +7,7 @@ use crate::ssh::quote;
 use crate::tasks::certificates::same_ca;
 use bytes::Bytes;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 /// Bring the certificates to the host, beside those in force.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -32,6 +33,10 @@ impl HostTask for StageCertificates {
     }
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
+        // In a playbook that does not make them first.
+        if let Some(occasion) = hands.fleet.pki().await?.occasion() {
+            return Err(occasion.refusal().into());
+        }
         let (text, data) = script(&view.host.paths.config, view.wanted()?);
         hands.connection.run(Script::new("stage the certificates", &text).with_bytes(data)).await?;
         Ok(())
@@ -43,7 +48,9 @@ pub(super) fn script(config: &str, wanted: &Wanted) -> (String, Bytes) {
     let config = quote(config);
     let mut text =
         format!("cd {config}\nmkdir -p .next\nchmod 755 .next\numask 077\nrm -rf .next/ssl\nmkdir .next/ssl\n");
-    let mut data = Vec::new();
+    // Of its whole size, so that no part of a key stays behind where it was before it grew.
+    let length = wanted.certificates.iter().map(|file| file.content.len()).sum();
+    let mut data = Zeroizing::new(Vec::with_capacity(length));
     for file in &wanted.certificates {
         let name = format!(".next/ssl/{}", file.name);
         text += &format!(
@@ -54,5 +61,5 @@ pub(super) fn script(config: &str, wanted: &Wanted) -> (String, Bytes) {
         data.extend_from_slice(file.content.as_bytes());
     }
     text += "chmod 755 .next/ssl\nsync .next/ssl/*\n";
-    (text, Bytes::from(data))
+    (text, Bytes::from_owner(data))
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod authority_key;
 mod become_password;
 mod certs;
 mod check;
@@ -423,7 +424,7 @@ fn every_flag_is_explained() {
     let everywhere = ["help", "output", "plain", "quiet", "verbose", "version"];
     let operation = ["direct", "forks", "health-timeout", "inventory", "limit"];
     let connects = ["ask-become-pass", "ask-pass", "become-pass-command", "become-pass-fd", "pass-command", "pass-fd"];
-    let supplies = ["bandwidth", "no-snapshot", "release"];
+    let supplies = ["bandwidth", "ca-pass-command", "ca-pass-fd", "no-snapshot", "release"];
     let way = ["allow-downgrade", "one-pass", "via"];
     for (command, own) in [
         ("", &[][..]),
@@ -452,7 +453,7 @@ fn every_flag_is_explained() {
         ("ssh-config", &["inventory"]),
         ("certs", &[]),
         ("certs show", &["inventory"]),
-        ("certs issue", &["client", "cn", "force", "inventory", "lifetime", "name"]),
+        ("certs issue", &["ca-pass-command", "ca-pass-fd", "client", "cn", "force", "inventory", "lifetime", "name"]),
         (
             "certs export",
             &[
@@ -467,6 +468,8 @@ fn every_flag_is_explained() {
                 "to",
             ],
         ),
+        ("certs encrypt-ca", &["ca-pass-command", "ca-pass-fd", "inventory", "new-ca-pass-command", "new-ca-pass-fd"]),
+        ("certs decrypt-ca", &["ca-pass-command", "ca-pass-fd", "inventory"]),
         ("certs verify", &["direct", "inventory", "timeout"]),
         ("env", &["inventory", "name", "shell", "unset"]),
         ("init", &["cluster", "file", "host"]),

@@ -141,6 +141,7 @@ fn what_is_left_out_has_its_default() {
             dir: "prod.pki".into(),
             ca_cert: None,
             ca_key: None,
+            encrypt_ca_key: false,
             key: pki::KeyAlgorithm::EcdsaP256,
             subject: pki::Subject::default(),
             ca_lifetime: Duration::from_secs(87_600 * 3600),
@@ -430,7 +431,7 @@ fn the_schema_describes_every_key() {
         (Some("HostEtcd"), "client_port local_plaintext peer_port settings"),
         (Some("Release"), "archive binaries sha256 url"),
         (Some("Digests"), "amd64 arm64"),
-        (Some("Pki"), "ca_cert ca_key ca_lifetime dir key leaf_lifetime renew_before subject"),
+        (Some("Pki"), "ca_cert ca_key ca_lifetime dir encrypt_ca_key key leaf_lifetime renew_before subject"),
         (Some("Subject"), "country locality organization state"),
         (
             Some("Ssh"),

@@ -5,6 +5,7 @@
 
 mod folder;
 mod given;
+mod sealed;
 
 use etcd_ha::error::{ExitStatus, Explain as _};
 use etcd_ha::pki::{Change, KeyAlgorithm, Kind, Member, Pki, PkiError, Settings, Subject, show};
@@ -34,6 +35,7 @@ impl Controller {
             dir: home.path().join("prod.pki"),
             ca_cert: None,
             ca_key: None,
+            encrypt_ca_key: false,
             key: KeyAlgorithm::EcdsaP256,
             subject: Subject::default(),
             ca_lifetime: StdDuration::from_secs(87600 * HOUR),

@@ -30,6 +30,7 @@ impl Fixture {
             dir: folder.path().join("prod.pki"),
             ca_cert: None,
             ca_key: None,
+            encrypt_ca_key: false,
             key: KeyAlgorithm::EcdsaP256,
             subject: Subject::default(),
             ca_lifetime: Duration::from_secs(87_600 * 3600),
@@ -67,6 +68,26 @@ fn assert_clean(what: &str, text: &str, key: &str) {
         }
         let bytes: Vec<String> = secret.bytes().take(8).map(|byte| byte.to_string()).collect();
         assert!(!text.contains(&bytes.join(", ")), "{what} shows a part of a key as numbers");
+    }
+}
+
+#[test]
+fn a_crash_writes_no_keys_to_a_core_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let say = "sh -c 'ulimit -S -c; ulimit -H -c' >limits; false";
+    let script =
+        "ulimit -S -c $(ulimit -H -c); ulimit -c >before; exec \"$0\" health -i prod.yaml --pass-command \"$1\"";
+    std::fs::write(folder.path().join("prod.yaml"), "cluster: prod\nhosts: [{ name: node01, address: 192.0.2.1 }]\n")
+        .unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_etcd-ha"), say]).current_dir(folder.path());
+    assert_eq!(command.output().unwrap().status.code(), Some(2));
+    let read = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+    let (before, limits) = (read("before"), read("limits"));
+    // What it runs has its limits: none of its own, and the hard one as it was.
+    assert_eq!(limits, format!("0\n{before}"));
+    if before == "0\n" {
+        eprintln!("the control is missing: core files are forbidden here");
     }
 }
 

@@ -39,6 +39,7 @@ impl Cluster {
             dir: folder.path().join("prod.pki"),
             ca_cert: None,
             ca_key: None,
+            encrypt_ca_key: false,
             key: KeyAlgorithm::EcdsaP256,
             subject: Subject::default(),
             ca_lifetime: 10 * year,

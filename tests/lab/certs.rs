@@ -2,6 +2,7 @@
 
 use crate::deploy::strangers_certificate;
 use crate::site::Site;
+use crate::terminal::Terminal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +35,7 @@ fn shell(site: &Site, etcdctl: &Path, script: &str) -> (bool, String) {
 
 pub fn clients_get_certificates_and_what_is_served_is_looked_at() {
     let site = Site::up(3);
-    site.run("deploy").exits(0);
+    the_ca_s_key_is_encrypted(&site);
     let etcdctl = etcdctl(&site);
     for words in ["certs verify", "certs verify --direct"] {
         let ran = site.run(words).exits(0).says(&["node03  peer 2380    CN=node03", "6 of 6 ports as they should be"]);
@@ -47,7 +48,10 @@ pub fn clients_get_certificates_and_what_is_served_is_looked_at() {
     };
     let (good, said) = eval("", "member list");
     assert!(good && said.matches(", started, node0").count() == 3, "{said}");
-    site.run("certs issue --client --name app1 --lifetime 1d").exits(0);
+    site.run("certs issue --client --name app1 --lifetime 1d")
+        .exits(2)
+        .says(&["is encrypted, and there is no passphrase"]);
+    site.run("certs issue --client --name app1 --lifetime 1d --ca-pass-command cat<passphrase").exits(0);
     let (good, said) = eval("--name app1", "put greeting hello && etcdctl get --print-value-only greeting");
     assert!(good && said == "OK\nhello\n", "{said}");
     site.run("certs export --name app1 --to app1.pem").exits(0);
@@ -74,6 +78,79 @@ pub fn clients_get_certificates_and_what_is_served_is_looked_at() {
     assert!(good, "{said}");
 
     members_serve_what_they_should_not(&site);
+}
+
+/// A first deploy makes a CA whose passphrase is asked for where something is issued, and nowhere else.
+fn the_ca_s_key_is_encrypted(site: &Site) {
+    const RIGHT: &str = "c0rrect horse";
+    const WRONG: &str = "battery staple";
+    let mut inventory = site.inventory(1..=3);
+    inventory.sections = "pki: { encrypt_ca_key: true }\n".to_owned();
+    site.write(&inventory);
+    site.write_file("passphrase", &format!("{RIGHT}\n"));
+    let deploy = "trap : INT; etcd-ha deploy -i lab.yaml; echo code $?; stty -a";
+    let asked = |screen: &str| screen.matches("assphrase ").count();
+
+    // Nobody there, and somebody who leaves.
+    let ca_key = "CA key `lab.pki/ca-key.pem`";
+    let refused = format!("{ca_key} is to be encrypted, and there is no passphrase for it");
+    site.run("deploy").exits(2).says(&[&refused, "elsewhere say `--ca-pass-command` or `--ca-pass-fd`"]);
+    let mut terminal = Terminal::open(site, deploy);
+    terminal.wait_for("New passphrase for the", 1);
+    terminal.press("secr\u{3}");
+    let (_, screen) = terminal.end();
+    assert!(screen.contains("code 130") && screen.contains(" echo ") && !screen.contains("secr"), "{screen}");
+    assert!(!site.path("lab.pki").exists());
+    assert_eq!(site.lab.read("node01", "ls -A /opt; id etcd 2>&1 || true"), "id: 'etcd': no such user");
+
+    let mut terminal = Terminal::open(site, deploy);
+    for (time, (typed, again)) in (1..).zip([(RIGHT, WRONG), ("", ""), (RIGHT, RIGHT)]) {
+        terminal.wait_for(&format!("New passphrase for the {ca_key}: "), time);
+        terminal.press(&format!("{typed}\r"));
+        terminal.wait_for("The same again: ", time);
+        terminal.press(&format!("{again}\r"));
+    }
+    let (_, screen) = terminal.end();
+    for words in ["code 0", " echo ", "The two differ.", "An empty passphrase protects nothing.", "3 of 3 members"] {
+        assert!(screen.contains(words), "{words}: {screen}");
+    }
+    assert!(!screen.contains(RIGHT) && !screen.contains(WRONG), "{screen}");
+    let openssl = "openssl pkey -in lab.pki/ca-key.pem -noout -passin";
+    let opens = |from: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{openssl} {from}")]).current_dir(site.path("")).output().unwrap().status.success()
+    };
+    assert!(opens("file:passphrase") && !opens("pass:x"));
+
+    // Nothing to issue: nobody is asked, whether there is somebody or not.
+    site.run("deploy").exits(0).ends("done: cluster lab is healthy, 3 of 3 members, nothing to do");
+    let (_, screen) = Terminal::open(site, deploy).end();
+    assert!(screen.contains("code 0") && asked(&screen) == 0, "{screen}");
+
+    // A certificate to issue: a plan says so and asks nobody, a deploy asks once, and again if it was mistyped.
+    fs::remove_file(site.path("lab.pki/node03-peer.pem")).unwrap();
+    site.run("plan --detailed-exitcode")
+        .exits(10)
+        .says(&["issue peer certificate of node03", "stage its certificates"]);
+    site.run("deploy").exits(2).says(&[&format!("{ca_key} is encrypted, and there is no passphrase for it")]);
+    let mut terminal = Terminal::open(site, deploy);
+    for (time, typed) in [(1, WRONG), (2, RIGHT)] {
+        terminal.wait_for(&format!("Passphrase of the {ca_key}: "), time);
+        terminal.press(&format!("{typed}\r"));
+    }
+    let (_, screen) = terminal.end();
+    assert!(screen.contains("code 0") && screen.contains("That passphrase is wrong."), "{screen}");
+    assert_eq!(asked(&screen), 3, "{screen}");
+
+    // Mistyped too often.
+    let mut terminal = Terminal::open(site, "etcd-ha certs decrypt-ca -i lab.yaml; echo code $?");
+    for time in 1..=3 {
+        terminal.wait_for(&format!("Passphrase of the {ca_key}: "), time);
+        terminal.press(&format!("{WRONG}\r"));
+    }
+    let (_, screen) = terminal.end();
+    assert!(screen.contains(&format!("the passphrase of {ca_key} is wrong")) && screen.contains("code 2"), "{screen}");
+    assert!(opens("file:passphrase"));
 }
 
 fn members_serve_what_they_should_not(site: &Site) {

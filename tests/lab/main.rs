@@ -37,6 +37,7 @@ mod privilege;
 mod probe;
 mod refusals;
 mod rollback;
+mod secrets;
 mod site;
 mod sizes;
 mod snapshots;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         privilege::sudo_and_doas_are_given_the_password_and_nobody_else_is,
         privilege::a_wrong_password_is_tried_once_and_a_user_without_rights_is_told,
         privilege::what_is_cut_off_on_a_terminal_clears_up_behind_itself,
+        secrets::a_deploy_leaves_keys_and_passwords_nowhere_but_in_their_own_files,
         upgrades::a_jump_over_a_minor_version_goes_by_hops,
         upgrades::upgrade_writes_the_version_once_all_members_run_it,
         upgrades::a_cluster_agrees_on_a_downgrade_only_with_the_user_s_consent,

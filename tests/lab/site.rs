@@ -236,6 +236,11 @@ impl Ran {
         Self { words: words.to_owned(), code: output.status.code(), stdout, stderr, took }
     }
 
+    /// What it was called with.
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+
     fn whole(&self) -> String {
         let Self { words, code, stdout, stderr, took } = self;
         format!("etcd-ha {words}: exit code {code:?} after {took:?}\n--- stdout\n{stdout}--- stderr\n{stderr}---")

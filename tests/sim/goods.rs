@@ -164,6 +164,7 @@ pub fn pki(variant: Variant) -> &'static Pki {
                 dir: folder.path().join("prod.pki"),
                 ca_cert: None,
                 ca_key: None,
+                encrypt_ca_key: false,
                 key: KeyAlgorithm::EcdsaP256,
                 subject: Subject::default(),
                 ca_lifetime: Duration::from_secs(87_600 * 3600),

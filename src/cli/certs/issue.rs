@@ -2,10 +2,11 @@
 
 use super::Refused;
 use crate::cli::Context;
+use crate::cli::ca_passphrase::CaPassphrase;
 use crate::cli::options::{OutputFormat, Target};
 use crate::error::{Error, ExitStatus};
 use crate::inventory::duration;
-use crate::pki::{self, ClientName, ClientRequest, IssuedClient, moment};
+use crate::pki::{self, ClientName, ClientRequest, IssuedClient, Passphrase, PkiError, moment};
 use clap::Args;
 use serde_json::json;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(super) struct Issue {
     /// Put it in the place of the one of the same name, with a new key.
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    passphrase: CaPassphrase,
 }
 
 fn common_name(text: &str) -> Result<String, &'static str> {
@@ -65,7 +68,13 @@ impl Issue {
         let name = self.name.to_string();
         let request =
             ClientRequest { name: self.name, common_name: self.cn, lifetime: self.lifetime, replace: self.force };
-        let issued = pki::issue_client(&inventory.pki, &request, now)?;
+        let issue = |passphrase: Option<&Passphrase>| pki::issue_client(&inventory.pki, &request, passphrase, now);
+        let issued = match issue(None) {
+            Err(PkiError::Sealed { path, .. }) => {
+                self.passphrase.with(context, &path, |passphrase| issue(Some(passphrase)))?.1
+            }
+            issued => issued?,
+        };
         for warning in warnings(&issued) {
             context.output.err(&format!("warning: {warning}\n"));
         }

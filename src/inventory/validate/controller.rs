@@ -147,6 +147,7 @@ impl Validation<'_> {
             dir: written.dir.map_or_else(|| path.with_extension("pki"), |dir| self.local_path(&dir)),
             ca_cert: written.ca_cert.map(|file| self.local_path(&file)),
             ca_key: written.ca_key.map(|file| self.local_path(&file)),
+            encrypt_ca_key: written.encrypt_ca_key.map(|at| at.value).unwrap_or_default(),
             key: written.key.map(|at| at.value.0).unwrap_or_default(),
             subject: pki::Subject {
                 country: subject.country.map(|at| at.value),

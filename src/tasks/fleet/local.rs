@@ -2,7 +2,7 @@
 
 use super::Fleet;
 use crate::inventory::Host;
-use crate::pki::{self, Pki};
+use crate::pki::{self, Passphrase, Pki};
 use crate::release::{self, Arch, Archive};
 use crate::report::Event;
 use crate::tasks::TaskError;
@@ -19,14 +19,43 @@ impl Fleet {
         if let Some(pki) = &*slot {
             return Ok(pki.clone());
         }
+        let pki = Arc::new(self.load_pki(None).await?);
+        *slot = Some(pki.clone());
+        Ok(pki)
+    }
+
+    /// The PKI with all that has to be issued. If that takes the CA's key and the key is encrypted, its passphrase is
+    /// asked for.
+    ///
+    /// # Errors
+    /// As [`Fleet::pki`], and if nobody hands over the right passphrase.
+    pub async fn issued_pki(&self) -> Result<Arc<Pki>, TaskError> {
+        let pki = self.pki().await?;
+        let Some(occasion) = pki.occasion() else { return Ok(pki) };
+        let keeper = self.options.keeper.as_ref().ok_or_else(|| occasion.refusal())?;
+        let mut tries = 0;
+        loop {
+            let passphrase = keeper.hand_over(occasion, tries > 0).await;
+            let passphrase = passphrase.map_err(|error| TaskError::Passphrase(Arc::new(error)))?;
+            tries += 1;
+            match self.load_pki(Some(passphrase)).await {
+                Err(TaskError::Pki(error)) if error.is_wrong_passphrase() && tries < keeper.tries() => {}
+                loaded => return Ok(Arc::new(loaded?)),
+            }
+        }
+    }
+
+    async fn load_pki(&self, passphrase: Option<Passphrase>) -> Result<Pki, TaskError> {
         let inventory = self.inventory.clone();
         let loaded = tokio::task::spawn_blocking(move || {
             let members: Vec<_> = inventory.hosts.iter().map(certificate_names).collect();
-            Pki::load_or_issue(&inventory.pki, &inventory.cluster, &members, OffsetDateTime::now_utc())
+            let (settings, cluster, now) = (&inventory.pki, &inventory.cluster, OffsetDateTime::now_utc());
+            match &passphrase {
+                Some(passphrase) => Pki::open(settings, cluster, &members, passphrase, now),
+                None => Pki::load_or_issue(settings, cluster, &members, now),
+            }
         });
-        let pki = Arc::new(loaded.await.map_err(|_| TaskError::Interrupted)??);
-        *slot = Some(pki.clone());
-        Ok(pki)
+        Ok(loaded.await.map_err(|_| TaskError::Interrupted)??)
     }
 
     /// Forgets the PKI, since its folder was written.

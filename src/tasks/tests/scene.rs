@@ -225,6 +225,7 @@ pub(crate) fn other_pki() -> Pki {
         dir: "/nonexistent/prod.pki".into(),
         ca_cert: None,
         ca_key: None,
+        encrypt_ca_key: false,
         key: KeyAlgorithm::EcdsaP256,
         subject: Subject::default(),
         ca_lifetime: Duration::from_secs(87_600 * 3600),

@@ -54,7 +54,7 @@ fn authorities_of_the_users_own_work_in_every_common_form() {
 }
 
 /// `root.crt`, an intermediate below it as `ca.crt` and `ca.key`, with these extensions each.
-fn chain(root: &str, intermediate: &str) -> String {
+pub(super) fn chain(root: &str, intermediate: &str) -> String {
     format!(
         "openssl ecparam -name prime256v1 -genkey -noout -out root.key
         openssl req -x509 -new -key root.key -subj /CN=Root -days 3650 -addext basicConstraints=critical,{root} -out root.crt
@@ -117,11 +117,6 @@ fn wrong_authorities_of_the_users_own_are_refused() {
         ("no keyCertSign", with("keyUsage=digitalSignature"), "lacks the key usage keyCertSign"),
         ("servers only", with("extendedKeyUsage=serverAuth"), "lacks serverAuth or clientAuth"),
         ("name constraints", with("nameConstraints=critical,permitted\\;DNS:example.com"), "would not verify"),
-        (
-            "encrypted PKCS#8",
-            format!("{good} openssl pkey -in ca.key -aes256 -passout pass:x -out k; mv k ca.key"),
-            "is encrypted",
-        ),
         (
             "encrypted SEC1",
             format!("{good} openssl ec -in ca.key -aes256 -passout pass:x -out k; mv k ca.key"),
