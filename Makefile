@@ -21,10 +21,13 @@ test: ## all tests: unit, hermetic, and on lab hosts with real etcd (root)
 	@tests/lab/lab releases >/dev/null
 	ETCD_HA_LAB=1 cargo test --locked
 
-soak: ## the long sweeps: a million simulated histories, and controllers killed after every line that they say (root)
+# `make soak N=20 SEED=7`: so many rounds, and those of that seed.
+N ?= 200
+soak: ## N=200 controllers killed at random moments, and a million simulated histories; writes docs/soak.md (root)
 	@tests/lab/install-needs lab build test
 	ETCD_HA_SIM_HISTORIES=1000000 cargo test --locked --test sim no_history -- --nocapture
-	ETCD_HA_LAB=1 ETCD_HA_LAB_KILLS=30 ETCD_HA_LAB_EVERY=1 cargo test --locked --test lab broken:: -- --nocapture
+	ETCD_HA_LAB=1 ETCD_HA_SOAK_LABS=2 ETCD_HA_SOAK_ROUNDS=$(N) $(if $(SEED),ETCD_HA_SOAK_SEED=$(SEED)) \
+	  ETCD_HA_SOAK_REPORT=docs/soak.md cargo test --locked --test lab soak::killed
 
 bench: ## our SSH beside ssh and scp, on this machine: log-in, uploads, memory
 	@tests/lab/install-needs build bench

@@ -39,6 +39,7 @@ mod rollback;
 mod site;
 mod sizes;
 mod snapshots;
+mod soak;
 mod sources;
 mod status;
 mod terminal;
@@ -51,8 +52,8 @@ use std::process::ExitCode;
 const LABS: usize = 2;
 
 macro_rules! tests {
-    ($($module:ident::$test:ident),* $(,)?) => {
-        [$((concat!(stringify!($module), "::", stringify!($test)), $module::$test as fn())),*]
+    ($($($part:ident)::+),* $(,)?) => {
+        [$(([$(stringify!($part)),+].join("::"), $($part)::+ as fn())),*]
     };
 }
 
@@ -60,9 +61,7 @@ fn main() -> ExitCode {
     // The longest first, so that the last to end is a short one.
     #[rustfmt::skip]
     let tests = tests![
-        broken::a_first_deploy_killed_anywhere_is_finished_by_the_next,
-        broken::a_change_killed_anywhere_is_finished_by_the_next,
-        broken::a_change_killed_at_a_task_s_end_is_finished_by_the_next,
+        soak::killed_anywhere_the_same_command_finishes_and_nothing_is_lost,
         broken::ctrl_c_stops_after_the_task_in_hand,
         broken::members_that_were_never_started_are_started_by_the_next_run,
         broken::a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run,
@@ -136,12 +135,22 @@ fn main() -> ExitCode {
         eprintln!("\nETCD_HA_LAB is set, but lab tests need root");
         return ExitCode::FAILURE;
     }
-    let trial = |(name, test): (&str, fn())| {
+    // What the sweep decides without a lab.
+    let pure = tests![
+        soak::schedule::a_seed_gives_the_same_rounds_again_and_another_seed_others,
+        soak::schedule::rounds_are_spread_evenly_over_operations_accidents_and_time,
+        soak::schedule::progress_follows_the_lines_and_between_them_the_clock,
+        soak::ledger::what_is_lost_twice_or_different_is_found,
+        soak::quorum::only_what_one_host_s_fault_explains_is_not_our_doing,
+        soak::report::a_report_tells_what_came_of_each_kind_of_round,
+    ];
+    let trial = |(name, test): (String, fn())| {
         let run = move || {
             test();
             Ok(())
         };
-        Trial::test(name, run).with_ignored_flag(!wanted)
+        Trial::test(name, run)
     };
-    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code()
+    let labs = tests.into_iter().map(|test| trial(test).with_ignored_flag(!wanted));
+    libtest_mimic::run(&arguments, labs.chain(pure.into_iter().map(trial)).collect()).exit_code()
 }
