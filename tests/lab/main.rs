@@ -47,9 +47,14 @@ mod upgrades;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// How many labs stand at once, unless `--test-threads` says otherwise.
 const LABS: usize = 2;
+
+/// Of how many tests the time is said.
+const SLOWEST: usize = 12;
 
 macro_rules! tests {
     ($($($part:ident)::+),* $(,)?) => {
@@ -128,10 +133,11 @@ fn main() -> ExitCode {
     ];
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(LABS);
+    let list = arguments.list;
     let wanted = fixture::wanted();
     if !wanted {
         eprintln!("\nleft out: lab tests, since they run hosts on this machine: ETCD_HA_LAB=1 as root, or `make test`");
-    } else if !fixture::root() && !arguments.list {
+    } else if !fixture::root() && !list {
         eprintln!("\nETCD_HA_LAB is set, but lab tests need root");
         return ExitCode::FAILURE;
     }
@@ -144,13 +150,31 @@ fn main() -> ExitCode {
         soak::quorum::only_what_one_host_s_fault_explains_is_not_our_doing,
         soak::report::a_report_tells_what_came_of_each_kind_of_round,
     ];
+    let times = Arc::new(Mutex::new(Vec::new()));
     let trial = |(name, test): (String, fn())| {
+        let (times, timed) = (times.clone(), name.clone());
         let run = move || {
+            let begun = Instant::now();
             test();
+            times.lock().unwrap().push((begun.elapsed(), timed));
             Ok(())
         };
         Trial::test(name, run)
     };
     let labs = tests.into_iter().map(|test| trial(test).with_ignored_flag(!wanted));
-    libtest_mimic::run(&arguments, labs.chain(pure.into_iter().map(trial)).collect()).exit_code()
+    let ended = libtest_mimic::run(&arguments, labs.chain(pure.into_iter().map(trial)).collect());
+    if wanted && !list {
+        say_slowest(&mut times.lock().unwrap());
+    }
+    ended.exit_code()
+}
+
+/// What the lab spends its time on.
+fn say_slowest(times: &mut [(Duration, String)]) {
+    let labs: Duration = times.iter().map(|(took, _)| *took).sum();
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    eprintln!("the slowest, of {:.0} s of lab time:", labs.as_secs_f64());
+    for (took, name) in times.iter().take(SLOWEST) {
+        eprintln!("{:6.1} s  {name}", took.as_secs_f64());
+    }
 }
