@@ -133,7 +133,7 @@ impl<'a> Cluster<'a> {
             if striking.is_none() {
                 mending.set(Stage::Over);
             }
-            outcome.struck = kill_at(site, &words, round, profile, progress);
+            outcome.struck = kill_at(site, &words, round, profile, progress, mending);
             finish(site, &words, round.accident.as_ref(), mending, outcome);
             striking.map(|striking| striking.join().unwrap())
         });
@@ -238,24 +238,36 @@ fn strike(site: &Site, accident: &Accident, progress: &Progress, mending: &Mendi
     Outage { host: *host, from, to: Instant::now() }
 }
 
-/// Runs the operation and kills it at the round's moment; whether it was still at it.
-fn kill_at(site: &Site, words: &str, round: &Round, profile: &Profile, progress: &Progress) -> bool {
-    let mut running = Watched::start(site, words);
+/// Runs the operation and kills it at the round's moment; whether it was still at it. Where an accident ended it before,
+/// that happens to the next run.
+fn kill_at(site: &Site, words: &str, round: &Round, profile: &Profile, progress: &Progress, mending: &Mending) -> bool {
     let line = profile.lines_at(round.kill);
-    while !running.ended() {
-        let (lines, since) = running.heard();
-        progress.set(profile.progress(lines, since));
-        // A run that hangs says no further line.
-        let said = round.at_line && lines >= line;
-        if said || progress.now() >= round.kill + if round.at_line { 0.3 } else { 0.0 } {
-            running.kill();
-            break;
+    // A run that hangs says no further line.
+    let latest = round.kill + if round.at_line { 0.3 } else { 0.0 };
+    for run in 0..TRIES {
+        let mut running = Watched::start(site, words);
+        while !running.ended() {
+            let (lines, since) = running.heard();
+            let now = profile.progress(lines, since);
+            if run == 0 {
+                progress.set(now);
+            }
+            if now >= latest || (round.at_line && lines >= line) {
+                running.kill();
+                break;
+            }
+            thread::sleep(Duration::from_millis(2));
         }
-        thread::sleep(Duration::from_millis(2));
+        let (code, _, said) = running.wait();
+        eprintln!("round {}: exit code {code:?} after: {}", round.number, said.last().map_or("", String::as_str));
+        if code.is_none() || code == Some(0) {
+            return code.is_none();
+        }
+        let struck = round.accident.is_some() && mending.reached(Stage::Struck);
+        assert!(struck, "it failed by itself, exit code {code:?}:\n{}", said.join("\n"));
+        thread::sleep(Duration::from_secs(1));
     }
-    let (code, _, said) = running.wait();
-    eprintln!("round {}: exit code {code:?} after: {}", round.number, said.last().map_or("", String::as_str));
-    code.is_none()
+    panic!("it failed {TRIES} times before it could be killed")
 }
 
 /// Runs the same command again until it says done, and no accident is ahead any more.
