@@ -147,6 +147,7 @@ fn main() -> ExitCode {
         soak::schedule::rounds_are_spread_evenly_over_operations_accidents_and_time,
         soak::schedule::progress_follows_the_lines_and_between_them_the_clock,
         soak::ledger::what_is_lost_twice_or_different_is_found,
+        soak::quorum::gaps_are_measured_by_what_happened_meanwhile,
         soak::quorum::only_what_one_host_s_fault_explains_is_not_our_doing,
         soak::report::a_report_tells_what_came_of_each_kind_of_round,
     ];

@@ -65,13 +65,12 @@ impl Ledger {
         self.acknowledged.iter().min().copied()
     }
 
-    /// The longest time without an acknowledgement from the first one on, and when it began.
-    pub fn longest_gap(&self, end: Instant) -> (Duration, Option<Instant>) {
+    /// The times without an acknowledgement from the first one on: when each began, and how long it was.
+    pub fn gaps(&self, end: Instant) -> Vec<(Instant, Duration)> {
         let mut all = self.acknowledged.clone();
         all.push(end);
         all.sort_unstable();
-        let gaps = all.windows(2).map(|pair| (pair[1] - pair[0], Some(pair[0])));
-        gaps.max_by_key(|(gap, _)| *gap).unwrap_or_default()
+        all.windows(2).map(|pair| (pair[0], pair[1] - pair[0])).collect()
     }
 
     /// What was acknowledged and is not there.
@@ -259,12 +258,11 @@ pub fn what_is_lost_twice_or_different_is_found() {
         let (lost, wrong) = there(Some((key, Some(found))));
         assert!(lost.is_empty() && wrong.starts_with(why), "{why}: {lost} {wrong}");
     }
-    assert_eq!(ledger.longest_gap(at(5)), (Duration::from_secs(2), Some(at(2))));
-    assert_eq!(ledger.longest_gap(at(9)), (Duration::from_secs(5), Some(at(4))));
+    assert_eq!(ledger.gaps(at(9)), [(at(2), Duration::from_secs(2)), (at(4), Duration::from_secs(5))]);
     assert_eq!((ledger.first(), ledger.acknowledged()), (Some(at(2)), 2));
     ledger.turn_over();
     assert_eq!((ledger.first(), ledger.acknowledged()), (None, 0));
-    assert_eq!(ledger.longest_gap(at(9)).0, Duration::ZERO);
+    assert_eq!(ledger.gaps(at(9)), []);
     // The last page's keys still count.
     assert_eq!(ledger.lost(&BTreeMap::new()), ["a", "c"]);
 }

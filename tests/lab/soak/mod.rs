@@ -7,7 +7,7 @@
 //! What is called a loss of the quorum by our doing: fewer than two of the three members run on hosts that can be
 //! reached, which is looked at 50 times a second from outside, and no single host's fault explains it
 //! ([`quorum::losses`]); or the writers, one for each member, have no write acknowledged for longer than an election
-//! takes ([`CALM`], [`STRUCK`]).
+//! takes ([`quorum::too_long`]).
 
 pub mod ledger;
 pub mod quorum;
@@ -22,13 +22,7 @@ use schedule::schedule;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// The longest that nothing may be acknowledged while all hosts are well: a busy machine's election, and not a restart.
-const CALM: Duration = Duration::from_secs(5);
-
-/// The same while one host has lost its power or its link, and until it is back among the others.
-const STRUCK: Duration = Duration::from_secs(10);
+use std::time::Instant;
 
 /// A number from the environment.
 fn number(name: &str) -> Option<u64> {

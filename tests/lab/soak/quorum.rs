@@ -18,6 +18,12 @@ const QUORUM: usize = HOSTS / 2 + 1;
 /// begun: the look before it, the hand-over and the stop take that long on a busy machine.
 const TURN: Duration = Duration::from_secs(5);
 
+/// The longest that nothing may be acknowledged while all hosts are well: a busy machine's election, and not a restart.
+const CALM: Duration = Duration::from_secs(5);
+
+/// The same around a host's fault: from its beginning until the host has had that long to be back among the others.
+const STRUCK: Duration = Duration::from_secs(10);
+
 /// A member's process was seen to begin or to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
@@ -85,6 +91,17 @@ pub fn losses(turns: &[Turn], outage: Option<Outage>, first_quorum: Instant, end
     }
     found.extend(open.map(|(from, by_us, how)| Loss { lasted: end - from, by_us, how }));
     found
+}
+
+/// Those of the gaps between acknowledgements that an election does not explain, nor a quorum that was lost as the fault
+/// met a restart.
+pub fn too_long(gaps: &[(Instant, Duration)], outage: Option<Outage>, losses: &[Loss]) -> Vec<(Instant, Duration)> {
+    let excused: Duration = losses.iter().filter(|loss| !loss.by_us).map(|loss| loss.lasted).sum();
+    let limit = |from: Instant, gap: Duration| {
+        let near = |outage: Outage| from + gap >= outage.from && from <= outage.to + STRUCK;
+        if outage.is_some_and(near) { STRUCK + excused } else { CALM }
+    };
+    gaps.iter().copied().filter(|(from, gap)| *gap > limit(*from, *gap)).collect()
 }
 
 /// Looks at the members' processes until it is stopped.
@@ -188,4 +205,27 @@ pub fn only_what_one_host_s_fault_explains_is_not_our_doing() {
     let turns: Vec<_> = begun.iter().chain(&[(4.0, 1, false)]).map(turn).collect();
     let found = losses(&turns, None, at(2.5), at(9.0));
     assert!(found.len() == 1 && found[0].by_us, "{found:?}");
+}
+
+pub fn gaps_are_measured_by_what_happened_meanwhile() {
+    let start = Instant::now();
+    let at = |second: f64| start + Duration::from_secs_f64(second);
+    let outage = Some(Outage { host: 1, from: at(20.0), to: at(24.0) });
+    let met = [Loss { lasted: Duration::from_secs(3), by_us: false, how: String::new() }];
+    let ours = [Loss { lasted: Duration::from_secs(3), by_us: true, how: String::new() }];
+    for (from, gap, outage, losses, long) in [
+        (1.0, 4.9, None, &[][..], false),
+        (1.0, 5.1, None, &[], true),
+        // Over before the fault began, and long after it ended.
+        (1.0, 5.1, outage, &[], true),
+        (40.0, 5.1, outage, &[], true),
+        (18.0, 9.9, outage, &[], false),
+        (30.0, 9.9, outage, &[], false),
+        (18.0, 12.9, outage, &[], true),
+        (18.0, 12.9, outage, &met, false),
+        (18.0, 12.9, outage, &ours, true),
+    ] {
+        let gaps = [(at(from), Duration::from_secs_f64(gap)), (at(60.0), Duration::from_secs(1))];
+        assert_eq!(!too_long(&gaps, outage, losses).is_empty(), long, "{gap} s from {from} on");
+    }
 }
