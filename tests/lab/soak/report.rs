@@ -57,6 +57,19 @@ pub struct Report {
 const ACCIDENTS: [(Option<Fault>, &str); 3] =
     [(None, "no other fault"), (Some(Fault::Power), "a host without power"), (Some(Fault::Link), "a host cut off")];
 
+/// What the figures mean.
+const HOW: &str = "
+Keys: a writer for each member writes all the while, each key once. Lost is what was acknowledged and is missing through any
+member or in its own store; a key that is there twice, with another value or at another revision fails its round, too.
+
+Quorum lost by our doing: fewer than two of three members have a process on a host that can be reached, seen from outside 50
+times a second, unless one host's fault struck within 5 s of another member's restart (counted apart) or before the third was
+ever started; or no write was acknowledged for 5 s, and for 10 s around the fault of a host.
+
+Tries: runs after the killed one until all three members were healthy; while a host is off or cut, a run is right to refuse, and
+has to name it. Without another fault the first one has to do.
+";
+
 impl Report {
     fn fault(outcome: &Outcome) -> Option<Fault> {
         outcome.round.accident.as_ref().map(|accident| accident.fault)
@@ -113,6 +126,7 @@ impl Report {
                 );
             }
         }
+        text += HOW;
         for outcome in self.failures() {
             let why = outcome.failure.as_deref().unwrap_or_default();
             let _ = writeln!(text, "\n- {}: {}", outcome.round, why.lines().next().unwrap_or_default());
@@ -168,7 +182,7 @@ pub fn a_report_tells_what_came_of_each_kind_of_round() {
 | first deploy | a host without power | 1 | 1 | 0 | 0 | 1 |
 | setting change | no other fault | 2 | 2 | 1 | 1 | 0 |
 ";
-    assert_eq!(report.markdown(), expected);
+    assert_eq!(report.markdown(), format!("{expected}{HOW}"));
     report.outcomes[1].lost = 3;
     report.outcomes[1].quorum_lost = 1;
     report.outcomes[1].failure = Some("acknowledged, and not there: a, b, c\nmore".to_owned());
