@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # rustup puts cargo where not every shell looks.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help demo demo-down test soak bench build release lint deny clean
+.PHONY: help demo demo-down test histories all-but-histories soak bench build release lint deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -19,12 +19,27 @@ test: ## all tests: unit, hermetic, and on lab hosts with real etcd (root)
 	@tests/lab/install-needs lab build test
 	@tests/lab/lab rootfs >/dev/null
 	@tests/lab/lab releases >/dev/null
-	ETCD_HA_LAB=1 cargo test --locked
+	cargo test --locked --no-run
+	@# Lab tests wait most of the time, for which the simulation has use.
+	@$(MAKE) --no-print-directory -j2 histories all-but-histories
 
-soak: ## the long sweeps: a million simulated histories, and controllers killed after every line that they say (root)
+# What it says is kept together, for the end.
+HISTORIES = $${CARGO_TARGET_DIR:-target}/histories.log
+histories:
+	@echo "the simulation plays beside the other tests, and is heard of when it has ended"
+	@nice -n 19 cargo test --locked --test sim no_history -- --nocapture >$(HISTORIES) 2>&1; \
+	  status=$$?; cat $(HISTORIES); exit $$status
+
+all-but-histories:
+	ETCD_HA_LAB=1 cargo test --locked -- --skip no_history
+
+# `make soak N=20 SEED=7`: so many rounds, and those of that seed.
+N ?= 200
+soak: ## N=200 controllers killed at random moments, and a million simulated histories; writes docs/soak.md (root)
 	@tests/lab/install-needs lab build test
 	ETCD_HA_SIM_HISTORIES=1000000 cargo test --locked --test sim no_history -- --nocapture
-	ETCD_HA_LAB=1 ETCD_HA_LAB_KILLS=30 ETCD_HA_LAB_EVERY=1 cargo test --locked --test lab broken:: -- --nocapture
+	ETCD_HA_LAB=1 ETCD_HA_SOAK_LABS=2 ETCD_HA_SOAK_ROUNDS=$(N) $(if $(SEED),ETCD_HA_SOAK_SEED=$(SEED)) \
+	  ETCD_HA_SOAK_REPORT=docs/soak.md cargo test --locked --test lab soak::killed
 
 bench: ## our SSH beside ssh and scp, on this machine: log-in, uploads, memory
 	@tests/lab/install-needs build bench

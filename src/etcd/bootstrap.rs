@@ -110,7 +110,9 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     let was_member = |host: &&Found| known.iter().any(|(name, _)| *name == host.host);
     let without: Vec<_> = found.iter().filter(|host| !host.data).filter(was_member).collect();
     let recorded_anywhere = found.iter().filter_map(|host| recorded(host, &fresh)).any(|own| own.established.is_some());
-    let running = members.iter().filter(|(host, _)| host.runs).count();
+    // Hosts are not looked at in the same moment: one whose etcd has just been started may have been seen without data, and
+    // another a second later with the leader that the two have by then.
+    let running = found.iter().filter(|host| host.runs).count();
     let broke_off = !recorded_anywhere && running >= quorum(found.len());
     if stood {
         for host in without.iter().filter(|_| !broke_off) {

@@ -1,22 +1,11 @@
-//! Runs that are broken off: the same command again finishes the job.
+//! Runs that are broken off in ways that a random kill (`soak`) rarely meets: the same command again finishes the job.
 
 use crate::members::{Members, node};
 use crate::site::{Site, eventually};
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
-use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
 const DONE: &str = "done: cluster lab is healthy, 3 of 3 members, ";
-
-/// What decides when controllers are killed; `ETCD_HA_LAB_SEED` gives the same moments again.
-fn chance() -> StdRng {
-    let given = std::env::var("ETCD_HA_LAB_SEED").ok();
-    let seed = given.map_or_else(|| rand::rng().random_range(0..1_000_000), |seed| seed.parse().unwrap());
-    eprintln!("ETCD_HA_LAB_SEED={seed}");
-    StdRng::seed_from_u64(seed)
-}
 
 /// Checks that nothing of a broken run is left on the hosts.
 #[track_caller]
@@ -41,7 +30,7 @@ pub fn assert_tidy(site: &Site) {
 }
 
 /// Makes the hosts and the controller as they were before the first deploy.
-fn make_fresh(site: &Site) {
+pub fn make_fresh(site: &Site) {
     for host in 1..=3 {
         site.lab.read(
             &node(host),
@@ -52,117 +41,6 @@ fn make_fresh(site: &Site) {
     }
     let _ = std::fs::remove_dir_all(site.path("lab.pki"));
     let _ = std::fs::remove_dir_all(site.path("cache"));
-}
-
-/// Runs a deploy and kills it somewhere in this part (0 to 1) of what it has to say, which it has in `lines` lines.
-fn kill_a_deploy(site: &Site, chance: &mut StdRng, part: Range<f64>, lines: usize) {
-    let line = (chance.random_range(part) * lines as f64) as usize;
-    kill_after(site, line, Duration::from_millis(chance.random_range(0..400)));
-}
-
-/// Runs a deploy and kills it after this many lines and a pause. With `-v` it says a line at the end of every task.
-fn kill_after(site: &Site, line: usize, pause: Duration) {
-    let mut running = site.start("deploy -v");
-    running.read_lines(line);
-    thread::sleep(pause);
-    running.signal("KILL");
-    let ran = running.wait();
-    let end = if ran.code.is_none() { "killed" } else { "had ended" };
-    eprintln!("{end} {pause:?} after line {line}: {}", ran.stderr.lines().last().unwrap_or_default());
-}
-
-/// How often something is done, unless the environment says.
-fn count(name: &str, usually: usize) -> usize {
-    std::env::var(name).map_or(usually, |count| count.parse().unwrap())
-}
-
-pub fn a_first_deploy_killed_anywhere_is_finished_by_the_next() {
-    let kills = count("ETCD_HA_LAB_KILLS", 6);
-    let mut chance = chance();
-    let site = Site::up(3);
-    // The rolling play has nothing to do, and says so in a moment.
-    let said = site.run("deploy -v").exits(0).stderr;
-    let lines = said.lines().take_while(|line| !line.contains("play: Take over changes")).count();
-    let members = Members::of(&site, 3);
-    for kill in 0..kills {
-        make_fresh(&site);
-        // Spread over the whole run, each at random within its part.
-        let part = kill as f64 / kills as f64..(kill + 1) as f64 / kills as f64;
-        kill_a_deploy(&site, &mut chance, part, lines);
-        site.run("deploy").exits(0).ends(DONE);
-        members.assert_whole();
-        assert_tidy(&site);
-        site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
-    }
-}
-
-/// A living cluster whose settings change, under a writer, by deploys that are killed.
-struct Changing<'a> {
-    members: Members<'a>,
-    ids: String,
-    changes: usize,
-}
-
-impl<'a> Changing<'a> {
-    /// The cluster, and how many lines a deploy of a change says that nobody kills.
-    fn begin(site: &'a Site) -> (Self, usize) {
-        site.run("deploy").exits(0);
-        let members = Members::of(site, 3);
-        members.etcdctl(1, "put before kept");
-        let ids = members.etcdctl(1, "member list");
-        let mut changing = Self { members, ids, changes: 0 };
-        let mut lines = 0;
-        changing.change(|site| lines = site.run("deploy -v").exits(0).stderr.lines().count());
-        (changing, lines)
-    }
-
-    /// Another change: a deploy of it that is `broken` off, and the same command again.
-    #[track_caller]
-    fn change(&mut self, broken: impl FnOnce(&Site)) {
-        let (members, site) = (&self.members, self.members.site);
-        self.changes += 1;
-        let wanted = (110 + self.changes % 100).to_string();
-        let mut inventory = site.inventory(1..=3);
-        inventory.settings = format!("heartbeat-interval: {wanted}\nelection-timeout: 2500");
-        site.write(&inventory);
-        let writer = members.writer(1, Box::leak(format!("w{}", self.changes).into_boxed_str()));
-        broken(site);
-        let ran = site.run("deploy");
-        writer.stop();
-        ran.exits(0).ends(DONE);
-        for host in 1..=3 {
-            let runs = members.variable(host, "ETCD_HEARTBEAT_INTERVAL");
-            assert_eq!(runs.as_deref(), Some(&*wanted), "{}", node(host));
-        }
-        assert_eq!(members.etcdctl(2, "get before --print-value-only"), "kept");
-        assert_eq!(members.etcdctl(1, "member list"), self.ids);
-        members.assert_whole();
-        assert_tidy(site);
-        site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
-    }
-}
-
-pub fn a_change_killed_anywhere_is_finished_by_the_next() {
-    let kills = count("ETCD_HA_LAB_KILLS", 3);
-    let mut chance = chance();
-    let site = Site::up(3);
-    let (mut changing, lines) = Changing::begin(&site);
-    for kill in 0..kills {
-        // Not before the first change is staged: that much is seen in a first deploy.
-        let part = |kill: usize| 0.3 + 0.7 * kill as f64 / kills as f64;
-        changing.change(|site| kill_a_deploy(site, &mut chance, part(kill)..part(kill + 1), lines));
-    }
-}
-
-/// A line ends every task, so that after each of them one deploy is killed; but for every so many only, unless all are
-/// asked for.
-pub fn a_change_killed_at_a_task_s_end_is_finished_by_the_next() {
-    let every = count("ETCD_HA_LAB_EVERY", 12);
-    let site = Site::up(3);
-    let (mut changing, lines) = Changing::begin(&site);
-    for line in (1..lines).rev().step_by(every) {
-        changing.change(|site| kill_after(site, line, Duration::ZERO));
-    }
 }
 
 /// Broken off between two starts, at the one moment that a random kill rarely meets: two members have their quorum, the

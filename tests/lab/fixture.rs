@@ -77,6 +77,11 @@ impl Lab {
         }
     }
 
+    /// Which of the machine's labs it is.
+    pub fn id(&self) -> u8 {
+        self.id
+    }
+
     /// The lab's own folder, where its keys are.
     pub fn folder(&self) -> PathBuf {
         base().join(self.id.to_string())

@@ -41,6 +41,7 @@ mod secrets;
 mod site;
 mod sizes;
 mod snapshots;
+mod soak;
 mod sources;
 mod status;
 mod terminal;
@@ -48,13 +49,18 @@ mod upgrades;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// How many labs stand at once, unless `--test-threads` says otherwise.
 const LABS: usize = 2;
 
+/// Of how many tests the time is said.
+const SLOWEST: usize = 12;
+
 macro_rules! tests {
-    ($($module:ident::$test:ident),* $(,)?) => {
-        [$((concat!(stringify!($module), "::", stringify!($test)), $module::$test as fn())),*]
+    ($($($part:ident)::+),* $(,)?) => {
+        [$(([$(stringify!($part)),+].join("::"), $($part)::+ as fn())),*]
     };
 }
 
@@ -62,9 +68,7 @@ fn main() -> ExitCode {
     // The longest first, so that the last to end is a short one.
     #[rustfmt::skip]
     let tests = tests![
-        broken::a_first_deploy_killed_anywhere_is_finished_by_the_next,
-        broken::a_change_killed_anywhere_is_finished_by_the_next,
-        broken::a_change_killed_at_a_task_s_end_is_finished_by_the_next,
+        soak::killed_anywhere_the_same_command_finishes_and_nothing_is_lost,
         broken::ctrl_c_stops_after_the_task_in_hand,
         broken::members_that_were_never_started_are_started_by_the_next_run,
         broken::a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run,
@@ -134,19 +138,49 @@ fn main() -> ExitCode {
     ];
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(LABS);
+    let list = arguments.list;
     let wanted = fixture::wanted();
     if !wanted {
         eprintln!("\nleft out: lab tests, since they run hosts on this machine: ETCD_HA_LAB=1 as root, or `make test`");
-    } else if !fixture::root() && !arguments.list {
+    } else if !fixture::root() && !list {
         eprintln!("\nETCD_HA_LAB is set, but lab tests need root");
         return ExitCode::FAILURE;
     }
-    let trial = |(name, test): (&str, fn())| {
+    // What the sweep decides without a lab.
+    let pure = tests![
+        soak::schedule::a_seed_gives_the_same_rounds_again_and_another_seed_others,
+        soak::schedule::rounds_are_spread_evenly_over_operations_accidents_and_time,
+        soak::schedule::progress_follows_the_lines_and_between_them_the_clock,
+        soak::ledger::what_is_lost_twice_or_different_is_found,
+        soak::quorum::gaps_are_measured_by_what_happened_meanwhile,
+        soak::quorum::only_what_one_host_s_fault_explains_is_not_our_doing,
+        soak::report::a_report_tells_what_came_of_each_kind_of_round,
+    ];
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let trial = |(name, test): (String, fn())| {
+        let (times, timed) = (times.clone(), name.clone());
         let run = move || {
+            let begun = Instant::now();
             test();
+            times.lock().unwrap().push((begun.elapsed(), timed));
             Ok(())
         };
-        Trial::test(name, run).with_ignored_flag(!wanted)
+        Trial::test(name, run)
     };
-    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code()
+    let labs = tests.into_iter().map(|test| trial(test).with_ignored_flag(!wanted));
+    let ended = libtest_mimic::run(&arguments, labs.chain(pure.into_iter().map(trial)).collect());
+    if wanted && !list {
+        say_slowest(&mut times.lock().unwrap());
+    }
+    ended.exit_code()
+}
+
+/// What the lab spends its time on.
+fn say_slowest(times: &mut [(Duration, String)]) {
+    let labs: Duration = times.iter().map(|(took, _)| *took).sum();
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    eprintln!("the slowest, of {:.0} s of lab time:", labs.as_secs_f64());
+    for (took, name) in times.iter().take(SLOWEST) {
+        eprintln!("{:6.1} s  {name}", took.as_secs_f64());
+    }
 }

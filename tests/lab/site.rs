@@ -241,7 +241,8 @@ impl Ran {
         &self.words
     }
 
-    fn whole(&self) -> String {
+    /// All that was on the screen, and how it ended.
+    pub fn whole(&self) -> String {
         let Self { words, code, stdout, stderr, took } = self;
         format!("etcd-ha {words}: exit code {code:?} after {took:?}\n--- stdout\n{stdout}--- stderr\n{stderr}---")
     }

@@ -63,6 +63,18 @@ fn a_bootstrap_that_broke_off_between_two_starts_goes_on() {
 }
 
 #[test]
+fn a_host_that_was_seen_before_its_process_wrote_data_has_lost_nothing() {
+    // The second was seen first, when it had just been started; the third is not started yet.
+    let starting = Found { data: false, wal: None, ..member(2, "t1", false, false) };
+    let hosts = [member(1, "t1", true, false), starting.clone(), empty(3)];
+    let go_on = membership(&hosts, fresh()).unwrap();
+    assert_eq!((go_on.token.as_str(), go_on.established), ("t1", None));
+    // Without a process nobody is about to write any.
+    let hosts = [member(1, "t1", true, false), Found { runs: false, ..starting }, empty(3)];
+    assert_eq!(membership(&hosts, fresh()).unwrap_err().len(), 2);
+}
+
+#[test]
 fn a_bootstrap_that_broke_off_with_other_members_is_refused() {
     let mut now = fresh();
     now.peers[2].1 = "https://10.19.0.99:2380".into();
