@@ -2,7 +2,7 @@
 
 use crate::members::node;
 use crate::secrets::Place::{Controller, Host};
-use crate::site::{Ran, Site, files_below};
+use crate::site::{Ran, Site, eventually, files_below};
 use aho_corasick::AhoCorasick;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -10,8 +10,8 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -172,29 +172,37 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// machine that both are on they are all the same.
 struct Watch {
     stop: Arc<AtomicBool>,
-    seen: JoinHandle<(HashSet<Vec<u8>>, u32)>,
+    seen: Arc<Mutex<HashSet<Vec<u8>>>>,
+    /// How often it looked.
+    thread: JoinHandle<u32>,
 }
 
 impl Watch {
     fn begin() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
-        let seen = thread::spawn(move || {
-            let (mut seen, mut rounds) = (HashSet::new(), 0);
+        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<HashSet<Vec<u8>>>>::default());
+        let (told, found) = (stop.clone(), seen.clone());
+        let thread = thread::spawn(move || {
+            let mut rounds = 0;
             while !told.load(Ordering::Relaxed) {
                 for process in fs::read_dir("/proc").unwrap().flatten() {
                     if process.file_name().as_encoded_bytes()[0].is_ascii_digit() {
                         for file in ["cmdline", "environ"] {
-                            seen.extend(fs::read(process.path().join(file)).ok().filter(|words| !words.is_empty()));
+                            let words = fs::read(process.path().join(file)).ok().filter(|words| !words.is_empty());
+                            found.lock().unwrap().extend(words);
                         }
                     }
                 }
                 rounds += 1;
                 thread::sleep(Duration::from_millis(1));
             }
-            (seen, rounds)
+            rounds
         });
-        Self { stop, seen }
+        Self { stop, seen, thread }
+    }
+
+    fn has_seen(&self, words: &str) -> bool {
+        let there = |all: &Vec<u8>| all.windows(words.len()).any(|window| window == words.as_bytes());
+        self.seen.lock().unwrap().iter().any(there)
     }
 
     /// What was seen, told apart.
@@ -202,22 +210,17 @@ impl Watch {
         // The control: it sees what is there for a tenth of a second, on a host. What the mark is, only the host knows.
         let mark = site.lab.read("node02", "cat /etc/machine-id");
         let script = "id=$(cat /etc/machine-id); env VARIABLE=$id sleep 0.1; sh -c 'sleep 0.1; :' WORD=$id";
-        site.lab.read("node02", script);
-        self.stop.store(true, Ordering::Relaxed);
-        let (seen, rounds) = self.seen.join().unwrap();
-        eprintln!("looked at all processes {rounds} times, saw {} different words or variables", seen.len());
-        for words in [
-            &format!("VARIABLE={mark}")[..],
-            &format!("WORD={mark}"),
-            "sudo\0-S\0-p",
-            "/usr/local/bin/etcd",
-            "sha256sum\0",
-            "deploy\0-o\0json\0--verbose",
-        ] {
-            let words = words.as_bytes();
-            let there = |all: &Vec<u8>| all.windows(words.len()).any(|window| window == words);
-            assert!(seen.iter().any(there), "the watch is blind: {:?}", String::from_utf8_lossy(words));
+        eventually("short-lived processes are seen", Duration::from_secs(30), || {
+            site.lab.read("node02", script);
+            ["VARIABLE", "WORD"].iter().all(|name| self.has_seen(&format!("{name}={mark}")))
+        });
+        for words in ["sudo\0-S\0-p", "/usr/local/bin/etcd", "deploy\0-o\0json\0--verbose"] {
+            assert!(self.has_seen(words), "the watch is blind: {words:?}");
         }
+        self.stop.store(true, Ordering::Relaxed);
+        let rounds = self.thread.join().unwrap();
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        eprintln!("looked at all processes {rounds} times, saw {} different words or variables", seen.len());
         seen
     }
 }
