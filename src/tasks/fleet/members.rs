@@ -19,6 +19,13 @@ use zeroize::Zeroizing;
 /// The pause before members are compared again.
 const AGAIN: Duration = Duration::from_millis(300);
 
+/// Whether it is for want of this that members cannot be asked; a certificate that ends soon still holds.
+fn keeps_from_asking(change: &pki::Change) -> bool {
+    use pki::{Change, Kind, Reason};
+    matches!(change, Change::Issue { kind: Kind::Authority | Kind::Admin, reason, .. }
+        if !matches!(reason, Reason::ExpiresSoon(_)))
+}
+
 impl Fleet {
     /// What every member says. An answer that is not older than `since` is taken as it is.
     ///
@@ -62,10 +69,7 @@ impl Fleet {
 
     /// Whether the PKI folder has what members are asked with.
     pub(super) fn can_ask(pki: &pki::Pki) -> bool {
-        let missing = |change: &pki::Change| {
-            matches!(change, pki::Change::Issue { kind: pki::Kind::Authority | pki::Kind::Admin, .. })
-        };
-        !pki.changes().iter().any(missing)
+        !pki.changes().iter().any(keeps_from_asking)
     }
 
     /// The members' hashes of all keys at one revision, by host, if something was changed in this run;
@@ -185,5 +189,26 @@ impl Fleet {
             certificate: pki.admin().certificate.clone(),
             key: Zeroizing::new(pki.admin().key.expose().to_owned()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pki::{Kind, Reason};
+
+    #[test]
+    fn members_are_asked_with_a_certificate_that_ends_soon() {
+        let soon = time::OffsetDateTime::UNIX_EPOCH;
+        for (kind, reason, keeps) in [
+            (Kind::Admin, Reason::Missing, true),
+            (Kind::Authority, Reason::Missing, true),
+            (Kind::Admin, Reason::Expired(soon), true),
+            (Kind::Admin, Reason::ExpiresSoon(soon), false),
+            (Kind::Server("node01".to_owned()), Reason::Missing, false),
+        ] {
+            let change = pki::Change::Issue { kind, file: "admin.pem".into(), reason };
+            assert_eq!(keeps_from_asking(&change), keeps, "{change}");
+        }
     }
 }
