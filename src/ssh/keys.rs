@@ -1,5 +1,6 @@
 //! Private key files for logging in.
 
+use crate::files;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
@@ -156,7 +157,7 @@ fn is_of_a_security_key(key: &PrivateKey) -> bool {
 
 pub(super) fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
-    fs::File::open(path)?.take(MAX_SIZE).read_to_string(&mut text)?;
+    files::open(path)?.take(MAX_SIZE).read_to_string(&mut text)?;
     Ok(text)
 }
 
