@@ -219,8 +219,15 @@ v clock "$(date +%s.%N)"
     text
 }
 
-/// Reads the script's answer. What cannot be understood is left out: a host is not trusted, and the
-/// checks refuse what they do not find.
+impl Observation {
+    /// What a host answered to the look at it, whatever that is. What cannot be understood is left out: a host is not
+    /// trusted, and the checks refuse what they do not find.
+    #[must_use]
+    pub fn of(answer: &[u8]) -> Self {
+        read(answer)
+    }
+}
+
 fn read(answer: &[u8]) -> Observation {
     let text = String::from_utf8_lossy(answer);
     let mut seen = Observation::default();
