@@ -115,9 +115,9 @@ impl Taming {
 /// How many bytes a character of UTF-8 has that begins so.
 fn char_length(first: u8) -> usize {
     match first {
-        0xf0.. => 4,
-        0xe0.. => 3,
-        0xc0.. => 2,
+        0xf0..=0xf4 => 4,
+        0xe0..=0xef => 3,
+        0xc2..=0xdf => 2,
         _ => 1,
     }
 }
