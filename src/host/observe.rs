@@ -342,7 +342,7 @@ fn space(line: &str) -> Option<Space> {
     let free: u64 = fields.next()?.parse().ok()?;
     // File systems that make inodes as needed tell none.
     let free_inodes = fields.next()?.parse().ok().filter(|inodes| *inodes > 0);
-    Some(Space { free: free * 1024, mount: fields.next()?.to_owned(), free_inodes })
+    Some(Space { free: free.saturating_mul(1024), mount: fields.next()?.to_owned(), free_inodes })
 }
 
 /// A line of our `stat`: name, type, mode, owner, group, size, time and, for links, the quoted name

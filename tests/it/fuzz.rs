@@ -290,6 +290,13 @@ fn databases_and_certificates() {
     proptest!(tries(200), |(bytes in like(vec![pem]))| { let _ = not_after(&String::from_utf8_lossy(&bytes)); });
 }
 
+/// What was found.
+#[test]
+fn found_before() {
+    // More space than there are numbers.
+    answers(b"space-of /\nspace 18446744073709551615 1 /\n");
+}
+
 /// What is made to be costly: nested, repeated, aliased, long.
 #[test]
 fn bombs() {
