@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # rustup puts cargo where not every shell looks.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help demo demo-down test histories all-but-histories soak bench build release lint deny clean
+.PHONY: help demo demo-down test histories all-but-histories soak fuzz bench build release lint deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,12 @@ soak: ## N=200 controllers killed at random moments, and a million simulated his
 	ETCD_HA_LAB=1 ETCD_HA_SOAK_LABS=2 ETCD_HA_SOAK_ROUNDS=$(N) $(if $(SEED),ETCD_HA_SOAK_SEED=$(SEED)) \
 	  ETCD_HA_SOAK_REPORT=docs/soak.md cargo test --locked --test lab soak::killed
 
+fuzz: ## whatever reads files and answers of hosts, fuzzed, FUZZ_SECONDS=60 for each of the targets in fuzz/
+	@tests/lab/install-needs build
+	@rustup toolchain list | grep -q ^nightly || rustup toolchain install nightly --profile minimal
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	fuzz/run
+
 bench: ## our SSH beside ssh and scp, on this machine: log-in, uploads, memory
 	@tests/lab/install-needs build bench
 	sshd=$$(benches/openssh) && ETCD_HA_SSHD=$$sshd cargo bench --locked --bench ssh
@@ -69,7 +75,7 @@ lint: ## formatting, clippy, shellcheck
 	@# A macro declares these, where cargo fmt does not look.
 	rustfmt --check --edition 2024 src/tasks/*.rs
 	cargo clippy --all-targets --locked -- -D warnings
-	shellcheck -x .ci/run benches/openssh packaging/release tests/lab/{baseline,bench,debian.sh,demo,install-needs,lab,record,releases,rootfs}
+	shellcheck -x .ci/run benches/openssh fuzz/run packaging/release tests/lab/{baseline,bench,debian.sh,demo,install-needs,lab,record,releases,rootfs}
 
 clean: ## what was built here, and the lab's base images and release archives
 	tests/lab/lab clean

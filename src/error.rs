@@ -161,24 +161,38 @@ impl Error {
         let mut text = match self.0.excerpt() {
             Some(excerpt) => excerpt,
             None => {
-                let mut text = format!("error: {}\n", self.0);
+                let mut text = format!("error: {}\n", tame(&self.0.to_string()));
                 for cause in causes(self.0.as_ref()) {
+                    let cause = tame(&cause);
                     let _ = writeln!(text, "  caused by: {}", cause.replace('\n', "\n    "));
                 }
                 text
             }
         };
         if let Some(hint) = self.0.hint() {
-            let _ = write!(text, "\nhint: {hint}\n");
+            let _ = write!(text, "\nhint: {}\n", tame(&hint));
         }
         text
     }
 }
 
+/// Whether a terminal would obey `c` rather than show it: control characters, and those that turn the direction of
+/// writing or cannot be seen. A line end and a tab are among them: whoever wants those has to let them through.
+#[must_use]
+pub fn paints(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// An error's message and causes on one line, `message: cause: cause`.
 #[must_use]
 pub fn line(error: &dyn Explain) -> String {
-    std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
+    tame(&std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": "))
+}
+
+/// `text` without what would paint a terminal: errors repeat what hosts and files say.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if paints(c) && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
 /// The messages of the errors beneath `error`, leaving out those that repeat what was just said.

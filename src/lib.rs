@@ -17,6 +17,7 @@ pub mod cli;
 pub mod diagnosis;
 pub mod error;
 pub mod etcd;
+pub mod files;
 pub mod host;
 pub mod inventory;
 pub mod pki;

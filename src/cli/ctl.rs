@@ -9,9 +9,10 @@ use crate::etcd::config::client_url;
 use crate::etcd::etcdctl::{Setup, device_lost, variables};
 use crate::host::{Observation, Stream};
 use crate::inventory::{Host, quoted};
-use crate::report::{Output, one_line};
+use crate::report::{Output, Taming, one_line};
 use crate::ssh::{Said, quote};
 use crate::tasks::{Fleet, TaskError};
+use bytes::Bytes;
 use clap::Args;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use std::fmt::Write as _;
@@ -23,6 +24,8 @@ use zeroize::Zeroizing;
 
 /// How long a host may take to be connected to before another one is taken.
 const CONNECT: Duration = Duration::from_secs(3);
+/// How long everything before etcdctl may take.
+const OPENING: Duration = Duration::from_secs(60);
 /// What the script says once only etcdctl is left to be run.
 const READY: &str = "ready";
 /// The longest that anything before that may be.
@@ -60,10 +63,10 @@ impl Ctl {
         }
         let patience = Patience { call: CONNECT, connect: Some(CONNECT), direct: false };
         let Self { query, on, arguments } = self;
-        let output = context.output.clone();
+        let mut screen = Screen::new(&context);
         let ended = query.ask(&context, inventory, patience, |fleet, mut stop| async move {
             tokio::select! {
-                ended = run_on_a_host(&fleet, on.as_deref(), &arguments, &output) => ended,
+                ended = run_on_a_host(&fleet, on.as_deref(), &arguments, &mut screen) => ended,
                 () = stopped(&mut stop) => Ok(ExitStatus::Interrupted),
             }
         })?;
@@ -81,7 +84,7 @@ async fn run_on_a_host(
     fleet: &Fleet,
     on: Option<&str>,
     arguments: &[String],
-    output: &Output,
+    screen: &mut Screen,
 ) -> Result<ExitStatus, Error> {
     let access = fleet.standing_access().await?;
     let (host, etcdctl) = choose(fleet, on).await?;
@@ -101,13 +104,14 @@ async fn run_on_a_host(
     // Apart, so that neither way waits for the other; ended with this.
     let mut feeding = JoinSet::new();
     feeding.spawn(feed(input, access));
-    let first = begun(&mut stream, host).await?;
-    if !pass(output, Said::Out(first.into())).await? {
+    let unheard = || CtlError::NotBegun { host: host.name.clone(), said: "it said nothing in time".to_owned() };
+    let first = tokio::time::timeout(OPENING, begun(&mut stream, host)).await.map_err(|_| unheard())??;
+    if !screen.pass(Said::Out(first.into())).await? {
         return Ok(ExitStatus::Done);
     }
     while let Some(said) = stream.next().await.map_err(TaskError::from)? {
         // Nobody reads any more, as in `| head -1`; etcdctl is ended.
-        if !pass(output, said).await? {
+        if !screen.pass(said).await? {
             return Ok(ExitStatus::Done);
         }
     }
@@ -237,17 +241,40 @@ async fn begun(stream: &mut Stream, host: &Host) -> Result<Vec<u8>, Error> {
     Err(CtlError::NotBegun { host: host.name.clone(), said }.into())
 }
 
-/// Passes on what was said; whether anybody takes it. A pipe that is full must not hold up Ctrl-C.
-async fn pass(output: &Output, said: Said) -> Result<bool, Error> {
-    let output = output.clone();
-    let passed = spawn_blocking(move || match said {
-        Said::Out(bytes) => output.pass(&bytes),
-        Said::Err(bytes) => {
-            output.err_bytes(&bytes);
-            Ok(true)
-        }
-    });
-    Ok(passed.await.map_err(|_| TaskError::Interrupted)??)
+/// Where it is passed on to: a terminal gets nothing that it would obey, anything else the bytes as they are.
+struct Screen {
+    output: Output,
+    stdout: Option<Taming>,
+    stderr: Option<Taming>,
+}
+
+impl Screen {
+    fn new(context: &Context) -> Self {
+        let taming = |terminal: bool| terminal.then(Taming::default);
+        let (stdout, stderr) = (taming(context.around.stdout_tty), taming(context.around.stderr_tty));
+        Self { output: context.output.clone(), stdout, stderr }
+    }
+
+    /// Passes on what was said; whether anybody takes it. A pipe that is full must not hold up Ctrl-C.
+    async fn pass(&mut self, said: Said) -> Result<bool, Error> {
+        let tame = |taming: &mut Option<Taming>, bytes: Bytes| match taming {
+            Some(taming) => taming.take(&bytes).into(),
+            None => bytes,
+        };
+        let said = match said {
+            Said::Out(bytes) => Said::Out(tame(&mut self.stdout, bytes)),
+            Said::Err(bytes) => Said::Err(tame(&mut self.stderr, bytes)),
+        };
+        let output = self.output.clone();
+        let passed = spawn_blocking(move || match said {
+            Said::Out(bytes) => output.pass(&bytes),
+            Said::Err(bytes) => {
+                output.err_bytes(&bytes);
+                Ok(true)
+            }
+        });
+        Ok(passed.await.map_err(|_| TaskError::Interrupted)??)
+    }
 }
 
 /// Why etcdctl was not run to its end.

@@ -6,6 +6,7 @@ use super::query::{Patience, Query};
 use crate::error::{Error, ExitStatus};
 use crate::etcd::health::{ClusterHealth, MemberHealth, Verdict};
 use crate::etcd::signature::known;
+use crate::report;
 use crate::ssh::quote;
 use clap::Args;
 use serde_json::json;
@@ -98,5 +99,5 @@ fn as_json(health: &ClusterHealth) -> String {
         "members": health.members.len(),
         "problems": health.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
-    members.chain([cluster]).map(|line| format!("{line}\n")).collect()
+    members.chain([cluster]).map(|line| report::json(&line)).collect()
 }

@@ -241,7 +241,7 @@ fn as_json(runs: &[(LogFile, PastRun, bool)]) -> String {
             "log": log.path,
             "bytes": log.bytes,
         });
-        format!("{line}\n")
+        crate::report::json(&line)
     };
     runs.iter().rev().map(line).collect()
 }

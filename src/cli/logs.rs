@@ -11,7 +11,7 @@ use crate::diagnosis::logs::{Form, Shown, Told, Wanted};
 use crate::error::{self, Error, ExitStatus, Explain};
 use crate::etcd::config::UNIT;
 use crate::etcd::log::Level;
-use crate::host::{Begin, Entry, Part};
+use crate::host::{Begin, Entry, PATIENCE, Part};
 use crate::inventory::Host;
 use crate::report::{Color, Output, ReportError};
 use crate::tasks::{Fleet, TaskError};
@@ -234,7 +234,7 @@ impl Reading<'_> {
 async fn read(fleet: &Fleet, host: &Host, part: &Part, sender: mpsc::Sender<Entry>) -> Reached {
     let mut reached = Reached::default();
     let reading = async {
-        let mut journal = fleet.connection(host).await?.journal(UNIT, part).await?;
+        let mut journal = fleet.connection(host).await?.journal(UNIT, part, PATIENCE).await?;
         while let Some(entry) = journal.next().await? {
             reached.cursor = Some(entry.cursor.clone());
             reached.entries = reached.entries.saturating_add(1);

@@ -8,7 +8,7 @@ use super::query::{Patience, Query};
 use crate::error::{Error, ExitStatus, Explain};
 use crate::etcd::config::{client_url, url_host};
 use crate::inventory::{Host, Inventory};
-use crate::report::{Output, count, table};
+use crate::report::{self, Output, count, table};
 use clap::Args;
 use forward::{Forward, Served};
 use futures::future::join_all;
@@ -175,7 +175,7 @@ fn as_json(rows: &[Row<'_>]) -> String {
             "reachable": row.problem.is_none(),
             "problem": row.problem,
         });
-        format!("{line}\n")
+        report::json(&line)
     };
     rows.iter().map(line).collect()
 }

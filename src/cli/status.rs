@@ -9,7 +9,7 @@ use super::query::{Patience, Query};
 use crate::diagnosis::{ClusterStatus, gather};
 use crate::error::{Error, ExitStatus};
 use crate::etcd::health::Verdict;
-use crate::report::{Color, yaml};
+use crate::report::{self, Color, yaml};
 use clap::Args;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -88,7 +88,7 @@ impl Status {
 fn shown(status: &ClusterStatus, format: OutputFormat, context: &Context) -> String {
     let style = context.around.stdout_style(Color::Auto);
     match format {
-        OutputFormat::Json => format!("{}\n", data::of(status)),
+        OutputFormat::Json => report::json(&data::of(status)),
         OutputFormat::Yaml => yaml(&data::of(status)),
         OutputFormat::Text | OutputFormat::Wide => {
             let columns = context.around.columns.map_or(usize::MAX, usize::from);

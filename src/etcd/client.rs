@@ -13,6 +13,7 @@ pub use leased::LeaseId;
 
 use super::config::client_url;
 use super::identity::{ClusterId, MemberId};
+use crate::error::paints;
 use crate::inventory::Host;
 use crate::ssh::{Session, SshError};
 use crate::timing::round_trip;
@@ -231,7 +232,7 @@ impl MemberClient {
             status: Status {
                 member,
                 cluster,
-                version: status.version().to_owned(),
+                version: tame(status.version()),
                 storage: status.storage_version().parse().ok(),
                 downgrade: status
                     .downgrade_info()
@@ -246,7 +247,7 @@ impl MemberClient {
                 // The library's name for `dbSizeInUse`.
                 db_in_use: u64::try_from(status.raft_used_db_size()).unwrap_or_default(),
                 db_quota: u64::try_from(status.db_size_quota()).ok().filter(|quota| *quota > 0),
-                errors: status.errors().to_vec(),
+                errors: status.errors().iter().map(|text| tame(text)).collect(),
             },
             members: members.map(|list| {
                 let mut members: Vec<_> = list.members().iter().map(listed).collect();
@@ -290,12 +291,17 @@ impl MemberClient {
     }
 }
 
+/// A member's words, on one line that paints nothing and has an end: they are shown, and compared with what is sound.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if paints(c) { '\u{fffd}' } else { c }).take(1000).collect()
+}
+
 fn listed(member: &etcd_client::Member) -> Listed {
     Listed {
         id: MemberId(member.id()),
-        name: member.name().to_owned(),
-        peer_urls: member.peer_urls().to_vec(),
-        client_urls: member.client_urls().to_vec(),
+        name: tame(member.name()),
+        peer_urls: member.peer_urls().iter().map(|url| tame(url)).collect(),
+        client_urls: member.client_urls().iter().map(|url| tame(url)).collect(),
         learner: member.is_learner(),
     }
 }

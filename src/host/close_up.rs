@@ -106,7 +106,14 @@ v clock "$(date +%s.%N)"
     text
 }
 
-/// Reads the script's answer. What cannot be understood is left out.
+impl CloseUp {
+    /// What a host answered to the closer look, whatever that is. What cannot be understood is left out.
+    #[must_use]
+    pub fn of(answer: &[u8]) -> Self {
+        read(answer)
+    }
+}
+
 fn read(answer: &[u8]) -> CloseUp {
     let text = String::from_utf8_lossy(answer);
     let mut near = CloseUp::default();

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 /// The most that a script may print; ours print a few kilobytes.
 const MAX_OUTPUT: usize = 4 << 20;
 
-/// How long a script may stay silent, if it does not say otherwise.
+/// How long a script may take once all of its input is sent, if it does not say otherwise.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// A connection to one host, kept for the whole run. Cheap to clone.
@@ -44,7 +44,7 @@ pub struct Script<'a> {
     pub text: &'a str,
     /// What the script reads from stdin.
     pub stdin: Stdin<'a>,
-    /// How long it may stay silent while nothing is sent to it either.
+    /// How long it may take once nothing is sent to it any more, or goes on being sent.
     pub silence: Duration,
 }
 
@@ -81,7 +81,7 @@ impl<'a> Script<'a> {
         Self { what, text, stdin: Stdin::Empty, silence: IDLE }
     }
 
-    /// The same, but it may be silent for `limit` longer.
+    /// The same, but it may take `limit` longer.
     #[must_use]
     pub fn silent_for(self, limit: Duration) -> Self {
         Self { silence: self.silence + limit, ..self }

@@ -7,6 +7,7 @@ use crate::ssh::{Said, quote};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// The longest message that is kept of one.
@@ -28,6 +29,9 @@ pub struct Part {
     /// Whether what is written from now on is wanted, too.
     pub follow: bool,
 }
+
+/// How long the next entry may be waited for where none is to be written yet.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a part of a journal begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,19 +159,33 @@ pub struct Journal {
     lines: Lines,
     read: VecDeque<Entry>,
     complaints: Vec<u8>,
+    /// How many entries are still wanted; none: all that come.
+    wanted: Option<u64>,
+    /// How long the next entry may be waited for; none: for ever.
+    patience: Option<Duration>,
     /// How many entries were too long to be read.
     pub left_out: u64,
 }
 
 impl Connection {
-    /// Reads a part of the journal of `unit`, the oldest entry first.
+    /// Reads a part of the journal of `unit`, the oldest entry first. Where it is not followed, no entry is waited for
+    /// longer than `patience`.
     ///
     /// # Errors
     /// The host cannot be reached, or gives no rights.
-    pub async fn journal(&self, unit: &str, part: &Part) -> Result<Journal, HostError> {
+    pub async fn journal(&self, unit: &str, part: &Part, patience: Duration) -> Result<Journal, HostError> {
         let stream = self.stream(WHAT, &script(unit, part)).await?;
         let (lines, read) = Default::default();
-        Ok(Journal { stream, connection: self.clone(), lines, read, complaints: Vec::new(), left_out: 0 })
+        Ok(Journal {
+            stream,
+            connection: self.clone(),
+            lines,
+            read,
+            complaints: Vec::new(),
+            wanted: part.last.filter(|_| !part.follow).map(u64::from),
+            patience: Some(patience).filter(|_| !part.follow),
+            left_out: 0,
+        })
     }
 }
 
@@ -178,17 +196,28 @@ impl Journal {
     /// The next entry; `None` once there are no more.
     ///
     /// # Errors
-    /// The connection ended, or `journalctl` failed.
+    /// The connection ended, `journalctl` failed, or the host says more than it was asked for, or nothing.
     pub async fn next(&mut self) -> Result<Option<Entry>, HostError> {
-        loop {
-            if let Some(entry) = self.read.pop_front() {
-                return Ok(Some(entry));
-            }
-            match self.stream.next().await? {
-                Some(Said::Out(bytes)) => self.take(&bytes),
-                Some(Said::Err(bytes)) => self.complain(&bytes),
-                None => break,
-            }
+        let heard = match self.patience {
+            Some(patience) => match tokio::time::timeout(patience, self.hear()).await {
+                Ok(heard) => heard?,
+                Err(_) => {
+                    let problem = format!("no entry came for {} s", patience.as_secs_f64());
+                    return Err(self.connection.garbled(WHAT, &problem));
+                }
+            },
+            None => self.hear().await?,
+        };
+        if let Some(entry) = heard {
+            return match &mut self.wanted {
+                // A host that goes on and on would hold up all others.
+                Some(0) => Err(self.connection.garbled(WHAT, "it gives more entries than it was asked for")),
+                Some(wanted) => {
+                    *wanted -= 1;
+                    Ok(Some(entry))
+                }
+                None => Ok(Some(entry)),
+            };
         }
         match self.stream.status() {
             Some(0) => Ok(None),
@@ -198,6 +227,18 @@ impl Journal {
             }
             None => Err(self.connection.garbled(WHAT, "it ends early")),
         }
+    }
+
+    /// The next entry of those that were read, or are.
+    async fn hear(&mut self) -> Result<Option<Entry>, HostError> {
+        while self.read.is_empty() {
+            match self.stream.next().await? {
+                Some(Said::Out(bytes)) => self.take(&bytes),
+                Some(Said::Err(bytes)) => self.complain(&bytes),
+                None => return Ok(None),
+            }
+        }
+        Ok(self.read.pop_front())
     }
 
     fn take(&mut self, bytes: &[u8]) {

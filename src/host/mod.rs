@@ -25,7 +25,7 @@ pub use connection::{Connection, Script};
 pub use disk::sync_times;
 pub use error::HostError;
 pub use held::Held;
-pub use journal::{Begin, Entry, Journal, Part};
+pub use journal::{Begin, Entry, Journal, PATIENCE, Part};
 pub use lock::{Holder as LockHolder, HostLock, RunName};
 pub use observation::{DataDir, FileKind, FileState, Observation, Process, Release, Space};
 pub use observe::{DOOMED, Places, observe};

@@ -219,8 +219,15 @@ v clock "$(date +%s.%N)"
     text
 }
 
-/// Reads the script's answer. What cannot be understood is left out: a host is not trusted, and the
-/// checks refuse what they do not find.
+impl Observation {
+    /// What a host answered to the look at it, whatever that is. What cannot be understood is left out: a host is not
+    /// trusted, and the checks refuse what they do not find.
+    #[must_use]
+    pub fn of(answer: &[u8]) -> Self {
+        read(answer)
+    }
+}
+
 fn read(answer: &[u8]) -> Observation {
     let text = String::from_utf8_lossy(answer);
     let mut seen = Observation::default();
@@ -335,7 +342,7 @@ fn space(line: &str) -> Option<Space> {
     let free: u64 = fields.next()?.parse().ok()?;
     // File systems that make inodes as needed tell none.
     let free_inodes = fields.next()?.parse().ok().filter(|inodes| *inodes > 0);
-    Some(Space { free: free * 1024, mount: fields.next()?.to_owned(), free_inodes })
+    Some(Space { free: free.saturating_mul(1024), mount: fields.next()?.to_owned(), free_inodes })
 }
 
 /// A line of our `stat`: name, type, mode, owner, group, size, time and, for links, the quoted name

@@ -44,6 +44,12 @@ impl Mount {
 }
 
 impl Resources {
+    /// What a host answered when it was asked for its resources, whatever that is. What cannot be understood is left out.
+    #[must_use]
+    pub fn of(answer: &[u8]) -> Self {
+        read(answer)
+    }
+
     /// Reads them: one script, one round trip. `open_files` is how many a service will ask for.
     ///
     /// # Errors
@@ -85,7 +91,6 @@ done
     text
 }
 
-/// Reads the script's answer; what cannot be understood is left out.
 fn read(answer: &[u8]) -> Resources {
     let text = String::from_utf8_lossy(answer);
     let mut resources = Resources::default();

@@ -50,7 +50,7 @@ impl Inventory {
     /// The file cannot be read, or is no text.
     pub fn text(path: &Path) -> Result<String, InventoryError> {
         let unreadable = |source| InventoryError::Read { path: path.to_path_buf(), source };
-        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let file = crate::files::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > LARGEST {

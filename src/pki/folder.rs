@@ -2,6 +2,7 @@
 //! something that the next run can repair.
 
 use super::{PkiError, SecretPem};
+use crate::files;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -199,9 +200,12 @@ impl Folder {
     }
 }
 
+/// The most that is read of a certificate or a key; a chain of some takes a few kilobytes.
+const LARGEST: u64 = 1 << 20;
+
 /// The text of a file. Bytes that are no UTF-8 are replaced: they are no PEM either way.
 pub(super) fn read(path: &Path) -> io::Result<Zeroizing<String>> {
-    let bytes = Zeroizing::new(fs::read(path)?);
+    let bytes = Zeroizing::new(files::read(path, LARGEST)?);
     Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 

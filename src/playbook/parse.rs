@@ -155,7 +155,7 @@ impl Playbook {
     /// It cannot be read, or is wrong; the error says where.
     pub fn load(path: &Path) -> Result<Self, PlaybookError> {
         let unreadable = |source| PlaybookError::Read { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let file = crate::files::open(path).map_err(unreadable)?;
         let mut text = String::new();
         file.take(MAX_SIZE + 1).read_to_string(&mut text).map_err(unreadable)?;
         if text.len() as u64 > MAX_SIZE {

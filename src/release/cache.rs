@@ -11,6 +11,7 @@
 //! Files appear by rename only. Records are a convenience: one that is missing, damaged or does not fit
 //! costs another check, never a wrong answer.
 
+use crate::files;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -191,8 +192,11 @@ impl Cache {
     }
 }
 
+/// The most that is read of a record.
+const LARGEST: u64 = 1 << 20;
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&files::read(path, LARGEST).ok()?).ok()
 }
 
 /// A record that cannot be written is one that a later run has to do without.

@@ -3,9 +3,9 @@
 //! A host unpacks the archive as root, so that no entry of it, relied on or not, may reach outside of the
 //! one folder at its top, and nothing may lie at a program's place but that program.
 
+use crate::files;
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
@@ -35,7 +35,7 @@ pub(super) fn mismatch(
 
 /// Checks the archive in a file, called `what` in errors, and tells which programs it holds.
 pub(super) fn archive(file: &Path, want: &Want<'_>, what: &str) -> Result<Vec<Binary>, ReleaseError> {
-    let file = File::open(file).map_err(ReleaseError::io("open", file))?;
+    let file = files::open(file).map_err(ReleaseError::io("open", file))?;
     read(BufReader::with_capacity(128 * 1024, file), want, what, UNPACKED_LIMIT)
 }
 

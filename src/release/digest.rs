@@ -1,7 +1,7 @@
 //! SHA-256 digests: of files, in the inventory, in `SHA256SUMS`.
 
+use crate::files;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -45,7 +45,7 @@ pub(super) fn drain(mut reader: impl Read, mut with: impl FnMut(&[u8])) -> io::R
 /// The digest of a file's content.
 pub(super) fn of_file(path: &Path) -> Result<String, ReleaseError> {
     let mut hasher = Hasher::default();
-    File::open(path)
+    files::open(path)
         .and_then(|file| drain(file, |bytes| hasher.update(bytes)))
         .map_err(ReleaseError::io("read", path))?;
     Ok(hasher.hex())

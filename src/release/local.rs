@@ -1,6 +1,7 @@
 //! Archives that the user has already: they stay where they are.
 
-use std::fs::{self, File};
+use crate::files;
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -82,7 +83,7 @@ fn beside(path: &Path) -> Result<Option<(String, String)>, ReleaseError> {
         return Ok(None);
     };
     let sums = path.with_file_name("SHA256SUMS");
-    let file = match File::open(&sums) {
+    let file = match files::open(&sums) {
         Ok(file) => file,
         Err(error) if absent(&error) => return Ok(None),
         Err(error) => return Err(ReleaseError::io("read", &sums)(error)),

@@ -1,7 +1,9 @@
 //! Events as JSON lines, for programs and for the run log.
 
 use super::{Event, ReportError, Sink};
+use crate::error::paints;
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -31,10 +33,26 @@ pub fn json_line(at: OffsetDateTime, event: &Event) -> String {
         time: at.to_offset(UtcOffset::UTC).format(RFC3339).unwrap_or_default(),
         event,
     };
-    // No event holds a map with keys that JSON cannot write.
-    let mut text = serde_json::to_string(&line).unwrap_or_default();
-    text.push('\n');
-    text
+    json(&line)
+}
+
+/// `value` as one line of JSON with its line end. What hosts say is in it as they said it, but for what would paint a
+/// terminal even there: JSON lets those characters stand as they are, and has another way to write them.
+#[must_use]
+pub fn json(value: &impl Serialize) -> String {
+    // Nothing of ours holds a map with keys that JSON cannot write.
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if paints(c) {
+            // They stand inside of texts only, and none is beyond the 16 bits of an escape.
+            let _ = write!(line, "\\u{:04x}", u32::from(c));
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 /// Writes every event as a JSON line to stdout. The last is `run_finished`.
@@ -72,6 +90,23 @@ impl<W: Write + Send> Sink for JsonLines<W> {
                 Ok(())
             }
             Err(source) => Err(ReportError::Stream { stream: "stdout", source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::json;
+
+    #[test]
+    fn what_would_paint_a_terminal_is_written_otherwise_and_means_the_same() {
+        for (text, want) in [
+            ("a\n\u{1b}[2J", r#""a\n\u001b[2J""#),
+            ("\u{7f}\u{9b}31m\u{202e}\u{feff}é国", r#""\u007f\u009b31m\u202e\ufeffé国""#),
+        ] {
+            let line = json(&text);
+            assert_eq!(line, format!("{want}\n"));
+            assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
         }
     }
 }

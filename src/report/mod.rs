@@ -39,7 +39,7 @@ pub use diff::diff;
 pub use event::{Event, HostRecap, HostTrips, Outcome, TripPart};
 pub use history::{End, LogFile, PastRun, logs, read, summary};
 pub use human::{count, human_bytes, human_ratio, human_seconds};
-pub use json::{JsonLines, json_line};
+pub use json::{JsonLines, json, json_line};
 pub use output::Output;
 pub use plain::Plain;
 pub use recap::Recap;
@@ -49,7 +49,7 @@ pub use run_log::{RunLog, cluster_folder, run_log_path, state_folder};
 pub use screen::{Format, Screen, Surroundings};
 pub use style::{Color, Look, Style, Symbols};
 pub use terminal::Terminal;
-pub use text::{cut, one_line, pad, table, visible, width, wrap};
+pub use text::{Taming, cut, one_line, pad, table, visible, width, wrap};
 pub use yaml::yaml;
 
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! Text on a terminal: how wide it is, where it is cut, what of it may be shown at all.
 
+use crate::error::paints;
 use console::{measure_text_width, strip_ansi_codes};
 use std::borrow::Cow;
 
@@ -76,13 +77,49 @@ pub fn visible(text: &str) -> String {
         match c {
             '\n' => shown.push('\n'),
             '\t' => shown.push(' '),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
             c if c.is_control() => shown.push('\u{fffd}'),
+            c if paints(c) => {}
             c => shown.push(c),
         }
     }
     shown.truncate(shown.trim_end().len());
     shown
+}
+
+/// Bytes on their way to a terminal, without what it would obey: for programs whose output cannot wait for its lines.
+#[derive(Debug, Default)]
+pub struct Taming {
+    /// The beginning of a character whose end has not come yet.
+    begun: Vec<u8>,
+}
+
+impl Taming {
+    /// What of `bytes` can be shown now.
+    #[must_use]
+    pub fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = [&std::mem::take(&mut self.begun), bytes].concat();
+        let begun = (1..4.min(bytes.len() + 1)).find(|back| bytes[bytes.len() - back] >= 0xc0);
+        if let Some(back) = begun.filter(|back| char_length(bytes[bytes.len() - back]) > *back) {
+            self.begun = bytes.split_off(bytes.len() - back);
+        }
+        let tame = |c: char| match c {
+            '\n' | '\t' => Some(c),
+            '\r' => None,
+            c if c.is_control() => Some('\u{fffd}'),
+            c => Some(c).filter(|c| !paints(*c)),
+        };
+        String::from_utf8_lossy(&bytes).chars().filter_map(tame).collect::<String>().into_bytes()
+    }
+}
+
+/// How many bytes a character of UTF-8 has that begins so.
+fn char_length(first: u8) -> usize {
+    match first {
+        0xf0..=0xf4 => 4,
+        0xe0..=0xef => 3,
+        0xc2..=0xdf => 2,
+        _ => 1,
+    }
 }
 
 /// [`visible`] text on one line.
@@ -145,8 +182,20 @@ mod tests {
         assert_eq!(visible("\x1b[2J\x1b[1;1Hfine"), "fine");
         assert_eq!(visible("a\x07b\rc\x1b"), "a\u{fffd}b\u{fffd}c\u{fffd}");
         assert_eq!(visible("one\r\n\ttwo\n\n"), "one\n two");
-        assert_eq!(visible("ok\u{202e}kcab"), "okkcab");
+        assert_eq!(visible("ok\u{202e}kcab\u{200b}\u{2028}\u{feff}"), "okkcab");
         assert_eq!(one_line(" a\n\n  b\n"), "a / b");
+    }
+
+    #[test]
+    fn what_passes_by_is_tamed_however_it_comes() {
+        let text = "a\u{1b}[2Jé国\u{9b}m\r\n\u{202e}😀\t.";
+        for size in 1..text.len() {
+            let mut taming = Taming::default();
+            let shown: Vec<u8> = text.as_bytes().chunks(size).flat_map(|part| taming.take(part)).collect();
+            assert_eq!(String::from_utf8(shown).unwrap(), "a\u{fffd}[2Jé国\u{fffd}m\n😀\t.", "in pieces of {size}");
+        }
+        assert_eq!(Taming::default().take(b"\xff\xfe"), "\u{fffd}\u{fffd}".as_bytes());
+        assert_eq!(Taming::default().take(b""), b"");
     }
 
     #[test]
@@ -165,7 +214,7 @@ mod tests {
 
         #[test]
         fn visible_text_has_no_control_characters(text in any::<String>()) {
-            prop_assert!(!visible(&text).chars().any(|c| c.is_control() && c != '\n'));
+            prop_assert!(!visible(&text).chars().any(|c| paints(c) && c != '\n'));
         }
 
         #[test]

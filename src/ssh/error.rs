@@ -285,8 +285,8 @@ pub enum SshError {
         /// How long we waited.
         after: Duration,
     },
-    /// No byte moved for too long.
-    #[error("nothing moved to or from the command on `{peer}` for {}", seconds(*after))]
+    /// The input had gone, or did not go on, and the command did not end for too long.
+    #[error("the command on `{peer}` took nothing more and did not end for {}", seconds(*after))]
     IdleTimeout {
         /// The machine.
         peer: Peer,

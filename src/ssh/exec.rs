@@ -20,9 +20,10 @@ use super::wire::printable;
 pub struct Limits {
     /// Time for the whole command, from its start.
     pub timeout: Option<Duration>,
-    /// Time in which no byte moves either way.
+    /// Time in which none of the input moves. Output does not count: nobody can draw a command out by saying a little
+    /// now and then.
     pub idle: Option<Duration>,
-    /// Bytes of standard output and standard error together.
+    /// Bytes of all output together.
     pub max_output: usize,
 }
 
@@ -63,6 +64,9 @@ impl fmt::Display for Status {
         }
     }
 }
+
+/// How much may be said in a dialogue: nobody goes on for so long before a question.
+const LONGEST_DIALOGUE: usize = 64 << 10;
 
 /// What a command left behind. That it is there does not mean that the command succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +143,6 @@ impl Session {
             let still_until = limits.idle.map(|limit| clock.moved() + limit);
             tokio::select! {
                 message = reader.wait() => {
-                    clock.touch();
                     match message {
                         Some(message) => if heard.take(message, limits).map_err(|fault| self.fault(fault))? {
                             break;
@@ -147,10 +150,17 @@ impl Session {
                         None => return Err(self.0.lost()),
                     }
                     let turn = dialogue.as_mut().map(|dialogue| dialogue.hear(&heard.stdout));
+                    let endless = heard.stdout.len() > LONGEST_DIALOGUE;
                     match turn {
+                        Some(Turn::Wait) if endless => {
+                            return Err(self.fault(Fault::TooLong(LONGEST_DIALOGUE)));
+                        }
                         None | Some(Turn::Wait) => {}
                         // Nobody takes it any more: the end of the command says why.
-                        Some(Turn::Say(answer)) => drop(writer.data_bytes(answer).await),
+                        Some(Turn::Say(answer)) => {
+                            clock.touch();
+                            drop(writer.data_bytes(answer).await);
+                        }
                         Some(Turn::Begin) => dialogue = None,
                         Some(Turn::GiveUp) => {
                             return Ok(Output { status: Status::GivenUp, stdout: heard.stdout, stderr: heard.stderr });
@@ -255,6 +265,8 @@ struct Heard {
     status: Option<Status>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    /// How much came that is neither.
+    other: usize,
     /// Whether a terminal was asked for, and the answer to that is still to come.
     terminal_asked: bool,
 }
@@ -271,6 +283,10 @@ impl Heard {
                 self.make_room(data.len(), limits)?;
                 self.stderr.extend_from_slice(&data);
             }
+            ChannelMsg::ExtendedData { data, .. } => {
+                self.make_room(data.len(), limits)?;
+                self.other += data.len();
+            }
             ChannelMsg::ExitStatus { exit_status } => self.status = Some(Status::Exited(exit_status)),
             ChannelMsg::ExitSignal { signal_name, .. } => {
                 self.status = Some(Status::Signaled(signal_text(signal_name)));
@@ -285,7 +301,7 @@ impl Heard {
     }
 
     fn make_room(&self, more: usize, limits: &Limits) -> Result<(), Fault> {
-        let total = self.stdout.len() + self.stderr.len() + more;
+        let total = self.stdout.len() + self.stderr.len() + self.other + more;
         if total > limits.max_output { Err(Fault::TooLong(limits.max_output)) } else { Ok(()) }
     }
 }

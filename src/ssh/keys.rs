@@ -1,5 +1,6 @@
 //! Private key files for logging in.
 
+use crate::files;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
@@ -155,9 +156,9 @@ fn is_of_a_security_key(key: &PrivateKey) -> bool {
 }
 
 pub(super) fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
-    let file = fs::File::open(path)?;
+    let file = files::open(path)?;
     // Of its whole size, so that nothing stays behind where it was before it grew.
-    let length = file.metadata()?.len().min(MAX_SIZE);
+    let length = file.size()?.min(MAX_SIZE);
     let mut text = Zeroizing::new(String::with_capacity(usize::try_from(length).unwrap_or_default() + 1));
     file.take(MAX_SIZE).read_to_string(&mut text)?;
     Ok(text)

@@ -7,7 +7,7 @@ mod file;
 mod learn;
 mod pattern;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
@@ -17,6 +17,12 @@ use super::facts::CertificateFault;
 use super::hop::KnownName;
 
 use file::KnownFile;
+
+/// The lines of a known_hosts file's text that have a key for `name`, from 1: those that `ssh-keygen -F` prints.
+#[must_use]
+pub fn known_lines(text: &str, name: &str) -> Vec<usize> {
+    KnownFile::parse(Path::new(""), text).entries(name).into_iter().map(|(_, known)| known.line).collect()
+}
 
 pub(super) use file::KnownFiles;
 pub(super) use learn::{Learnt, learn};

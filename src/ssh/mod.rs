@@ -56,6 +56,7 @@ pub use hop::{AgentSocket, Algorithms, Hop, HostKeys, KnownName, Login, Method, 
 pub use input::{Input, Progress};
 pub use judge::Standing;
 pub use keys::Unusable;
+pub use known_hosts::known_lines;
 pub use prompt::{Prompt, Question, Secret};
 pub use quote::quote;
 pub use route::{Route, Setting, Source};

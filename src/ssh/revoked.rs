@@ -26,12 +26,15 @@ pub(super) enum Revoked {
     Authority(usize),
 }
 
+/// The most that is read of such a file.
+const LARGEST: u64 = 16 << 20;
+
 /// Whether the file revokes a key, or the authority of its certificate.
 ///
 /// # Errors
 /// Why the file does not tell.
 pub(super) async fn check(file: &Path, presented: &PublicKeyOrCertificate) -> Result<Option<Revoked>, String> {
-    let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
+    let bytes = crate::files::read(file, LARGEST).map_err(|error| error.to_string())?;
     if !bytes.starts_with(KRL) {
         return in_text(&String::from_utf8_lossy(&bytes), presented);
     }

@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
+use crate::error::paints;
+
 /// How much of the other side's first words is kept.
 const OPENING: usize = 512;
 
@@ -80,10 +82,6 @@ impl Watch {
 /// `text` without what could paint a terminal (control characters, and those that turn the direction of writing or
 /// cannot be seen), and not longer than a line.
 pub(super) fn printable(text: &str) -> String {
-    let paints = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
     text.trim().chars().map(|c| if paints(c) { ' ' } else { c }).take(200).collect()
 }
 

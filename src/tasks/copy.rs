@@ -6,6 +6,8 @@ use crate::host::Script;
 use crate::ssh::quote;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Copy a file of the controller.
@@ -47,6 +49,22 @@ fn owner<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D:
     Err(serde::de::Error::custom(format_args!("`{text}` is no owner; write `user` or `user:group`")))
 }
 
+/// The SHA-256 of a file, however large it is. It has to be one: it is read again when it is sent.
+fn digest(path: &Path) -> io::Result<String> {
+    let mut file = crate::files::open(path)?;
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    let mut digest = Sha256::new();
+    let mut part = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(data_encoding::HEXLOWER.encode(&digest.finalize())),
+            count => digest.update(&part[..count]),
+        }
+    }
+}
+
 fn root() -> String {
     "root:root".to_owned()
 }
@@ -54,8 +72,7 @@ fn root() -> String {
 impl Copy {
     fn digest(&self, view: &View<'_>) -> Result<String, TaskError> {
         let path = self.src.expand(view);
-        let content = std::fs::read(&path).map_err(|source| TaskError::Local { path, source })?;
-        Ok(data_encoding::HEXLOWER.encode(&Sha256::digest(content)))
+        digest(Path::new(&path)).map_err(|source| TaskError::Local { path, source })
     }
 
     /// Written beside its place, checked, and renamed: a connection that dies leaves the old file.

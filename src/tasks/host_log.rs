@@ -40,6 +40,12 @@ pub struct Note {
 }
 
 impl Note {
+    /// The notes in a host's file, whatever stands there: what is none is left out, since a host is not trusted.
+    #[must_use]
+    pub fn all(file: &[u8]) -> Vec<Self> {
+        read(file)
+    }
+
     /// That a run begins to change things.
     #[must_use]
     pub fn begins(run: &RunName, version: &str, time: OffsetDateTime) -> Self {
@@ -94,7 +100,6 @@ pub(super) fn tail(file: &str) -> String {
     format!("if [ -f {file} ]; then tail -c {MOST} {file}; fi\n")
 }
 
-/// Reads notes. What is none is left out: a host is not trusted.
 pub(super) fn read(answer: &[u8]) -> Vec<Note> {
     let short = |text: &str| cut(&one_line(text), WIDEST, "…");
     let notes = answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Note>(line).ok());

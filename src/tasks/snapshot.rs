@@ -205,7 +205,7 @@ async fn take(
             task: "snapshot".to_owned(),
             message: format!("taking a snapshot of {}", host.name),
             done: Some(done),
-            total: Some(done + left),
+            total: Some(done.saturating_add(left)),
         });
     }
     on_disk(host, move || draft.verify(before).map(|contents| (draft, contents))).await

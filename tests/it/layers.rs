@@ -8,20 +8,22 @@ use std::path::{Path, PathBuf};
 /// Each room, and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
+    // What is read of this machine's files is bounded everywhere.
+    ("files", &[]),
     // How long things take may be told from wherever a machine is asked.
     ("timing", &[]),
-    ("ssh", &["error", "timing"]),
-    ("pki", &["error"]),
-    ("release", &["error"]),
+    ("ssh", &["error", "files", "timing"]),
+    ("pki", &["error", "files"]),
+    ("release", &["error", "files"]),
     ("report", &["error"]),
     // The settings types of these three are part of what an inventory means.
-    ("inventory", &["error", "ssh", "pki", "release"]),
+    ("inventory", &["error", "files", "ssh", "pki", "release"]),
     // "Is the unit running" and "is the member in quorum" are different questions: host and etcd
     // never see each other, only tasks and plan may ask both.
     ("host", &["error", "inventory", "ssh", "timing"]),
-    ("etcd", &["error", "inventory", "ssh", "timing"]),
-    ("tasks", &["error", "inventory", "host", "etcd", "pki", "release", "report"]),
-    ("playbook", &["error", "tasks"]),
+    ("etcd", &["error", "files", "inventory", "ssh", "timing"]),
+    ("tasks", &["error", "files", "inventory", "host", "etcd", "pki", "release", "report"]),
+    ("playbook", &["error", "files", "tasks"]),
     ("plan", &["error", "inventory", "playbook", "tasks", "host", "etcd", "report"]),
     ("diagnosis", &["error", "inventory", "tasks", "host", "etcd", "pki", "report"]),
     (
@@ -75,7 +77,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rlimit", &["cli"]),
     ("rsa", &["pki"]),
     ("russh", &["ssh"]),
-    ("rustix", &["cli"]),
+    ("rustix", &["cli", "files"]),
     ("rustls", &["etcd", "pki"]),
     ("schemars", &["inventory"]),
     ("serde-saphyr", &["inventory", "playbook", "report"]),
@@ -308,6 +310,36 @@ fn crates_stay_in_their_rooms() {
         wrong.push(format!("`{name}` is not used any more"));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The files that start programs on this machine, and which: whatever a host says is no word of any of them.
+const PROGRAMS: &[&str] = &[
+    // The command of a flag that hands over a secret, as the user wrote it.
+    "cli/secret.rs",
+    // `ssh -G`, and what is asked of it stands in the inventory.
+    "ssh/config/ask.rs",
+    // `id -un`.
+    "ssh/connector.rs",
+    // ProxyCommand of ssh_config.
+    "ssh/proxy.rs",
+    // `ssh-keygen -Q`, with a key in a file.
+    "ssh/revoked.rs",
+    // The task `command` of a playbook.
+    "tasks/command.rs",
+];
+
+#[test]
+fn programs_are_started_in_few_places() {
+    let mut found = BTreeSet::new();
+    for source in sources() {
+        let path = source.path.display().to_string();
+        let code = source.code.split("#[cfg(test)]").next().unwrap();
+        if !path.contains("tests") && code.contains("Command::new(") {
+            found.insert(path);
+        }
+    }
+    let listed: BTreeSet<String> = PROGRAMS.iter().map(ToString::to_string).collect();
+    assert_eq!(found, listed, "those that start programs on the left, those that may on the right");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Hermetic tests: no lab, no root, loopback only. One file a subject.
 
 mod cli;
+mod fuzz;
+mod hostile;
 mod inventory;
 mod layers;
 mod many_hosts;

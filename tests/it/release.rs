@@ -3,7 +3,7 @@
 // clippy.toml allows these in test functions; what the tests here share is test code, too.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod fake;
+pub mod fake;
 mod local;
 mod remote;
 mod server;

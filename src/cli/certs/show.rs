@@ -45,7 +45,7 @@ impl Show {
 }
 
 fn as_json(certificates: &[CertificateInfo]) -> String {
-    certificates.iter().filter_map(|one| serde_json::to_string(one).ok()).map(|line| line + "\n").collect()
+    certificates.iter().map(crate::report::json).collect()
 }
 
 /// What the table depends on beside its contents.

@@ -5,7 +5,7 @@ use crate::cli::options::OutputFormat;
 use crate::cli::query::{Patience, Query};
 use crate::diagnosis::certificates::{PortProblem, PortReport, next_steps, served};
 use crate::error::{Error, ExitStatus};
-use crate::report::{Color, Style, count, cut, one_line, table, wrap};
+use crate::report::{self, Color, Style, count, cut, one_line, table, wrap};
 use clap::Args;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -177,7 +177,7 @@ fn as_json(ports: &[Port<'_>]) -> String {
     });
     let good = ports.iter().filter(|port| port.verdict.is_good()).count();
     let all = json!({ "v": 1, "ports": ports.len(), "good": good });
-    lines.chain([all]).map(|line| format!("{line}\n")).collect()
+    lines.chain([all]).map(|line| report::json(&line)).collect()
 }
 
 #[cfg(test)]

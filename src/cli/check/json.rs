@@ -35,7 +35,7 @@ pub(super) fn lines(report: &Report) -> String {
         "warnings": report.count(Verdict::Warning),
         "failed": report.count(Verdict::Failed),
     });
-    findings.chain(ways).chain(suggestion).chain([all]).map(|line| format!("{line}\n")).collect()
+    findings.chain(ways).chain(suggestion).chain([all]).map(|line| crate::report::json(&line)).collect()
 }
 
 fn finding(finding: &Finding) -> Value {

@@ -1,7 +1,7 @@
 //! What `exec` keeps and shows of a command.
 
 use crate::error::{self, Explain as _};
-use crate::report::{Style, human_bytes, visible};
+use crate::report::{self, Style, human_bytes, visible};
 use crate::tasks::TaskError;
 use serde_json::json;
 use std::borrow::Cow;
@@ -154,7 +154,7 @@ impl Ran {
             "left_out": self.stdout.left_out + self.stderr.left_out,
             "seconds": (self.seconds * 1000.0).round() / 1000.0,
         });
-        format!("{object}\n")
+        report::json(&object)
     }
 }
 

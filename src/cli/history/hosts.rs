@@ -7,7 +7,7 @@ use crate::cli::options::OutputFormat;
 use crate::cli::query::{Patience, Query};
 use crate::error::{self, Error, ExitStatus};
 use crate::inventory::Inventory;
-use crate::report::{Color, one_line};
+use crate::report::{self, Color, one_line};
 use crate::tasks::{Note, host_log_file};
 use futures::future::join_all;
 use serde_json::json;
@@ -121,7 +121,7 @@ fn as_json(runs: &[Noted]) -> String {
         let line = json!({
             "v": 1, "run": id, "time": time, "command": command, "by": by, "from": from, "version": version, "hosts": hosts,
         });
-        format!("{line}\n")
+        report::json(&line)
     };
     runs.iter().map(line).collect()
 }

@@ -3,7 +3,7 @@
 use super::{Reached, Reading, UNIT};
 use crate::diagnosis::logs::{Told, Window};
 use crate::error;
-use crate::host::{Begin, Connection, Entry, HostError, Part};
+use crate::host::{Begin, Connection, Entry, HostError, PATIENCE, Part};
 use crate::inventory::Host;
 use crate::report::Output;
 use crate::tasks::{Fleet, TaskError};
@@ -114,7 +114,7 @@ impl Following<'_> {
     ) -> Result<(), HostError> {
         let begin = cursor.clone().map_or_else(|| part.begin.clone(), Begin::After);
         let part = Part { begin, until: None, last: None, follow: true };
-        let mut journal = connection.journal(UNIT, &part).await?;
+        let mut journal = connection.journal(UNIT, &part, PATIENCE).await?;
         if std::mem::take(lost) {
             self.output.err(&format!("host `{}` is there again\n", self.host.name));
         }

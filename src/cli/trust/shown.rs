@@ -1,7 +1,7 @@
 //! What `etcd-ha trust` shows of the machines.
 
 use crate::error::{self, Explain as _};
-use crate::report::table;
+use crate::report::{self, table};
 use crate::ssh::{Found, HostKeyFacts, SshError, Standing};
 use serde_json::json;
 
@@ -86,7 +86,7 @@ impl Seen {
             "cause": self.outcome.as_ref().err().map(|error| error::line(error)),
             "hint": self.outcome.as_ref().err().and_then(|error| error.hint()),
         });
-        format!("{line}\n")
+        report::json(&line)
     }
 }
 

@@ -1,7 +1,7 @@
 //! How an explanation reads.
 
 use super::{Explanation, Finding, Step, Weight};
-use crate::report::{Style, human_bytes, one_line, wrap};
+use crate::report::{self, Style, human_bytes, one_line, wrap};
 use serde_json::json;
 use std::fmt::Write as _;
 
@@ -69,7 +69,7 @@ impl Explanation {
             })
         });
         let cluster = json!({ "v": 1, "cluster": self.summary, "well": self.well(), "findings": self.findings.len() });
-        findings.chain([cluster]).map(|line| format!("{line}\n")).collect()
+        findings.chain([cluster]).map(|line| report::json(&line)).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Told;
 use crate::etcd::log::Level;
-use crate::report::{Style, pad, visible, width, wrap};
+use crate::report::{self, Style, pad, visible, width, wrap};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use time::format_description::BorrowedFormatItem;
@@ -178,7 +178,7 @@ fn json(told: &Told, host: &str, raw: bool) -> String {
             "v": 1, "time": time, "host": host, "from": from, "level": level, "message": message, "fields": fields,
         })
     };
-    format!("{entry}\n")
+    report::json(&entry)
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ pub(super) fn call_error(call: &'static str, error: &etcd_client::Error) -> Call
                 }
                 cause = inner.source();
             }
-            CallError::Refused { call, message: status.message().to_owned() }
+            CallError::Refused { call, message: super::tame(status.message()) }
         }
         etcd_client::Error::TransportError(error) => transport_error(error),
         other => CallError::Refused { call, message: other.to_string() },

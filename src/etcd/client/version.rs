@@ -42,7 +42,7 @@ impl MemberClient {
         let mut body = answer.into_body();
         let mut bytes = Vec::new();
         while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-            let frame = frame.map_err(|status| refused(status.message().to_owned()))?;
+            let frame = frame.map_err(|status| refused(super::tame(status.message())))?;
             bytes.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
             if bytes.len() > MOST {
                 return Err(refused(format!("the answer is longer than {MOST} bytes")));

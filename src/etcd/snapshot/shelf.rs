@@ -3,6 +3,7 @@
 
 use super::{Contents, SnapshotError};
 use crate::error::Explain;
+use crate::files;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -19,6 +20,8 @@ pub const KEPT: usize = 5;
 
 /// The name of a file that is being written.
 const INCOMING: &str = ".incoming-";
+/// The most that is read of a manifest.
+const LARGEST: u64 = 1 << 20;
 /// A file that nothing was written to for so long was left behind.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
@@ -181,7 +184,7 @@ impl Shelf {
     fn manifest(&self, name: &str) -> Option<Manifest> {
         let path = self.path(name);
         let meta = fs::symlink_metadata(&path).ok()?;
-        let manifest: Manifest = serde_json::from_slice(&fs::read(manifest_path(&path)).ok()?).ok()?;
+        let manifest: Manifest = serde_json::from_slice(&files::read(&manifest_path(&path), LARGEST).ok()?).ok()?;
         (meta.is_file() && meta.len() == manifest.size && manifest.file == name).then_some(manifest)
     }
 

@@ -89,7 +89,9 @@ impl Answers {
             let Some((said, debug)) = self.run(&question, true).await? else {
                 return Ok(None);
             };
-            let read = |file: &str| std::fs::read_to_string(file).is_ok_and(|text| says_the_same_of_all(&text));
+            let read = |file: &str| {
+                crate::files::text(file.as_ref(), reader::LARGEST).is_ok_and(|text| says_the_same_of_all(&text))
+            };
             let same = files_read(&debug).into_iter().all(read);
             let said = Answer::parse(&said).beyond(&self.defaults().await?, UNMENTIONED);
             Ok(same.then_some(said))

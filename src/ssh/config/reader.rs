@@ -1,6 +1,5 @@
 //! ssh_config where there is no `ssh` to ask: read by a library, if the file is of the simple kind.
 
-use std::fs;
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use ssh2_config::{HostParams, ParseRule, SshConfig};
 use super::Answer;
 use super::answer::HONOURED;
 use super::ask::Question;
+use crate::files;
 use crate::ssh::error::SshError;
 use crate::ssh::target::ConfigFile;
 
@@ -27,7 +27,7 @@ pub(super) fn read(question: &Question, home: Option<&Path>) -> Result<Answer, S
     };
     let mut answer = Answer::default();
     for file in files {
-        let text = match fs::read_to_string(&file) {
+        let text = match files::text(&file, LARGEST) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && question.config == ConfigFile::Usual => continue,
             Err(error) => return Err(wrong(question, format!("`{}`: {error}", file.display()))),
@@ -43,6 +43,9 @@ pub(super) fn read(question: &Question, home: Option<&Path>) -> Result<Answer, S
     }
     Ok(answer)
 }
+
+/// The most that is read of a configuration.
+pub(super) const LARGEST: u64 = 4 << 20;
 
 fn wrong(question: &Question, why: String) -> SshError {
     SshError::Config { host: question.host.clone(), why }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use russh::keys::PublicKey;
 
 use super::{Known, KnownHosts, Marker, pattern};
+use crate::files;
 use crate::ssh::error::SshError;
 
 /// The files that were read in a run. One that has changed since is read again.
@@ -56,6 +57,9 @@ impl KnownFiles {
     }
 }
 
+/// The most that is read of a file: a thousand hosts take some hundred kilobytes.
+const LARGEST: u64 = 16 << 20;
+
 /// One file, its lines parted.
 #[derive(Debug)]
 pub(super) struct KnownFile {
@@ -82,7 +86,7 @@ struct Line {
 impl KnownFile {
     pub(super) fn read(path: &Path) -> io::Result<Self> {
         // A line that is not text can only match in its comment, and is skipped otherwise.
-        Ok(Self::parse(path, &String::from_utf8_lossy(&fs::read(path)?)))
+        Ok(Self::parse(path, &String::from_utf8_lossy(&files::read(path, LARGEST)?)))
     }
 
     pub(super) fn parse(path: &Path, text: &str) -> Self {

@@ -215,7 +215,10 @@ async fn limits_hold() {
     let limits = Limits { idle: Some(Duration::from_millis(500)), ..Limits::default() };
     let error = session.exec("test: silence", Input::None, &limits).await.unwrap_err();
     assert!(matches!(error, SshError::IdleTimeout { .. }), "{error:?}");
-    // 1.2 s in all, and never 0.5 s without a byte.
+    // 1.2 s in all, and never 0.2 s without a byte of output: it cannot be drawn out so.
+    let error = session.exec("test: trickle", Input::None, &limits).await.unwrap_err();
+    assert!(matches!(error, SshError::IdleTimeout { .. }), "{error:?}");
+    let limits = Limits { idle: Some(Duration::from_secs(5)), ..Limits::default() };
     let output = session.exec("test: trickle", Input::None, &limits).await.unwrap();
     assert_eq!(output.stdout, b"........");
 
