@@ -208,8 +208,13 @@ fn only_what_is_a_cluster_s_own_may_be_deleted() {
     let hosts = [own(1), unknown, broken];
     assert_eq!(problems(&hosts, false), none);
     let said = problems(&hosts, true);
-    assert!(said.len() == 2 && said[0].ends_with("that etcd-ha did not set up"), "{said:?}");
-    assert!(said[1].ends_with("is no etcd data dir"), "{said:?}");
+    assert!(said.len() == 2 && said[1].ends_with("is no etcd data dir"), "{said:?}");
+    // The cluster's own data, with our file beside it gone.
+    assert!(said[0].contains("as that of `node01` does, but its etcd.conf is gone"), "{said:?}");
+    let mut alone = own(1);
+    alone.environment = None;
+    let said = problems(&[alone], true);
+    assert!(said.len() == 1 && said[0].ends_with("that etcd-ha did not set up"), "{said:?}");
     let mut swapped = own(1);
     swapped.wal = member(1, "prod-ffffffffffffffff", true, true).wal;
     let said = problems(&[swapped], true);
