@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # rustup puts cargo where not every shell looks.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help demo demo-down test soak bench build lint clean
+.PHONY: help demo demo-down test faults soak bench build lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,10 @@ test: ## all tests: unit, hermetic, and on lab hosts with real etcd (root)
 	@tests/lab/lab rootfs >/dev/null
 	@tests/lab/lab releases >/dev/null
 	ETCD_HA_LAB=1 cargo test --locked
+
+faults: ## every fault of the catalogue on lab hosts, and docs/faults.md, the table of what came of it (root)
+	@tests/lab/install-needs lab build test
+	ETCD_HA_LAB=1 ETCD_HA_LAB_FAULTS_PAGE=docs/faults.md cargo test --locked --test lab faults:: -- --nocapture
 
 soak: ## the long sweeps: a million simulated histories, and controllers killed after every line that they say (root)
 	@tests/lab/install-needs lab build test

@@ -29,14 +29,21 @@ pub fn neutral(said: &str) -> String {
     }
     let text = text.trim();
     // `06:11:43Z ` at the beginning.
-    let text = text.split_once("Z ").filter(|(time, _)| time.len() == 8 && time.contains(':')).map_or(text, |(_, text)| text);
-    // ` (0.2 s)` at the end.
-    let untimed = text.strip_suffix(" s)").and_then(|text| text.rsplit_once(" (")).map_or(text, |(text, _)| text);
-    if untimed.chars().count() > WIDTH {
-        untimed.chars().take(WIDTH).chain(['…']).collect()
-    } else {
-        untimed.to_owned()
+    let text =
+        text.split_once("Z ").filter(|(time, _)| time.len() == 8 && time.contains(':')).map_or(text, |(_, text)| text);
+    let untimed = without_times(text);
+    if untimed.chars().count() > WIDTH { untimed.chars().take(WIDTH).chain(['…']).collect() } else { untimed }
+}
+
+/// Without ` (0.2 s)`, wherever it is.
+fn without_times(text: &str) -> String {
+    let mut pieces = text.split(" (");
+    let mut untimed = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let rest = piece.split_once(" s)").filter(|(time, _)| time.parse::<f64>().is_ok()).map(|(_, rest)| rest);
+        untimed += &rest.map_or_else(|| format!(" ({piece}"), str::to_owned);
     }
+    untimed
 }
 
 /// As it is typed.
