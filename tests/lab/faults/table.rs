@@ -51,6 +51,13 @@ pub fn command(case: &Case) -> String {
     format!("etcd-ha {}", case.command)
 }
 
+/// What it left as it was, and what the operator did then.
+fn after(case: &Case) -> String {
+    let mended =
+        case.then.as_ref().map(|then| format!("; then {} mends it", code(&format!("etcd-ha {}", then.command))));
+    format!("{}{}", case.left(), mended.unwrap_or_default())
+}
+
 /// The page. `said` has the decisive line of each case that was run, `versions` etcd's.
 pub fn page(kinds: &[Kind], said: &BTreeMap<String, String>, versions: &str) -> String {
     let mut page = format!("{HEAD}{versions}{VERSIONS_END}\n");
@@ -67,7 +74,7 @@ pub fn page(kinds: &[Kind], said: &BTreeMap<String, String>, versions: &str) -> 
                     code(&command(case)),
                     case.exit,
                     code(said),
-                    case.left(),
+                    after(case),
                 );
             }
         }
@@ -94,7 +101,7 @@ pub const HEAD: &str = "# What the tool does when …
 Each row is a fault that was set on real hosts (Debian 12 with systemd and sshd, three of them): what had happened, what was
 typed then, how it ended, and the line of its output that counts. Before and after the command every file on every host
 and the process of every etcd are compared; the last column says which of these were the same afterwards. Then the fault
-is mended, and where there was a cluster, every key and every member id has to be there as before, and `etcd-ha plan` has
+is mended, by the command in the last column if one is there, and where there was a cluster, every key and every member id has to be there as before, and `etcd-ha plan` has
 nothing to change.
 
 `make faults` sets them all, checks them and writes this page; `tests/lab/faults` has them as data. Ids and fingerprints are

@@ -75,7 +75,7 @@ pub fn walk(scene: Scene) {
             break;
         }
     }
-    keep(scene, &results);
+    keep(scene, results, wanted(""));
     assert!(walk.failures.is_empty(), "{} failures\n{}", walk.failures.len(), walk.failures.join("\n\n"));
 }
 
