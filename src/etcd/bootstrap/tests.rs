@@ -149,6 +149,18 @@ fn data_that_we_did_not_set_up_is_refused() {
 }
 
 #[test]
+fn the_cluster_s_own_data_without_our_file_is_not_called_a_stranger_s() {
+    let mut unrecorded = member(2, "t1", true, true);
+    unrecorded.environment = None;
+    let problems = membership(&[member(1, "t1", true, true), unrecorded, member(3, "t1", true, true)], fresh());
+    let problems = problems.unwrap_err();
+    assert!(
+        matches!(&problems[..], [BootstrapError::Unrecorded { host, other_host, .. }] if host == "node02" && other_host == "node01"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn our_own_file_of_a_later_bootstrap_does_not_make_old_data_ours() {
     let mut stale = member(1, "t1", true, false);
     stale.environment = member(1, "t2", true, false).environment;
@@ -208,13 +220,8 @@ fn only_what_is_a_cluster_s_own_may_be_deleted() {
     let hosts = [own(1), unknown, broken];
     assert_eq!(problems(&hosts, false), none);
     let said = problems(&hosts, true);
-    assert!(said.len() == 2 && said[1].ends_with("is no etcd data dir"), "{said:?}");
-    // The cluster's own data, with our file beside it gone.
-    assert!(said[0].contains("as that of `node01` does, but its etcd.conf is gone"), "{said:?}");
-    let mut alone = own(1);
-    alone.environment = None;
-    let said = problems(&[alone], true);
-    assert!(said.len() == 1 && said[0].ends_with("that etcd-ha did not set up"), "{said:?}");
+    assert!(said.len() == 2 && said[0].ends_with("that etcd-ha did not set up"), "{said:?}");
+    assert!(said[1].ends_with("is no etcd data dir"), "{said:?}");
     let mut swapped = own(1);
     swapped.wal = member(1, "prod-ffffffffffffffff", true, true).wal;
     let said = problems(&[swapped], true);

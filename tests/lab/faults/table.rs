@@ -60,7 +60,7 @@ fn after(case: &Case) -> String {
 
 /// The page. `said` has the decisive line of each case that was run, `versions` etcd's.
 pub fn page(kinds: &[Kind], said: &BTreeMap<String, String>, versions: &str) -> String {
-    let mut page = format!("{HEAD}{versions}{VERSIONS_END}\n");
+    let mut page = format!("{HEAD}{versions}{VERSIONS_END}");
     for kind in kinds.iter().filter(|kind| kind.rows.iter().any(|row| !row.cases.is_empty())) {
         let _ = write!(page, "\n## {}\n\n{COLUMNS}", kind.title);
         for row in &kind.rows {
@@ -107,7 +107,7 @@ nothing to change.
 `make faults` sets them all, checks them and writes this page; `tests/lab/faults` has them as data. Ids and fingerprints are
 shown as `…`. The etcd was ";
 /// And behind them.
-pub const VERSIONS_END: &str = ".";
+pub const VERSIONS_END: &str = ".\n";
 const COLUMNS: &str = "| | what had happened | command | exit | it says | as before |\n|---|---|---|---|---|---|\n";
 
 /// Words in a cell.
