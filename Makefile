@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # rustup puts cargo where not every shell looks.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help demo demo-down test histories all-but-histories soak fuzz bench build release lint deny clean
+.PHONY: help demo demo-down test histories all-but-histories faults soak fuzz bench build release lint deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,10 @@ histories:
 
 all-but-histories:
 	ETCD_HA_LAB=1 cargo test --locked -- --skip no_history
+
+faults: ## every fault of the catalogue on lab hosts, and docs/faults.md, the table of what came of it (root)
+	@tests/lab/install-needs lab build test
+	ETCD_HA_LAB=1 ETCD_HA_LAB_FAULTS_PAGE=docs/faults.md cargo test --locked --test lab faults:: -- --nocapture
 
 # `make soak N=20 SEED=7`: so many rounds, and those of that seed.
 N ?= 200

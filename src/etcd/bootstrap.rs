@@ -83,13 +83,19 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
         }
     }
     let own: Vec<Option<Membership>> = members.iter().map(|(host, _)| recorded(host, &fresh)).collect();
-    for ((host, wal), recorded) in members.iter().zip(&own) {
-        let ours = recorded.as_ref().is_some_and(|own| own.established.unwrap_or(own.cluster_id()) == wal.cluster);
-        if !ours && wal.cluster == head.cluster {
+    let ours = |(_, wal): &(&Found, WalHead), recorded: &Option<Membership>| {
+        recorded.as_ref().is_some_and(|own| own.established.unwrap_or(own.cluster_id()) == wal.cluster)
+    };
+    let of_ours = members.iter().zip(&own).find(|(member, own)| ours(member, own)).map(|((host, wal), _)| (*host, wal));
+    for (member @ (host, wal), recorded) in members.iter().zip(&own) {
+        if !ours(member, recorded) && wal.cluster == head.cluster {
             let (host, data_dir, cluster) = (host.host.clone(), host.data_dir.clone(), wal.cluster);
-            problems.push(match recorded {
-                Some(_) => BootstrapError::Mismatch { host, data_dir, cluster },
-                None => BootstrapError::Foreign { host, data_dir, cluster },
+            problems.push(match (recorded, of_ours.filter(|(_, own)| own.cluster == cluster)) {
+                (Some(_), _) => BootstrapError::Mismatch { host, data_dir, cluster },
+                (None, Some((other, _))) => {
+                    BootstrapError::Unrecorded { host, data_dir, cluster, other_host: other.host.clone() }
+                }
+                (None, None) => BootstrapError::Foreign { host, data_dir, cluster },
             });
         }
     }

@@ -328,7 +328,9 @@ impl Connection {
 
     /// The first 300 characters, control characters left out: what a host prints is not trusted.
     pub(super) fn shorten(&self, text: &str) -> String {
-        let clean: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+        // Lines become one, whatever ends them.
+        let clean =
+            text.split(char::is_control).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
         let clean: String = self.redact(&clean).chars().take(300).collect();
         if clean.is_empty() { "it said nothing".to_owned() } else { clean }
     }

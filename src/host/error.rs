@@ -18,7 +18,7 @@ pub enum HostError {
         source: SshError,
     },
     /// The login works, but our script never ran.
-    #[error("host `{host}`: commands cannot be run as `{user}` (status {status}): {output}")]
+    #[error("host `{host}`: commands cannot be run as `{user}` (the login shell {status}): {output}")]
     NoShell {
         /// The host.
         host: String,
@@ -159,6 +159,9 @@ impl Explain for HostError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Ssh { source, .. } => source.hint(),
+            Self::NoShell { user, output, .. } if output.contains("password has expired") => Some(format!(
+                "log in there as `{user}` by `ssh` and set another password, or have root do so: `passwd {user}`"
+            )),
             Self::NoShell { user, .. } => Some(format!(
                 "`{user}` needs a login shell that runs `sh`; look at /etc/passwd and sshd's ForceCommand"
             )),

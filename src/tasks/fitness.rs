@@ -234,8 +234,13 @@ pub(super) fn foreign(host: &Host, seen: &Observation) -> Vec<Objection> {
         foreign.push(Objection::new(subject, Weight::Failed, message).hint(hint));
     };
     let unit_file = places.unit_file();
-    if seen.unit.runs() && seen.unit.fragment != unit_file {
-        found(Subject::Foreign, format!("another etcd runs there, from `{}`", seen.unit.fragment));
+    match seen.unit.fragment.as_str() {
+        _ if !seen.unit.runs() => {}
+        // Ours was started from a file that is gone since; a deploy writes it anew.
+        "" if seen.generation().is_some() => {}
+        "" => found(Subject::Foreign, "another etcd runs there, whose unit file is gone".to_owned()),
+        fragment if fragment == unit_file => {}
+        fragment => found(Subject::Foreign, format!("another etcd runs there, from `{fragment}`")),
     }
     let texts = [(&unit_file, &seen.unit_text), (&places.environment_file(), &seen.environment)];
     for (path, text) in texts {

@@ -40,7 +40,9 @@ impl HostTask for Start {
             view.seen.generation() != Some(&view.wanted()?.generation)
         };
         let mut changes = Vec::new();
-        if unit.enabled != "enabled" {
+        // A member that serves although its unit file is gone gets that in its turn, and is enabled with it.
+        let gone = unit.ready() && view.seen.unit_text.is_none();
+        if unit.enabled != "enabled" && !gone {
             changes.push(Change::new(format!("enable {UNIT}, so that a reboot starts it")));
         }
         if unit.is_down() {

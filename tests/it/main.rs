@@ -1,6 +1,7 @@
 //! Hermetic tests: no lab, no root, loopback only. One file a subject.
 
 mod cli;
+mod faults;
 mod fuzz;
 mod hostile;
 mod inventory;

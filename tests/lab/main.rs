@@ -21,6 +21,7 @@ mod ctl;
 mod deploy;
 mod destroy;
 mod explain;
+mod faults;
 mod fixture;
 mod health;
 mod host_keys;
@@ -90,6 +91,8 @@ fn main() -> ExitCode {
         snapshots::an_upgrade_leaves_a_snapshot_that_can_be_restored,
         power::members_come_back_by_themselves,
         probe::a_client_that_writes_meanwhile_is_told_of,
+        faults::what_befalls_a_cluster,
+        faults::what_is_found_before_there_is_a_cluster,
         refusals::nothing_is_touched_on_hosts_that_are_not_fit,
         refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
@@ -169,6 +172,9 @@ fn main() -> ExitCode {
     };
     let labs = tests.into_iter().map(|test| trial(test).with_ignored_flag(!wanted));
     let ended = libtest_mimic::run(&arguments, labs.chain(pure.into_iter().map(trial)).collect());
+    if let (Some(page), false) = (std::env::var_os("ETCD_HA_LAB_FAULTS_PAGE"), ended.has_failed()) {
+        faults::publish(page.as_ref());
+    }
     if wanted && !list {
         say_slowest(&mut times.lock().unwrap());
     }

@@ -54,6 +54,12 @@ impl Inventory {
     }
 }
 
+/// The script of [`Site::manifest`].
+pub const MANIFEST: &str = "find /etc /home /opt /root /srv /usr/local /tmp /var/tmp /app /data -xdev \
+     ! -path '/tmp/systemd-private-*' ! -path '/var/tmp/systemd-private-*' \
+     \\( -type d -printf '%p %M %u:%g\\n' -o -printf '%p %M %u:%g %s %T@ %l\\n' \\) 2>/dev/null | sort; \
+     ls -lnRA --time-style=full-iso /var/lib/etcd 2>/dev/null | head -n 3; getent passwd etcd || true";
+
 impl Site {
     /// Starts fresh hosts, and writes an inventory of all of them.
     pub fn up(hosts: usize) -> Self {
@@ -137,11 +143,7 @@ impl Site {
     /// What is on a host, a line a file: owner, mode, size, time of change. Without logs and what etcd stores.
     #[track_caller]
     pub fn manifest(&self, node: usize) -> String {
-        let script = "find /etc /home /opt /root /srv /usr/local /tmp /var/tmp /app /data -xdev \
-             ! -path '/tmp/systemd-private-*' ! -path '/var/tmp/systemd-private-*' \
-             \\( -type d -printf '%p %M %u:%g\\n' -o -printf '%p %M %u:%g %s %T@ %l\\n' \\) 2>/dev/null | sort; \
-             ls -lnRA --time-style=full-iso /var/lib/etcd 2>/dev/null | head -n 3; getent passwd etcd || true";
-        self.lab.read(&format!("node{node:02}"), script)
+        self.lab.read(&format!("node{node:02}"), MANIFEST)
     }
 
     /// The pid of the host's etcd, 0 if it does not run.
@@ -155,11 +157,18 @@ impl Site {
 /// What must not have changed, and what has.
 #[track_caller]
 pub fn assert_untouched(before: &str, after: &str) {
+    if let Some(what) = differences(before, after) {
+        panic!("touched. {what}");
+    }
+}
+
+/// The lines that were and are not, and the other way round.
+pub fn differences(before: &str, after: &str) -> Option<String> {
     let lines = |one: &str, other: &str| {
         let other: std::collections::HashSet<_> = other.lines().collect();
         one.lines().filter(|line| !other.contains(line)).map(|line| format!("\n  {line}")).collect::<String>()
     };
-    assert!(before == after, "touched. Was:{}\nis:{}", lines(before, after), lines(after, before));
+    (before != after).then(|| format!("Was:{}\nis:{}", lines(before, after), lines(after, before)))
 }
 
 /// A run of `etcd-ha` that goes on.
@@ -245,6 +254,18 @@ impl Ran {
     pub fn whole(&self) -> String {
         let Self { words, code, stdout, stderr, took } = self;
         format!("etcd-ha {words}: exit code {code:?} after {took:?}\n--- stdout\n{stdout}--- stderr\n{stderr}---")
+    }
+
+    /// Whether these words are on the screen, be it over the end of a line that was broken.
+    pub fn has_said(&self, words: &str) -> bool {
+        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        [&self.stdout, &self.stderr].iter().any(|said| said.contains(words) || flat(said).contains(words))
+    }
+
+    /// The first line that has these words; the words, where a line ends amid them.
+    pub fn line_with(&self, words: &str) -> String {
+        let mut lines = self.stderr.lines().chain(self.stdout.lines());
+        lines.find(|line| line.contains(words)).unwrap_or(words).trim().to_owned()
     }
 
     /// Checks the exit code.

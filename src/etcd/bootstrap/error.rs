@@ -24,6 +24,21 @@ pub enum BootstrapError {
         /// The cluster that it belongs to.
         cluster: ClusterId,
     },
+    /// A data dir holds a member of the cluster that the others are of, and what we wrote beside it is gone.
+    #[error(
+        "host `{host}`: data dir `{data_dir}` holds a member of cluster {cluster}, as that of `{other_host}` does, but its \
+         etcd.conf is gone"
+    )]
+    Unrecorded {
+        /// The host.
+        host: String,
+        /// Its data dir.
+        data_dir: String,
+        /// The cluster that it belongs to.
+        cluster: ClusterId,
+        /// A host with a member of that cluster that was set up by this tool.
+        other_host: String,
+    },
     /// Two data dirs belong to different clusters.
     #[error(
         "host `{host}`: data dir `{data_dir}` belongs to cluster {cluster}, but that of `{other_host}` to cluster {other}"
@@ -139,6 +154,7 @@ impl BootstrapError {
         match self {
             Self::NotEtcd { host, .. }
             | Self::Foreign { host, .. }
+            | Self::Unrecorded { host, .. }
             | Self::Different { host, .. }
             | Self::Abandoned { host, .. }
             | Self::Members { host, .. }
@@ -184,6 +200,11 @@ impl Explain for BootstrapError {
             ),
             Self::Foreign { host, data_dir, .. } | Self::Different { host, data_dir, .. } => format!(
                 "a deploy never deletes data: if it is no longer needed, move `{data_dir}` on `{host}` aside and run again"
+            ),
+            Self::Unrecorded { host, data_dir, other_host, .. } => format!(
+                "leave `{data_dir}` on `{host}` as it is, and put etcd.conf back in its config folder; without a copy, the \
+                 lines of `{other_host}`'s that begin with `#`, `ETCD_INITIAL_CLUSTER` or `HA_CLUSTER_ID` will do, and the \
+                 next deploy writes the rest"
             ),
             Self::Abandoned { host, data_dir, .. } => format!(
                 "no data was ever written to it: move `{data_dir}` on `{host}` aside and run again, or restore the inventory"

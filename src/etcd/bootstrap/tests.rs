@@ -161,6 +161,18 @@ fn data_that_we_did_not_set_up_is_refused() {
 }
 
 #[test]
+fn the_cluster_s_own_data_without_our_file_is_not_called_a_stranger_s() {
+    let mut unrecorded = member(2, "t1", true, true);
+    unrecorded.environment = None;
+    let problems = membership(&[member(1, "t1", true, true), unrecorded, member(3, "t1", true, true)], fresh());
+    let problems = problems.unwrap_err();
+    assert!(
+        matches!(&problems[..], [BootstrapError::Unrecorded { host, other_host, .. }] if host == "node02" && other_host == "node01"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn our_own_file_of_a_later_bootstrap_does_not_make_old_data_ours() {
     let mut stale = member(1, "t1", true, false);
     stale.environment = member(1, "t2", true, false).environment;

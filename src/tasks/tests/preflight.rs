@@ -33,6 +33,12 @@ pub(super) fn cases() -> Vec<Case> {
         case("preflight", "its member crashes", Scene::deployed().seen(crash), nothing()),
         case(
             "preflight",
+            "its member runs, and the unit file is gone",
+            Scene::deployed().seen(|seen| (seen.unit.fragment, seen.unit_text) = (String::new(), None)),
+            nothing(),
+        ),
+        case(
+            "preflight",
             "nothing is known of the membership, since another host is down",
             Scene { membership: None, ..Scene::fresh() },
             nothing(),
@@ -180,6 +186,17 @@ pub(super) fn cases() -> Vec<Case> {
             "host `node01`: data dir `/var/lib/etcd` holds a member of cluster abc that etcd-ha did not set up",
         ),
         bootstrap(
+            "data of the cluster without our file",
+            BootstrapError::Unrecorded {
+                host: host(),
+                data_dir: data_dir(),
+                cluster: ClusterId(0xabc),
+                other_host: "node02".into(),
+            },
+            "host `node01`: data dir `/var/lib/etcd` holds a member of cluster abc, as that of `node02` does, but its \
+             etcd.conf is gone",
+        ),
+        bootstrap(
             "data of another cluster",
             BootstrapError::Different {
                 host: host(),
@@ -217,6 +234,14 @@ pub(super) fn cases() -> Vec<Case> {
         "the distribution's etcd runs",
         Scene::deployed().seen(|seen| seen.unit.fragment = "/lib/systemd/system/etcd.service".into()),
         "another etcd runs there, from `/lib/systemd/system/etcd.service`",
+    );
+    foreign(
+        "another etcd without a unit file",
+        Scene::deployed().seen(|seen| {
+            seen.unit.fragment = String::new();
+            seen.process.as_mut().unwrap().generation = None;
+        }),
+        "another etcd runs there, whose unit file is gone",
     );
     foreign(
         "someone else's unit",
@@ -279,6 +304,7 @@ fn how_a_run_ends_and_what_to_do_next() {
             }
             "a wrong clock" => (ExitStatus::Failed, Some("set the clocks by NTP")),
             "the distribution's etcd runs"
+            | "another etcd without a unit file"
             | "someone else's unit"
             | "someone else's environment file"
             | "a masked unit"
@@ -290,6 +316,14 @@ fn how_a_run_ends_and_what_to_do_next() {
                 Some(
                     "a deploy never deletes data: look at `/var/lib/etcd` on `node01`, move it aside or set another \
                      `paths.data`",
+                ),
+            ),
+            "data of the cluster without our file" => (
+                ExitStatus::Refused,
+                Some(
+                    "leave `/var/lib/etcd` on `node01` as it is, and put etcd.conf back in its config folder; without a \
+                     copy, the lines of `node02`'s that begin with `#`, `ETCD_INITIAL_CLUSTER` or `HA_CLUSTER_ID` will \
+                     do, and the next deploy writes the rest",
                 ),
             ),
             "data of a foreign member" | "data of another cluster" => (

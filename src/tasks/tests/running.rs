@@ -40,6 +40,14 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case("start", "it serves", Scene::deployed(), nothing()),
         case("start", "it serves with an older configuration", outdated(), nothing()),
+        case(
+            "start",
+            "it serves, and its unit file is gone",
+            Scene::deployed().seen(|seen| {
+                (seen.unit_text, seen.unit.enabled) = (None, String::new());
+            }),
+            nothing(),
+        ),
         case("start", "it was stopped", Scene::deployed().seen(stop), changes(["start etcd"])),
         case("start", "it crashed", Scene::deployed().seen(crash), changes(["start etcd"])),
         case(
