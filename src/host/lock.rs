@@ -180,7 +180,9 @@ fn take(folder: &str, run: &RunName, silence: Duration) -> String {
 {COMMON}say() {{ printf '%s\n' "$*"; exit 0; }}
 command -v flock >/dev/null 2>&1 || say 'cannot flock(1) is missing, which util-linux has'
 umask 077
-{{ mkdir -p "$folder" && : >>"$folder/lock"; }} 2>/dev/null || say "cannot \`$folder\` cannot be written"
+if ! {{ mkdir -p "$folder" && true >>"$folder/lock"; }} 2>/dev/null; then
+  if [ "$(id -u)" = 0 ]; then say "cannot \`$folder\` cannot be written"; else say 'cannot who logs in there is not root'; fi
+fi
 exec 9>>"$folder/lock"
 tries=0
 until flock -w {PATIENCE} 9; do
