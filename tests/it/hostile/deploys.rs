@@ -40,7 +40,11 @@ fn look(number: u8) -> String {
 async fn a_deploy_gives_each_host_what_is_its_own_and_writes_only_its_folders() {
     let yes = |number: u8| {
         Attack::answer(move |asked: &Asked| {
-            let body: &[u8] = if asked.script.contains("/dev/tcp") { b"" } else { b"\n" };
+            let body: &[u8] = match &asked.script {
+                script if script.contains("flock") => b"taken\n",
+                script if script.contains("/dev/tcp") => b"",
+                _ => b"\n",
+            };
             asked.good(&look(number), body)
         })
     };
