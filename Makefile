@@ -5,6 +5,8 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 .PHONY: help demo demo-down test histories all-but-histories faults soak fuzz bench build release lint deny clean
 
+ROOT = [ "$$(id -u)" = 0 ] || { echo "make $@ needs root for the lab's hosts; \`cargo test\` runs all that needs none" >&2; exit 1; }
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -15,7 +17,7 @@ demo-down: ## remove the demo's hosts, cluster and certificates (root)
 	@tests/lab/demo down
 
 test: ## all tests: unit, hermetic, and on lab hosts with real etcd (root)
-	@[ "$$(id -u)" = 0 ] || { echo "make test needs root for the lab's hosts; \`cargo test\` runs all the others without" >&2; exit 1; }
+	@$(ROOT)
 	@tests/lab/install-needs lab build test
 	@tests/lab/lab rootfs >/dev/null
 	@tests/lab/lab releases >/dev/null
@@ -26,6 +28,7 @@ test: ## all tests: unit, hermetic, and on lab hosts with real etcd (root)
 # What it says is kept together, for the end.
 HISTORIES = $${CARGO_TARGET_DIR:-target}/histories.log
 histories:
+	@mkdir -p "$${CARGO_TARGET_DIR:-target}"
 	@echo "the simulation plays beside the other tests, and is heard of when it has ended"
 	@nice -n 19 cargo test --locked --test sim no_history -- --nocapture >$(HISTORIES) 2>&1; \
 	  status=$$?; cat $(HISTORIES); exit $$status
@@ -34,19 +37,21 @@ all-but-histories:
 	ETCD_HA_LAB=1 cargo test --locked -- --skip no_history
 
 faults: ## every fault of the catalogue on lab hosts, and docs/faults.md, the table of what came of it (root)
+	@$(ROOT)
 	@tests/lab/install-needs lab build test
 	ETCD_HA_LAB=1 ETCD_HA_LAB_FAULTS_PAGE=docs/faults.md cargo test --locked --test lab faults:: -- --nocapture
 
 # `make soak N=20 SEED=7`: so many rounds, and those of that seed.
 N ?= 200
 soak: ## N=200 controllers killed at random moments, and a million simulated histories; writes docs/soak.md (root)
+	@$(ROOT)
 	@tests/lab/install-needs lab build test
 	ETCD_HA_SIM_HISTORIES=1000000 cargo test --locked --test sim no_history -- --nocapture
 	ETCD_HA_LAB=1 ETCD_HA_SOAK_LABS=2 ETCD_HA_SOAK_ROUNDS=$(N) $(if $(SEED),ETCD_HA_SOAK_SEED=$(SEED)) \
 	  ETCD_HA_SOAK_REPORT=docs/soak.md cargo test --locked --test lab soak::killed
 
 fuzz: ## whatever reads files and answers of hosts, fuzzed, FUZZ_SECONDS=60 for each of the targets in fuzz/
-	@tests/lab/install-needs build
+	@tests/lab/install-needs build fuzz
 	@rustup toolchain list | grep -q ^nightly || rustup toolchain install nightly --profile minimal
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	fuzz/run
@@ -62,7 +67,7 @@ build: ## the release binary, target/release/etcd-ha
 release: ## the binary to give away, in target/dist: built twice to one digest, with a list of what is in it
 	@tests/lab/install-needs build
 	@command -v objdump >/dev/null || { echo "make release needs objdump, of Debian's binutils" >&2; exit 1; }
-	@command -v cargo-cyclonedx >/dev/null || cargo install --locked --quiet cargo-cyclonedx
+	@command -v cargo-cyclonedx >/dev/null || cargo install --locked --quiet --version '^0.5' cargo-cyclonedx
 	packaging/release
 
 deny: ## the crates' licences, sources and duplicates; known holes, too, where a database of them is at hand

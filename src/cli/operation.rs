@@ -240,6 +240,8 @@ impl Operation {
                 Some(_) | None => None,
             };
             if how.giving_up.is_some() && looked.is_none() && !dry {
+                // Whatever was seen before somebody had to think may have changed since.
+                fleet.refresh().await;
                 locked = fleet.lock().await;
             }
             let (fleet, run) = match (looked, locked) {

@@ -147,6 +147,11 @@ impl Connection {
         let _ = self.guard.set(lock::guard(run));
     }
 
+    /// What every script looks at first, if the run holds the host's lock.
+    pub(super) fn guarding(&self) -> Option<&str> {
+        self.guard.get().map(String::as_str)
+    }
+
     /// Ends the connection politely.
     pub async fn close(&self) {
         self.session.close().await;
@@ -207,7 +212,7 @@ impl Connection {
 
     async fn run_once_let_in(&self, script: Script<'_>) -> Result<Vec<u8>, HostError> {
         let mut trial = part("waiting for the password's trial", self.trial()).await?;
-        let guard = self.guard.get().map(|guard| format!("{guard}{}", script.text));
+        let guard = self.guarding().map(|guard| format!("{guard}{}", script.text));
         let text = guard.as_deref().unwrap_or(script.text);
         loop {
             let framed = frame(text, self.access(), Feed::Data(script.stdin.length()));

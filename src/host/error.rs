@@ -96,10 +96,10 @@ impl HostError {
         matches!(self, Self::Ssh { .. } | Self::NoShell { .. } | Self::Privilege { .. })
     }
 
-    /// Whether the run has lost its lock.
+    /// Whether the run may not go on, since the lock is not its own.
     #[must_use]
-    pub fn is_lock_lost(&self) -> bool {
-        matches!(self, Self::LockLost { .. })
+    pub fn is_of_lock(&self) -> bool {
+        matches!(self, Self::Locked { .. } | Self::LockLost { .. })
     }
 
     /// Whether the connection broke while it was in use.

@@ -5,7 +5,7 @@
 use super::connection::{Connection, Denied};
 use super::error::HostError;
 use super::framing::{Feed, Framed, frame};
-use super::privilege::{Opening, Trial};
+use super::privilege::{Opening, Refusal, Trial};
 use crate::ssh::{Dialogue as _, Pipe, Turn};
 use crate::timing::round_trip;
 use std::time::Duration;
@@ -77,15 +77,25 @@ impl Connection {
     }
 
     async fn hold_once_let_in(&self, what: &str, script: &str, feed: Feed) -> Result<(Held, String), HostError> {
+        let guard = self.guarding().filter(|_| feed == Feed::Held);
+        let script = guard.map_or_else(|| script.to_owned(), |guard| format!("{guard}{script}"));
+        // Of a lock much depends, and sudo may wait for DNS.
+        let limit = if feed == Feed::Beats { OPENING } else { LIMIT };
         let mut trial = self.trial().await?;
         loop {
-            let framed = frame(script, self.access(), feed);
+            let framed = frame(&script, self.access(), feed);
             let pipe = self.session().pipe(&framed.command, framed.access.terminal).await;
             let mut pipe = pipe.map_err(|source| self.ssh(source))?;
             let mut opening = Opening::new(&framed, self.password());
             let said = match let_in(&mut pipe, &mut opening).await {
                 Ok(said) => said,
-                Err(problem) => return Err(self.garbled(what, &problem)),
+                Err(problem) => {
+                    // Who took the password and says nothing is not given it again.
+                    if let Some(mut trial) = trial.take().filter(|_| opening.answered) {
+                        *trial = Trial::Failed(Refusal::Other, problem.clone());
+                    }
+                    return Err(self.garbled(what, &problem));
+                }
             };
             if framed.access.talks() && !opening.ready {
                 let said = String::from_utf8_lossy(&said);
@@ -101,7 +111,7 @@ impl Connection {
             if let Some(mut trial) = trial.take() {
                 *trial = Trial::Passed;
             }
-            return match tokio::time::timeout(LIMIT, first_line(&mut pipe, &framed, said)).await {
+            return match tokio::time::timeout(limit, first_line(&mut pipe, &framed, said)).await {
                 Ok(Ok(Some(line))) => Ok((Held { pipe, terminal: framed.access.terminal }, line)),
                 Ok(Ok(None)) => Err(self.garbled(what, "it ends early")),
                 Ok(Err(error)) => Err(self.garbled(what, &error.to_string())),

@@ -89,13 +89,13 @@ impl HostLock {
 impl Connection {
     /// Takes the host's lock for a run. From then on scripts of this connection fail with [`HostError::LockLost`] once
     /// the run has it no longer. What this same run holds over a connection that broke is taken over. `Err` within is
-    /// who has it.
+    /// who has it. A run that had it before does not get it `again` if another one had it meanwhile, or it was taken away.
     ///
     /// # Errors
     /// It cannot be locked, or the host cannot be reached.
-    pub async fn lock(&self, run: &RunName) -> Result<Result<HostLock, Holder>, HostError> {
+    pub async fn lock(&self, run: &RunName, again: bool) -> Result<Result<HostLock, Holder>, HostError> {
         const WHAT: &str = "take the lock";
-        let script = take(FOLDER, run, SILENCE);
+        let script = take(FOLDER, run, again, SILENCE);
         let (held, said) = match self.hold_fed(WHAT, &script).await {
             Ok(held) => held,
             Err(_) => {
@@ -110,6 +110,9 @@ impl Connection {
             return Ok(Ok(HostLock::keep(held)));
         }
         drop(held);
+        if said == "lost" {
+            return Err(HostError::LockLost { host: self.host().to_owned() });
+        }
         if let Some(why) = said.strip_prefix("cannot ") {
             return Err(HostError::NoLock { host: self.host().to_owned(), why: self.shorten(why) });
         }
@@ -171,8 +174,8 @@ end() {
 "#;
 
 /// Takes the lock, says so, and holds it. The file says who, and is there only while the lock is held: but for a holder
-/// that was killed, which the next one writes over.
-fn take(folder: &str, run: &RunName, silence: Duration) -> String {
+/// that was killed, which the next one writes over. Who had it last is told by another file, which stays.
+fn take(folder: &str, run: &RunName, again: bool, silence: Duration) -> String {
     let RunName { id, by, command } = run;
     let json = json!({ "run": id, "by": by, "command": command }).to_string();
     format!(
@@ -191,11 +194,15 @@ until flock -w {PATIENCE} 9; do
   if [ "$run" = "$own" ] && [ "$tries" -lt 3 ]; then end; continue; fi
   told; exit 0
 done
+rm -f "$folder/holder"
+last=; {{ read -r last <"$folder/last"; }} 2>/dev/null || :
+if {again} && [ "${{last:-$own}}" != "$own" ]; then say lost; fi
 {ORIGIN}read -r line </proc/self/stat
 process=${{line%% *}}
 set -- ${{line##*)}}
 up
 printf '%s\n%s %s %s\n%s,"from":"%s"}}\n' "$own" "$process" "${{20}}" "$up" {head} "$from" >"$folder/holder.new"
+printf '%s\n' "$own" >"$folder/last"
 mv -f "$folder/holder.new" "$folder/holder"
 trap 'rm -f "$folder/holder"' EXIT
 echo taken
@@ -203,6 +210,7 @@ while said=$(exec 9>&-; timeout {silence} head -c 1) && [ "$said" = . ]; do :; d
 "#,
         folder = quote(folder),
         id = quote(id),
+        again = if again { "true" } else { "false" },
         head = quote(json.strip_suffix('}').unwrap_or_default()),
         silence = silence.as_secs(),
     )
@@ -233,8 +241,11 @@ fn take_away(folder: &str, run: &RunName) -> String {
 {COMMON}if ! holder 2>/dev/null || [ "$run" != {id} ]; then echo gone; exit 0; fi
 end
 exec 9>>"$folder/lock"
-flock -w 5 9
-rm -f "$folder/holder"
+# Another run may have got it by now.
+if flock -w 5 9; then
+  echo none >"$folder/last"
+  rm -f "$folder/holder"
+fi
 echo 'taken away'
 "#,
         folder = quote(folder),
@@ -322,13 +333,13 @@ mod tests {
             let guarded = |id: &str| Shell::new(shell, &(guard_in(&folder, id) + "echo goes on")).end();
             assert_eq!(guarded("a"), format!("{LOST_STATUS}\n"), "{shell}");
 
-            let mut first = Shell::new(shell, &take(&folder, &run("a"), SILENCE));
+            let mut first = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE));
             assert_eq!(first.line(), "taken", "{shell}");
             for _ in 0..3 {
                 first.child.stdin.as_mut().unwrap().write_all(b".").unwrap();
             }
             assert_eq!((guarded("a").as_str(), guarded("b").len()), ("goes on\n0\n", 3), "{shell}");
-            for script in [look(&folder), take(&folder, &run("b"), SILENCE)] {
+            for script in [look(&folder), take(&folder, &run("b"), false, SILENCE)] {
                 let said = Shell::new(shell, &script).end();
                 let holder = read(said.lines().next().unwrap().as_bytes());
                 let want = Holder { run: run("a"), from: "10.19.0.1".into(), age: Duration::ZERO };
@@ -337,9 +348,37 @@ mod tests {
             }
             assert_eq!(first.end(), "0\n", "{shell}");
             assert_eq!(Shell::new(shell, &look(&folder)).end(), "free\n0\n", "{shell}");
-            let mut next = Shell::new(shell, &take(&folder, &run("b"), SILENCE));
+            let mut next = Shell::new(shell, &take(&folder, &run("b"), false, SILENCE));
             assert_eq!(next.line(), "taken", "{shell}");
             next.end();
+        }
+    }
+
+    #[test]
+    fn a_run_that_lost_it_does_not_get_it_again() {
+        for shell in shells() {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path().display().to_string();
+            let first_line = |id: &str, again: bool| {
+                let mut shell = Shell::new(shell, &take(&folder, &run(id), again, SILENCE));
+                let line = shell.line();
+                shell.end();
+                line
+            };
+            assert_eq!(
+                (first_line("a", false).as_str(), first_line("a", true).as_str()),
+                ("taken", "taken"),
+                "{shell}"
+            );
+            assert_eq!((first_line("b", false).as_str(), first_line("a", true).as_str()), ("taken", "lost"), "{shell}");
+            assert_eq!(first_line("b", true), "taken", "{shell}");
+            // After a reboot nobody has had it.
+            std::fs::remove_file(format!("{folder}/last")).unwrap();
+            let mut held = Shell::new(shell, &take(&folder, &run("a"), true, SILENCE));
+            assert_eq!(held.line(), "taken", "{shell}");
+            assert_eq!(Shell::new(shell, &take_away(&folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
+            assert_eq!((first_line("a", true).as_str(), first_line("c", false).as_str()), ("lost", "taken"), "{shell}");
+            held.end();
         }
     }
 
@@ -348,9 +387,9 @@ mod tests {
         for shell in shells() {
             let folder = tempfile::tempdir().unwrap();
             let folder = folder.path().display().to_string();
-            let mut first = Shell::new(shell, &take(&folder, &run("a"), SILENCE));
+            let mut first = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE));
             assert_eq!(first.line(), "taken", "{shell}");
-            let mut again = Shell::new(shell, &take(&folder, &run("a"), SILENCE));
+            let mut again = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE));
             assert_eq!(again.line(), "taken", "{shell}");
             let guarded = Shell::new(shell, &(guard_in(&folder, "a") + "echo goes on")).end();
             assert_eq!(guarded, "goes on\n0\n", "{shell}");
@@ -364,7 +403,7 @@ mod tests {
         for shell in shells() {
             let folder = tempfile::tempdir().unwrap();
             let folder = folder.path().display().to_string();
-            let mut first = Shell::new(shell, &take(&folder, &run("a"), SILENCE));
+            let mut first = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE));
             assert_eq!(first.line(), "taken", "{shell}");
             assert_eq!(Shell::new(shell, &take_away(&folder, &run("b"))).end(), "gone\n0\n", "{shell}");
             assert_eq!(Shell::new(shell, &take_away(&folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
@@ -379,7 +418,7 @@ mod tests {
     fn it_is_free_when_nothing_comes_any_more() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().display().to_string();
-        let mut first = Shell::new("sh", &take(&folder, &run("a"), Duration::from_secs(1)));
+        let mut first = Shell::new("sh", &take(&folder, &run("a"), false, Duration::from_secs(1)));
         assert_eq!(first.line(), "taken");
         // Its stdin is open all the while, as with a link that is cut.
         assert_eq!(first.line(), "0");

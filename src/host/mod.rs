@@ -1,7 +1,7 @@
 //! One Linux host: privilege, scripts, and what was observed on it.
 //!
-//! Nothing is installed on a host: all that is asked of it is a POSIX shell, coreutils, tar, gzip
-//! and systemd. A step is one script and one round trip.
+//! Nothing is installed on a host: all that is asked of it is a POSIX shell, coreutils,
+//! util-linux, tar, gzip and systemd. A step is one script and one round trip.
 
 mod close_up;
 mod connection;

@@ -111,7 +111,7 @@ v uname "$(uname -sm)"
 v uid "$(id -u)"
 if [ -r /etc/machine-id ]; then read -r id </etc/machine-id || :; v machine-id "$id"; fi
 if [ -r /proc/sys/kernel/random/boot_id ]; then read -r id </proc/sys/kernel/random/boot_id || :; v boot-id "$id"; fi
-for c in systemctl journalctl tar gzip sha256sum base64 stat mktemp mkfifo tee readlink df tr sync timeout systemd-run; do
+for c in systemctl journalctl tar gzip sha256sum base64 stat mktemp mkfifo tee readlink df tr sync timeout flock systemd-run; do
   command -v "$c" >/dev/null 2>&1 || v missing "$c"
 done
 if id -u "$account" >/dev/null 2>&1; then v account "$account"; fi

@@ -215,8 +215,10 @@ impl<W: World> Steps<'_, W> {
     async fn once_more(&self, host: &Host, task: &HostTaskKind, mode: Mode, broke: TaskError) -> Result<(), TaskError> {
         let again = format!("the connection broke in `{}`, which is done again by what is there then", task.name());
         self.record.warn(&host.name, vec![again]);
-        let Ok(looked) = self.look(host, task, mode, None).await else {
-            return Err(broke);
+        let looked = match self.look(host, task, mode, None).await {
+            Ok(looked) => looked,
+            Err(error) if error.is_of_lock() => return Err(error),
+            Err(_) => return Err(broke),
         };
         let view = looked.view(host, mode);
         match task.check(&view)? {

@@ -194,7 +194,7 @@ impl<W: World> Steps<'_, W> {
     /// this turn has put in force, and the member was not restarted with, is not left behind. Who has lost the lock may
     /// do nothing more: the host decides by itself when its time is up, or the run that has it does.
     pub fn may_be_the_change_s(&self, failure: &Failure) -> bool {
-        !failure.source.is_lock_lost() && (self.armed.get() || !matches!(failure.source, TaskError::Interrupted))
+        !failure.source.is_of_lock() && (self.armed.get() || !matches!(failure.source, TaskError::Interrupted))
     }
 
     /// After a failure: if the member's last change is not confirmed yet, and the member does not do well

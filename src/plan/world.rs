@@ -133,7 +133,7 @@ impl World for Fleet {
 
     async fn apply(&self, task: &HostTaskKind, view: &View<'_>) -> Result<bool, TaskError> {
         let connection = self.connection(view.host).await?;
-        self.note_begin(view.host, &connection).await;
+        self.note_begin(view.host, &connection).await?;
         let hands = Hands {
             connection: &connection,
             host: view.host,
@@ -152,7 +152,7 @@ impl World for Fleet {
 
     async fn take_back(&self, host: &Host) -> Result<(), TaskError> {
         let connection = self.connection(host).await?;
-        self.note_begin(host, &connection).await;
+        self.note_begin(host, &connection).await?;
         take_back(&connection, &host.paths.config).await
     }
 }

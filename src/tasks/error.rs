@@ -225,9 +225,9 @@ impl TaskError {
         matches!(self, Self::Host(error) if error.is_connection_lost())
     }
 
-    /// Whether the run may not go on, since it has lost its lock.
-    pub(crate) fn is_lock_lost(&self) -> bool {
-        matches!(self, Self::Host(error) if error.is_lock_lost())
+    /// Whether the run may not go on, since the lock is not its own.
+    pub(crate) fn is_of_lock(&self) -> bool {
+        matches!(self, Self::Host(error) if error.is_of_lock())
     }
 
     /// Nothing can be decided about `host`.

@@ -131,6 +131,8 @@ struct HostState {
     last: Mutex<Option<Arc<Observation>>>,
     client: Mutex<Option<MemberClient>>,
     lock: Mutex<Option<lock::Lock>>,
+    /// Whether this run has had the host's lock.
+    locked: AtomicBool,
 }
 
 impl Fleet {
@@ -236,7 +238,9 @@ impl Fleet {
         let look = async || observe(&self.connected(state, host).await?, &places(host)).await.map_err(TaskError::from);
         let seen = match look().await {
             // To look changes nothing, so it may be done again.
-            Err(error) if error.is_connection_lost() => look().await.map_err(|_| error)?,
+            Err(error) if error.is_connection_lost() => {
+                look().await.map_err(|again| if again.is_of_lock() { again } else { error })?
+            }
             seen => seen?,
         };
         let seen = Arc::new(seen);

@@ -227,16 +227,16 @@ pki: { dir: certs, ca_cert: ../ca.pem, ca_key: /keys/ca.pem }
 ssh: { identity: ~/.ssh/id }
 hosts: [ { name: node01, address: 10.0.0.1 } ]
 ";
-    let inventory = Inventory::parse(Path::new("/work/inv/prod.yaml"), text, &Rules).unwrap();
+    let inventory = Inventory::parse(Path::new("/srv/inv/prod.yaml"), text, &Rules).unwrap();
     assert_eq!(
         inventory.release,
         release::Source::Archive {
-            path: "/work/inv/./etcd-v{version}.tar.gz".into(),
+            path: "/srv/inv/./etcd-v{version}.tar.gz".into(),
             sha256: BTreeMap::from([(release::Arch::Arm64, "0123456789abcdef".repeat(4))]),
         }
     );
-    assert_eq!(inventory.pki.dir, Path::new("/work/inv/certs"));
-    assert_eq!(inventory.pki.ca_cert.as_deref(), Some(Path::new("/work/inv/../ca.pem")));
+    assert_eq!(inventory.pki.dir, Path::new("/srv/inv/certs"));
+    assert_eq!(inventory.pki.ca_cert.as_deref(), Some(Path::new("/srv/inv/../ca.pem")));
     assert_eq!(inventory.pki.ca_key.as_deref(), Some(Path::new("/keys/ca.pem")));
     let home = PathBuf::from(std::env::var_os("HOME").unwrap());
     assert_eq!(inventory.hosts[0].ssh.identity, [home.join(".ssh/id")]);

@@ -1,5 +1,6 @@
 //! Two runs never work on one cluster at once.
 
+use crate::broken::make_fresh;
 use crate::members::Members;
 use crate::site::{Running, Site, assert_untouched, eventually};
 use std::time::{Duration, Instant};
@@ -69,17 +70,28 @@ pub fn a_lock_is_told_of_and_goes_with_its_holder() {
     let next = begin(&site);
     eprintln!("free {free:?} after the kill, the next one at work after {:?}", killed.elapsed());
 
-    // One that hangs can be got rid of, and does nothing more when it wakes up.
-    next.signal("STOP");
-    site.run("lock release").exits(2).says(&["`lock release` asks on the terminal, and there is none"]);
-    site.run("lock release --yes").exits(0).says(&["node01: taken away from `etcd-ha deploy` of "]);
-    site.run("lock release --yes").exits(0).says(&["nobody holds the lock"]);
-    site.lab.run(&["rate", "node03", "off"]);
-    site.run("deploy").exits(0).ends(DONE);
-    let pids: Vec<u32> = (1..=3).map(|host| site.pid(host)).collect();
-    next.signal("CONT");
-    next.wait().exits(5).says(&["this run no longer holds the lock, so it may not go on there"]);
-    assert_eq!((1..=3).map(|host| site.pid(host)).collect::<Vec<_>>(), pids);
-    Members::of(&site, 3).assert_whole();
-    site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
+    // One that hangs can be got rid of, and does nothing more when it goes on: over its old connections, or over new ones.
+    let mut next = Some(next);
+    for broken in [false, true] {
+        let next = next.take().unwrap_or_else(|| {
+            site.lab.run(&["rate", "node03", "8mbit"]);
+            make_fresh(&site);
+            begin(&site)
+        });
+        next.signal("STOP");
+        site.run("lock release").exits(2).says(&["`lock release` asks on the terminal, and there is none"]);
+        site.run("lock release --yes").exits(0).says(&["node01: taken away from `etcd-ha deploy` of "]);
+        site.run("lock release --yes").exits(0).says(&["nobody holds the lock"]);
+        site.lab.run(&["rate", "node03", "off"]);
+        if broken {
+            site.lab.read("node03", "pkill -KILL -f 'sshd: root@notty'; true");
+        }
+        site.run("deploy").exits(0).ends(DONE);
+        let pids: Vec<u32> = (1..=3).map(|host| site.pid(host)).collect();
+        next.signal("CONT");
+        next.wait().exits(5).says(&["this run no longer holds the lock, so it may not go on there"]);
+        assert_eq!((1..=3).map(|host| site.pid(host)).collect::<Vec<_>>(), pids);
+        Members::of(&site, 3).assert_whole();
+        site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
+    }
 }

@@ -98,13 +98,15 @@ impl Fleet {
         run: &RunName,
     ) -> Result<(), HostError> {
         let locked = |holder| HostError::Locked { host: host.name.clone(), holder: Box::new(holder) };
-        let held = connection.lock(run).await?.map_err(locked)?;
+        let again = state.locked.load(Ordering::SeqCst);
+        let held = connection.lock(run, again).await?.map_err(locked)?;
+        state.locked.store(true, Ordering::SeqCst);
         let lock = if connection.has_room().await? {
             Lock { held, own: None }
         } else {
             held.release().await;
             let own = Connection::open(&self.connector, host, self.options.become_password.clone()).await?;
-            Lock { held: own.lock(run).await?.map_err(locked)?, own: Some(own) }
+            Lock { held: own.lock(run, true).await?.map_err(locked)?, own: Some(own) }
         };
         *state.lock.lock().await = Some(lock);
         Ok(())

@@ -23,17 +23,24 @@ impl Fleet {
 
     /// Notes on a host, once, that this run begins to change something there. A host that cannot take the note is
     /// changed all the same.
-    pub async fn note_begin(&self, host: &Host, connection: &Connection) {
-        let Some(run) = &self.options.run else { return };
+    ///
+    /// # Errors
+    /// The run has lost its lock there.
+    pub async fn note_begin(&self, host: &Host, connection: &Connection) -> Result<(), TaskError> {
+        let Some(run) = &self.options.run else { return Ok(()) };
         if !self.noted().insert(host.name.clone()) {
-            return;
+            return Ok(());
         }
         let note = Note::begins(run, &self.inventory.version.to_string(), OffsetDateTime::now_utc());
         if let Err(error) = self.append(connection, &note).await {
+            if error.is_of_lock() {
+                return Err(error);
+            }
             let why = Error::from(error).line();
             let message = format!("this run cannot be noted in `{}`: {why}", file(&self.inventory.cluster));
             self.reporter.emit(Event::Warning { host: Some(host.name.clone()), message });
         }
+        Ok(())
     }
 
     /// Notes on every host that this run has changed that it has ended; `failure` says what failed on a host, if

@@ -1,6 +1,6 @@
 //! What came of the cases, as a page to read: `docs/faults.md`.
 
-use super::data::{Case, Kind};
+use super::data::{Case, Kind, Then};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -53,8 +53,11 @@ pub fn command(case: &Case) -> String {
 
 /// What it left as it was, and what the operator did then.
 fn after(case: &Case) -> String {
-    let mended =
-        case.then.as_ref().map(|then| format!("; then {} mends it", code(&format!("etcd-ha {}", then.command))));
+    let command = |then: &Then| code(&format!("etcd-ha {}", then.command));
+    let mended = case.then.as_ref().map(|then| match case.heal[..] {
+        [] => format!("; then {} mends it", command(then)),
+        [..] => format!("; once the fault is undone by hand, {} finishes", command(then)),
+    });
     format!("{}{}", case.left(), mended.unwrap_or_default())
 }
 
@@ -99,10 +102,12 @@ pub fn page(kinds: &[Kind], said: &BTreeMap<String, String>, versions: &str) -> 
 pub const HEAD: &str = "# What the tool does when …
 
 Each row is a fault that was set on real hosts (Debian 12 with systemd and sshd, three of them): what had happened, what was
-typed then, how it ended, and the line of its output that counts. Before and after the command every file on every host
-and the process of every etcd are compared; the last column says which of these were the same afterwards. Then the fault
-is mended, by the command in the last column if one is there, and where there was a cluster, every key and every member id has to be there as before, and `etcd-ha plan` has
-nothing to change.
+typed then, how it ended, and the line of its output that counts. Before and after the command the files in all places of the
+hosts that a deploy may write to, and the process of every etcd, are compared; the last column says which of these were the
+same afterwards. Then the fault is undone, the command in the last column is run if one is there, and where there was a
+cluster, every key and every member id has to be as before, and `etcd-ha plan` has nothing to change. The letters: inputs (I),
+SSH (S), uploads and the hosts' files (U), the controller (C), bootstrap and start (B), rolling changes (R), members (M),
+certificates (T), snapshots and space (N). Some faults have a test of their own besides, further down.
 
 `make faults` sets them all, checks them and writes this page; `tests/lab/faults` has them as data. Ids and fingerprints are
 shown as `…`. The etcd was ";
