@@ -84,7 +84,7 @@ pub fn a_lock_is_told_of_and_goes_with_its_holder() {
         site.run("lock release --yes").exits(0).says(&["nobody holds the lock"]);
         site.lab.run(&["rate", "node03", "off"]);
         if broken {
-            site.lab.read("node03", "pkill -KILL -f 'sshd: root@notty'; true");
+            site.lab.read("node03", "pkill -KILL -f 'sshd: root@[n]otty'");
         }
         site.run("deploy").exits(0).ends(DONE);
         let pids: Vec<u32> = (1..=3).map(|host| site.pid(host)).collect();
