@@ -79,6 +79,12 @@ pub enum HostError {
         /// The host.
         host: String,
     },
+    /// Nothing can be changed there without root's rights.
+    #[error("host `{host}`: who logs in there is not root")]
+    NotRoot {
+        /// The host.
+        host: String,
+    },
     /// The host cannot be locked.
     #[error("host `{host}` cannot be locked: {why}")]
     NoLock {
@@ -93,7 +99,7 @@ impl HostError {
     /// Whether nothing at all can be done on the host: it cannot be reached, or gives no rights.
     #[must_use]
     pub fn is_of_access(&self) -> bool {
-        matches!(self, Self::Ssh { .. } | Self::NoShell { .. } | Self::Privilege { .. })
+        matches!(self, Self::Ssh { .. } | Self::NoShell { .. } | Self::Privilege { .. } | Self::NotRoot { .. })
     }
 
     /// Whether the run may not go on, since the lock is not its own.
@@ -182,11 +188,10 @@ impl Explain for HostError {
                  command again, which goes on from what is there",
                 SILENCE.as_secs()
             )),
-            Self::NoLock { .. } => Some(
-                "a run has to keep others away: install what is missing, or log in as somebody who may become root \
-                 (`ssh.user`, `become`)"
-                    .to_owned(),
-            ),
+            Self::NotRoot { .. } => Some("log in as root, or set `become: sudo` or `become: doas`".to_owned()),
+            Self::NoLock { .. } => {
+                Some("a run has to keep others away; mend that on the host and run again".to_owned())
+            }
             Self::Script { .. } | Self::Garbled { .. } => None,
         }
     }
@@ -199,6 +204,7 @@ impl Explain for HostError {
             | Self::Privilege { .. }
             | Self::Script { .. }
             | Self::Garbled { .. }
+            | Self::NotRoot { .. }
             | Self::NoLock { .. } => ExitStatus::Failed,
         }
     }

@@ -110,8 +110,10 @@ impl Connection {
             return Ok(Ok(HostLock::keep(held)));
         }
         drop(held);
-        if said == "lost" {
-            return Err(HostError::LockLost { host: self.host().to_owned() });
+        match said.as_str() {
+            "lost" => return Err(HostError::LockLost { host: self.host().to_owned() }),
+            "not root" => return Err(HostError::NotRoot { host: self.host().to_owned() }),
+            _ => {}
         }
         if let Some(why) = said.strip_prefix("cannot ") {
             return Err(HostError::NoLock { host: self.host().to_owned(), why: self.shorten(why) });
@@ -184,7 +186,7 @@ fn take(folder: &str, run: &RunName, again: bool, silence: Duration) -> String {
 command -v flock >/dev/null 2>&1 || say 'cannot flock(1) is missing, which util-linux has'
 umask 077
 if ! {{ mkdir -p "$folder" && true >>"$folder/lock"; }} 2>/dev/null; then
-  if [ "$(id -u)" = 0 ]; then say "cannot \`$folder\` cannot be written"; else say 'cannot who logs in there is not root'; fi
+  if [ "$(id -u)" = 0 ]; then say "cannot \`$folder\` cannot be written"; else say 'not root'; fi
 fi
 exec 9>>"$folder/lock"
 tries=0

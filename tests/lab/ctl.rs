@@ -33,7 +33,7 @@ fn left(site: &Site, node: &str) -> String {
     site.lab.read(
         node,
         "for p in /proc/[0-9]*; do n=; read -r n <$p/comm || :; case $n in etcdctl|head|cat) echo $n;; esac; done 2>/dev/null; \
-         ls -A /dev/shm; ls -d /run/etcd-ha* 2>/dev/null || :",
+         ls -A /dev/shm; ls -d /run/etcd-ha.* 2>/dev/null || :",
     )
 }
 
