@@ -54,7 +54,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How many labs stand at once, unless `--test-threads` says otherwise.
-const LABS: usize = 2;
+const LABS: usize = 3;
 
 /// Of how many tests the time is said.
 const SLOWEST: usize = 12;
