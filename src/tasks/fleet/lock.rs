@@ -58,15 +58,10 @@ impl Fleet {
         }
         if taken.is_ok() {
             let others = reached.map(|(host, connection)| async move { self.lock_host(host, &connection, run).await });
-            let mut failures = join_all(others).await.into_iter().filter_map(Result::err);
+            let failures = join_all(others).await.into_iter().filter_map(Result::err);
             // Whom to wait for is more than that something is missing.
-            let first = failures.next();
-            let locked = |error: &Arc<HostError>| matches!(**error, HostError::Locked { .. });
-            taken = match first {
-                Some(first) if !locked(&first) => Err(failures.find(locked).unwrap_or(first)),
-                Some(first) => Err(first),
-                None => Ok(()),
-            };
+            let rank = |error: &Arc<HostError>| !matches!(**error, HostError::Locked { .. });
+            taken = failures.min_by_key(rank).map_or(Ok(()), Err);
         }
         if taken.is_err() {
             self.locking.store(false, Ordering::SeqCst);
