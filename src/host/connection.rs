@@ -31,7 +31,7 @@ pub struct Connection {
     terminal: Arc<AtomicBool>,
     /// Whether sudo has complained of the host's own name.
     own_name_unknown: Arc<AtomicBool>,
-    /// What every script looks at first, of a run that holds the host's lock.
+    /// The run that holds the host's lock, which every script looks at first.
     guard: Arc<OnceLock<String>>,
     session: Session,
 }
@@ -144,12 +144,12 @@ impl Connection {
     /// Lets scripts run only while this run holds the host's lock.
     pub(super) fn guard(&self, run: &str) {
         // It is the same run's each time.
-        let _ = self.guard.set(lock::guard(run));
+        let _ = self.guard.set(run.to_owned());
     }
 
-    /// What every script looks at first, if the run holds the host's lock.
-    pub(super) fn guarding(&self) -> Option<&str> {
-        self.guard.get().map(String::as_str)
+    /// What a script begins with, if the run holds the host's lock; of one that `works` another run waits for the end.
+    pub(super) fn guarding(&self, works: bool) -> Option<String> {
+        self.guard.get().map(|run| lock::guard(run, works))
     }
 
     /// Ends the connection politely.
@@ -212,7 +212,7 @@ impl Connection {
 
     async fn run_once_let_in(&self, script: Script<'_>) -> Result<Vec<u8>, HostError> {
         let mut trial = part("waiting for the password's trial", self.trial()).await?;
-        let guard = self.guarding().map(|guard| format!("{guard}{}", script.text));
+        let guard = self.guarding(true).map(|guard| format!("{guard}{}", script.text));
         let text = guard.as_deref().unwrap_or(script.text);
         loop {
             let framed = frame(text, self.access(), Feed::Data(script.stdin.length()));

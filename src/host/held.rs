@@ -77,7 +77,7 @@ impl Connection {
     }
 
     async fn hold_once_let_in(&self, what: &str, script: &str, feed: Feed) -> Result<(Held, String), HostError> {
-        let guard = self.guarding().filter(|_| feed == Feed::Held);
+        let guard = self.guarding(false).filter(|_| feed == Feed::Held);
         let script = guard.map_or_else(|| script.to_owned(), |guard| format!("{guard}{script}"));
         // Of a lock much depends, and sudo may wait for DNS.
         let limit = if feed == Feed::Beats { OPENING } else { LIMIT };

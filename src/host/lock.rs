@@ -4,14 +4,17 @@
 //! has come for [`SILENCE`]: sshd may take hours to notice that a link is cut. So the lock can be lost while a
 //! controller sleeps and wakes again; therefore every script of a run that holds the lock looks first whether it
 //! still does.
+//!
+//! A script outlives its controller. So whoever takes the lock waits a moment for those of the run before it to end,
+//! and ends them otherwise: they may be killed at any point, as all that a run does.
+
+mod script;
 
 use super::connection::{Connection, Script};
 use super::error::HostError;
 use super::held::Held;
-use super::origin::ORIGIN;
-use crate::ssh::quote;
+use script::{look, take, take_away};
 use serde::Deserialize;
-use serde_json::json;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,8 +25,8 @@ const FOLDER: &str = "/run/etcd-ha";
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// How often the controller says that it is there.
 const BEAT: Duration = Duration::from_secs(5);
-/// How long it is waited for a lock, in seconds: who was killed a moment ago still holds it until sshd has noticed.
-const PATIENCE: u32 = 2;
+/// How long a script of an earlier run may go on before it is ended.
+const AFTERMATH: Duration = Duration::from_secs(5);
 /// How long letting go of a lock may take.
 const LETTING_GO: Duration = Duration::from_secs(1);
 /// The widest that a name may be that a host tells.
@@ -38,6 +41,16 @@ pub struct RunName {
     pub by: String,
     /// The subcommand.
     pub command: String,
+}
+
+pub(super) use script::{LOST, LOST_STATUS};
+
+/// Redirections of a command that is none of ours: what it leaves at work is not taken for a step of the run.
+pub const APART: &str = "8>&-";
+
+/// What a script of the run begins with. One that `works` is waited for by whoever has the lock next.
+pub(super) fn guard(run: &str, works: bool) -> String {
+    script::guard(FOLDER, run, works)
 }
 
 /// Who holds the lock of a host, as the host has it.
@@ -95,7 +108,7 @@ impl Connection {
     /// It cannot be locked, or the host cannot be reached.
     pub async fn lock(&self, run: &RunName, again: bool) -> Result<Result<HostLock, Holder>, HostError> {
         const WHAT: &str = "take the lock";
-        let script = take(FOLDER, run, again, SILENCE);
+        let script = take(FOLDER, run, again, SILENCE, AFTERMATH);
         let (held, said) = match self.hold_fed(WHAT, &script).await {
             Ok(held) => held,
             Err(_) => {
@@ -121,6 +134,15 @@ impl Connection {
         read(said.as_bytes()).map(Err).ok_or_else(|| self.garbled(WHAT, "no word of who has it"))
     }
 
+    /// Sees whether the run still holds the host's lock, if it took it: before a member is asked to change something,
+    /// which does not look itself.
+    ///
+    /// # Errors
+    /// [`HostError::LockLost`], or the host cannot be reached.
+    pub async fn check_lock(&self) -> Result<(), HostError> {
+        self.run(Script::new("see whether the lock is held", "true\n")).await.map(drop)
+    }
+
     /// Who holds the host's lock, if anybody does.
     ///
     /// # Errors
@@ -142,117 +164,6 @@ impl Connection {
         let answer = self.run(Script::new("take the lock away", &take_away(FOLDER, run))).await?;
         Ok(answer.trim_ascii() == b"taken away")
     }
-}
-
-/// What a script of the run looks at first.
-pub(super) fn guard(run: &str) -> String {
-    guard_in(FOLDER, run)
-}
-
-/// How it ends if the lock is lost; nothing else of ours ends so with the words of [`LOST`].
-pub(super) const LOST_STATUS: i64 = 94;
-/// What it says then.
-pub(super) const LOST: &str = "etcd-ha: the lock is lost";
-
-fn guard_in(folder: &str, run: &str) -> String {
-    let (file, run) = (quote(&format!("{folder}/holder")), quote(run));
-    format!(
-        "holder=; {{ read -r holder <{file}; }} 2>/dev/null || :\n\
-         if [ \"$holder\" != {run} ]; then echo '{LOST}' >&2; exit {LOST_STATUS}; fi\n"
-    )
-}
-
-/// What the scripts share: how to learn who holds it, and to end that process, which its number and the time of its
-/// start tell from any other (proc(5)).
-const COMMON: &str = r#"up() { read -r up rest </proc/uptime; up=${up%.*}; }
-holder() { run=; process=; began=; taken=; json=; { read -r run; read -r process began taken; read -r json; } <"$folder/holder"; }
-told() { up; printf 'held %s %s %s\n' "$taken" "$up" "$json"; }
-end() {
-  case $process in ''|*[!0-9]*) return 0;; esac
-  line=; { read -r line <"/proc/$process/stat"; } 2>/dev/null || return 0
-  set -- ${line##*)}
-  if [ "$process" -gt 1 ] && [ "${20:-}" = "$began" ]; then kill -s KILL "$process" 2>/dev/null || :; fi
-}
-"#;
-
-/// Takes the lock, says so, and holds it. The file says who, and is there only while the lock is held: but for a holder
-/// that was killed, which the next one writes over. Who had it last is told by another file, which stays.
-fn take(folder: &str, run: &RunName, again: bool, silence: Duration) -> String {
-    let RunName { id, by, command } = run;
-    let json = json!({ "run": id, "by": by, "command": command }).to_string();
-    format!(
-        r#"folder={folder} own={id}
-{COMMON}say() {{ printf '%s\n' "$*"; exit 0; }}
-command -v flock >/dev/null 2>&1 || say 'cannot flock(1) is missing, which util-linux has'
-umask 077
-if ! {{ mkdir -p "$folder" && true >>"$folder/lock"; }} 2>/dev/null; then
-  if [ "$(id -u)" = 0 ]; then say "cannot \`$folder\` cannot be written"; else say 'not root'; fi
-fi
-exec 9>>"$folder/lock"
-tries=0
-until flock -w {PATIENCE} 9; do
-  tries=$((tries + 1))
-  if ! holder 2>/dev/null && [ "$tries" -lt 3 ]; then continue; fi
-  if [ "$run" = "$own" ] && [ "$tries" -lt 3 ]; then end; continue; fi
-  told; exit 0
-done
-rm -f "$folder/holder"
-last=; {{ read -r last <"$folder/last"; }} 2>/dev/null || :
-if {again} && [ "${{last:-$own}}" != "$own" ]; then say lost; fi
-{ORIGIN}read -r line </proc/self/stat
-process=${{line%% *}}
-set -- ${{line##*)}}
-up
-printf '%s\n%s %s %s\n%s,"from":"%s"}}\n' "$own" "$process" "${{20}}" "$up" {head} "$from" >"$folder/holder.new"
-printf '%s\n' "$own" >"$folder/last"
-mv -f "$folder/holder.new" "$folder/holder"
-trap 'rm -f "$folder/holder"' EXIT
-echo taken
-while said=$(exec 9>&-; timeout {silence} head -c 1) && [ "$said" = . ]; do :; done
-"#,
-        folder = quote(folder),
-        id = quote(id),
-        again = if again { "true" } else { "false" },
-        head = quote(json.strip_suffix('}').unwrap_or_default()),
-        silence = silence.as_secs(),
-    )
-}
-
-/// Says who holds it. It is tried for a moment together with others that look; who wants to take it waits for that.
-fn look(folder: &str) -> String {
-    format!(
-        r#"folder={folder}
-{COMMON}if [ ! -e "$folder/lock" ]; then echo free; exit 0; fi
-exec 9<"$folder/lock"
-tries=0
-until flock -n -s 9; do
-  if holder 2>/dev/null; then told; exit 0; fi
-  tries=$((tries + 1))
-  if [ "$tries" -gt 40 ]; then echo unknown; exit 0; fi
-  sleep 0.05
-done
-echo free
-"#,
-        folder = quote(folder)
-    )
-}
-
-fn take_away(folder: &str, run: &RunName) -> String {
-    format!(
-        r#"folder={folder}
-{COMMON}if ! holder 2>/dev/null || [ "$run" != {id} ]; then echo gone; exit 0; fi
-end
-exec 9>>"$folder/lock"
-# Another run may have got it by now.
-if flock -w 5 9; then
-  echo none >"$folder/last"
-  rm -f "$folder/holder"
-fi
-echo 'taken away'
-"#,
-        folder = quote(folder),
-        id = quote(&run.id)
-    )
 }
 
 /// Reads `held TAKEN NOW JSON`, both in seconds of the host's uptime. A host is not trusted.
@@ -281,151 +192,6 @@ fn read(said: &[u8]) -> Option<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead as _, BufReader, Write as _};
-    use std::process::{Child, ChildStdout, Command, Stdio};
-
-    fn run(id: &str) -> RunName {
-        RunName { id: id.into(), by: "ada@it's a desk".into(), command: "deploy".into() }
-    }
-
-    /// A script that a real shell runs, as the framing has it.
-    struct Shell {
-        child: Child,
-        out: BufReader<ChildStdout>,
-    }
-
-    impl Shell {
-        fn new(shell: &str, script: &str) -> Self {
-            let script = format!("(\nset -eu\ntrap 'exit 1' INT TERM PIPE HUP\n{script}\n)\necho \"$?\"\n");
-            let mut command = Command::new(shell);
-            command.args(["-c", &script]).env("SSH_CONNECTION", "10.19.0.1 4 10.19.0.55 22");
-            let mut child =
-                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            let out = BufReader::new(child.stdout.take().unwrap());
-            Self { child, out }
-        }
-
-        fn line(&mut self) -> String {
-            let mut line = String::new();
-            self.out.read_line(&mut line).unwrap();
-            line.trim_end().to_owned()
-        }
-
-        /// All that it says once its stdin ends.
-        fn end(mut self) -> String {
-            drop(self.child.stdin.take());
-            let mut said = String::new();
-            std::io::Read::read_to_string(&mut self.out, &mut said).unwrap();
-            self.child.wait().unwrap();
-            said
-        }
-    }
-
-    fn shells() -> Vec<&'static str> {
-        let there = |shell: &&str| Command::new(shell).args(["-c", "true"]).status().is_ok();
-        ["sh", "bash", "dash"].into_iter().filter(there).collect()
-    }
-
-    #[test]
-    fn one_run_has_it_and_others_are_told_who() {
-        for shell in shells() {
-            let folder = tempfile::tempdir().unwrap();
-            let folder = folder.path().join("it's").display().to_string();
-            assert_eq!(Shell::new(shell, &look(&folder)).end(), "free\n0\n", "{shell}");
-            let guarded = |id: &str| Shell::new(shell, &(guard_in(&folder, id) + "echo goes on")).end();
-            assert_eq!(guarded("a"), format!("{LOST_STATUS}\n"), "{shell}");
-
-            let mut first = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE));
-            assert_eq!(first.line(), "taken", "{shell}");
-            for _ in 0..3 {
-                first.child.stdin.as_mut().unwrap().write_all(b".").unwrap();
-            }
-            assert_eq!((guarded("a").as_str(), guarded("b").len()), ("goes on\n0\n", 3), "{shell}");
-            for script in [look(&folder), take(&folder, &run("b"), false, SILENCE)] {
-                let said = Shell::new(shell, &script).end();
-                let holder = read(said.lines().next().unwrap().as_bytes());
-                let want = Holder { run: run("a"), from: "10.19.0.1".into(), age: Duration::ZERO };
-                let holder = holder.map(|holder| Holder { age: Duration::ZERO, ..holder });
-                assert_eq!(holder, Some(want), "{shell} {said}");
-            }
-            assert_eq!(first.end(), "0\n", "{shell}");
-            assert_eq!(Shell::new(shell, &look(&folder)).end(), "free\n0\n", "{shell}");
-            let mut next = Shell::new(shell, &take(&folder, &run("b"), false, SILENCE));
-            assert_eq!(next.line(), "taken", "{shell}");
-            next.end();
-        }
-    }
-
-    #[test]
-    fn a_run_that_lost_it_does_not_get_it_again() {
-        for shell in shells() {
-            let folder = tempfile::tempdir().unwrap();
-            let folder = folder.path().display().to_string();
-            let first_line = |id: &str, again: bool| {
-                let mut shell = Shell::new(shell, &take(&folder, &run(id), again, SILENCE));
-                let line = shell.line();
-                shell.end();
-                line
-            };
-            assert_eq!(
-                (first_line("a", false).as_str(), first_line("a", true).as_str()),
-                ("taken", "taken"),
-                "{shell}"
-            );
-            assert_eq!((first_line("b", false).as_str(), first_line("a", true).as_str()), ("taken", "lost"), "{shell}");
-            assert_eq!(first_line("b", true), "taken", "{shell}");
-            // After a reboot nobody has had it.
-            std::fs::remove_file(format!("{folder}/last")).unwrap();
-            let mut held = Shell::new(shell, &take(&folder, &run("a"), true, SILENCE));
-            assert_eq!(held.line(), "taken", "{shell}");
-            assert_eq!(Shell::new(shell, &take_away(&folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
-            assert_eq!((first_line("a", true).as_str(), first_line("c", false).as_str()), ("lost", "taken"), "{shell}");
-            held.end();
-        }
-    }
-
-    #[test]
-    fn a_run_takes_over_what_it_held_itself() {
-        for shell in shells() {
-            let folder = tempfile::tempdir().unwrap();
-            let folder = folder.path().display().to_string();
-            let mut first = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE));
-            assert_eq!(first.line(), "taken", "{shell}");
-            let mut again = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE));
-            assert_eq!(again.line(), "taken", "{shell}");
-            let guarded = Shell::new(shell, &(guard_in(&folder, "a") + "echo goes on")).end();
-            assert_eq!(guarded, "goes on\n0\n", "{shell}");
-            again.end();
-            first.end();
-        }
-    }
-
-    #[test]
-    fn a_lock_that_is_taken_away_stops_its_run() {
-        for shell in shells() {
-            let folder = tempfile::tempdir().unwrap();
-            let folder = folder.path().display().to_string();
-            let mut first = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE));
-            assert_eq!(first.line(), "taken", "{shell}");
-            assert_eq!(Shell::new(shell, &take_away(&folder, &run("b"))).end(), "gone\n0\n", "{shell}");
-            assert_eq!(Shell::new(shell, &take_away(&folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
-            let guarded = Shell::new(shell, &(guard_in(&folder, "a") + "echo goes on")).end();
-            assert_eq!(guarded, format!("{LOST_STATUS}\n"), "{shell}");
-            assert_eq!(Shell::new(shell, &look(&folder)).end(), "free\n0\n", "{shell}");
-            first.end();
-        }
-    }
-
-    #[test]
-    fn it_is_free_when_nothing_comes_any_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().display().to_string();
-        let mut first = Shell::new("sh", &take(&folder, &run("a"), false, Duration::from_secs(1)));
-        assert_eq!(first.line(), "taken");
-        // Its stdin is open all the while, as with a link that is cut.
-        assert_eq!(first.line(), "0");
-        assert_eq!(Shell::new("sh", &look(&folder)).end(), "free\n0\n");
-    }
 
     #[test]
     fn what_a_host_says_of_a_holder_is_not_trusted() {

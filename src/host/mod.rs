@@ -26,7 +26,7 @@ pub use disk::sync_times;
 pub use error::HostError;
 pub use held::Held;
 pub use journal::{Begin, Entry, Journal, PATIENCE, Part};
-pub use lock::{Holder as LockHolder, HostLock, RunName};
+pub use lock::{APART, Holder as LockHolder, HostLock, RunName};
 pub use observation::{DataDir, FileKind, FileState, Observation, Process, Release, Space};
 pub use observe::{DOOMED, Places, observe};
 pub use origin::ORIGIN;

@@ -2,7 +2,7 @@
 
 use super::template::Template;
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
-use crate::host::Script;
+use crate::host::{APART, Script};
 use crate::ssh::quote;
 use serde::Deserialize;
 use std::process::Stdio;
@@ -56,7 +56,8 @@ fn words(argv: &[Template], view: &View<'_>) -> String {
 impl HostTask for Command {
     fn needs(&self, view: &View<'_>) -> Needs {
         let creates = self.creates.as_ref().map(|path| format!("[ -e {} ]", quote(&path.expand(view))));
-        let unless = self.unless.as_ref().map(|argv| format!("{} >/dev/null 2>&1 </dev/null", words(argv, view)));
+        let unless =
+            self.unless.as_ref().map(|argv| format!("{} >/dev/null 2>&1 </dev/null {APART}", words(argv, view)));
         let tests: Vec<String> = creates.into_iter().chain(unless).filter(|_| self.on == Place::Host).collect();
         Needs { probe: (!tests.is_empty()).then(|| tests.join(" || ")), ..Needs::default() }
     }
@@ -80,7 +81,7 @@ impl HostTask for Command {
             return on_controller(&argv, command).await;
         }
         let what = format!("`{command}`");
-        hands.connection.run(Script::new(&what, &format!("{command} </dev/null\n"))).await?;
+        hands.connection.run(Script::new(&what, &format!("{command} </dev/null {APART}\n"))).await?;
         Ok(())
     }
 }

@@ -69,6 +69,7 @@ impl ControllerTask for Downgrade {
                 "no member is healthy that could be asked for a downgrade".to_owned(),
             ]));
         };
+        fleet.connection(host).await?.check_lock().await?;
         let member = fleet.member(host).await?;
         let done = match due {
             Due::Enable { .. } => member.enable_downgrade(&overview.inventory.version).await,

@@ -5,7 +5,6 @@ use super::restart::due;
 use super::{Decision, Hands, HostTask, Needs, TaskError, View};
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::identity::MemberId;
-use crate::host::Script;
 use serde::Deserialize;
 
 /// Move leadership to another member if this one is about to be restarted.
@@ -56,8 +55,7 @@ impl HostTask for HandOverLeadership {
 
     async fn apply(&self, view: &View<'_>, hands: &Hands<'_>) -> Result<(), TaskError> {
         let Some((_, id)) = successor(view.cluster()?, &view.host.name) else { return Ok(()) };
-        // A script looks whether the run still holds the lock; the member does not.
-        hands.connection.run(Script::new("see whether the lock is held", "true\n")).await?;
+        hands.connection.check_lock().await?;
         let member = hands.fleet.member(view.host).await?;
         let moved = member.move_leader(id).await;
         moved.map_err(|source| TaskError::Member { member: view.host.name.clone(), source })

@@ -95,3 +95,31 @@ pub fn a_lock_is_told_of_and_goes_with_its_holder() {
         site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
     }
 }
+
+/// A playbook whose step stays at work on a host.
+const SLOW: &str = r#"
+name: slow
+plays:
+  - name: Wait
+    hosts: [node02]
+    tasks:
+      - command: { argv: [sh, -c, "sleep 20; touch /run/late"] }
+"#;
+
+pub fn what_a_killed_run_left_at_work_is_ended() {
+    let site = Site::up(3);
+    site.run("deploy").exits(0).ends(DONE);
+    site.write_file("slow.yaml", SLOW);
+    let running = site.start("run slow.yaml");
+    let at_work = || site.lab.read("node02", "pgrep -fc 'touch /run/[l]ate' || true") != "0";
+    eventually("a step at work", Duration::from_secs(10), at_work);
+    running.signal("KILL");
+    running.wait();
+    assert!(at_work());
+
+    let entered = Instant::now();
+    site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
+    let entered = entered.elapsed();
+    eprintln!("past a step that stays at work after {entered:?}");
+    assert!(!at_work() && entered < Duration::from_secs(12), "{entered:?}");
+}

@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         broken::an_upload_whose_connection_breaks_is_done_again,
         lock::of_twenty_deploys_at_once_one_works,
         lock::a_lock_is_told_of_and_goes_with_its_holder,
+        lock::what_a_killed_run_left_at_work_is_ended,
         login::a_user_with_sudo_and_loud_shells_does_as_well_as_root,
         connecting::hosts_behind_bastions_are_deployed_to_from_outside,
         connecting::sshds_of_all_kinds_are_got_along_with,
