@@ -22,6 +22,7 @@ mod history;
 mod hops;
 mod init;
 mod interrupt;
+mod last_line;
 mod lock;
 mod login;
 mod logs;

@@ -4,6 +4,7 @@ use super::become_password::BecomePassword;
 use super::ca_passphrase::CaPassphrase;
 use super::giving_up::{GivingUp, consent};
 use super::hops::{Hops, NotBegun, Passed, Way};
+use super::last_line::{exit_of, message};
 use super::login::{LoginPassword, connector};
 use super::options::{Binaries, FORKS, OutputFormat, Safeguards, Target, Waits, bandwidth, fleet_options};
 use super::pause::Pause;
@@ -14,9 +15,9 @@ use super::{Context, descriptors, interrupt, render};
 use crate::error::{self, Error, ExitStatus, Explain};
 use crate::host::RunName;
 use crate::inventory::{Inventory, nearest, quoted};
-use crate::plan::{Failure, Run, Turns};
+use crate::plan::Failure;
 use crate::playbook::{Playbook, embedded};
-use crate::report::{Activity, Color, Event, HostRecap, count};
+use crate::report::{Activity, Color, Event, HostRecap};
 use crate::ssh::Bandwidth;
 use crate::tasks::{Fleet, FleetOptions, SnapshotPlace};
 use clap::Args;
@@ -204,9 +205,6 @@ impl Operation {
         let fleet = Arc::new(Fleet::new(inventory.clone(), reporter.clone(), options));
         let ended = interrupt::run(Some(reporter.clone()), asker.as_deref(), &timings, |stop| async {
             let stop = stop;
-            // Nobody else's while somebody is asked, and nobody's while it is only looked.
-            let mut locked = if how.dry || how.giving_up.is_some() { Ok(()) } else { fleet.lock().await };
-            let probe = (how.acting.probe && locked.is_ok()).then(|| Probe::start(fleet.clone(), activity));
             let ask = pause.map(|pause| pause.ask(reporter.clone(), stop.clone()));
             let hops = |dry| Hops {
                 playbook,
@@ -217,9 +215,8 @@ impl Operation {
                 ask: ask.as_deref(),
                 stop: stop.clone(),
             };
-            let mut dry = how.dry;
             let looked = match &how.giving_up {
-                Some(giving_up) if !dry => {
+                Some(giving_up) if !how.dry => {
                     let (_, looked) = hops(true).run(fleet.clone()).await;
                     let consented = match &looked {
                         Ok(Passed { run, .. }) if !run.plan.hosts().iter().all(|host| *host == "controller") => {
@@ -229,21 +226,21 @@ impl Operation {
                         Ok(_) | Err(_) => Ok(false),
                     };
                     match consented {
-                        Ok(true) => None,
-                        Ok(false) => {
-                            dry = true;
-                            Some(looked)
+                        Ok(true) => {
+                            // Whatever was seen before somebody had to think may have changed since.
+                            fleet.refresh().await;
+                            None
                         }
+                        Ok(false) => Some(looked),
                         Err(declined) => Some(Err(declined)),
                     }
                 }
                 Some(_) | None => None,
             };
-            if how.giving_up.is_some() && looked.is_none() && !dry {
-                // Whatever was seen before somebody had to think may have changed since.
-                fleet.refresh().await;
-                locked = fleet.lock().await;
-            }
+            let dry = how.dry || looked.is_some();
+            // Nobody else's while somebody is asked, and nobody's while it is only looked.
+            let locked = if dry { Ok(()) } else { fleet.lock().await };
+            let probe = (how.acting.probe && locked.is_ok()).then(|| Probe::start(fleet.clone(), activity));
             let (fleet, run) = match (looked, locked) {
                 (_, Err(error)) => (fleet, Err(NotBegun::NotLocked(error))),
                 (Some(looked), Ok(())) => (fleet, looked),
@@ -263,7 +260,7 @@ impl Operation {
                     (failure.exit(), format!("`{}`: {}", failure.task, error::line(&failure.source)))
                 };
                 let failed = |host: &str| run.failures.iter().find(|failure| failure.host == host).map(of);
-                fleet.note_end(exit_of(run, &how), failed).await;
+                fleet.note_end(exit_of(run, how.detailed), failed).await;
             }
             fleet.close().await;
             (run, cluster, fleet.snapshot(), dry)
@@ -297,7 +294,7 @@ impl Operation {
             }
         };
         let run = &passed.run;
-        let mut exit = exit_of(run, &how);
+        let mut exit = exit_of(run, how.detailed);
         if dry {
             for event in render::hops(&passed.hops).into_iter().chain(render::pending(&run.plan)) {
                 reporter.emit(event);
@@ -336,106 +333,5 @@ impl Operation {
             context.output.out(&text)?;
         }
         Ok(exit)
-    }
-}
-
-/// The exit code: of the gravest failure, where several hosts failed in different ways.
-fn exit_of(run: &Run, how: &How<'_>) -> ExitStatus {
-    let failures = run.failures.iter().map(Explain::exit);
-    // What was refused for the data's sake outweighs a plain failure beside it.
-    match failures.max() {
-        Some(exit) => exit,
-        None if run.stopped_in.is_some() => ExitStatus::Interrupted,
-        None if how.detailed && !run.plan.is_empty() => ExitStatus::Pending,
-        None => ExitStatus::Done,
-    }
-}
-
-/// How the members are that did not fail, where a rolling play was broken off: `node01 is through its turn; `.
-fn turns(run: &Run) -> String {
-    let Turns { due, through } = &run.turns;
-    let failed = |host: &String| run.failures.iter().any(|failure| failure.host == *host);
-    let left: Vec<&String> = due.iter().filter(|host| !through.contains(host) && !failed(host)).collect();
-    let mut words = Vec::new();
-    for (hosts, one, more) in [
-        (through.iter().collect::<Vec<_>>(), "is through its turn", "are through their turns"),
-        (left, "was not touched", "were not touched"),
-    ] {
-        match &hosts[..] {
-            [] => {}
-            [host] => words.push(format!("{host} {one}")),
-            [others @ .., last] => {
-                let others = others.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(", ");
-                words.push(format!("{others} and {last} {more}"));
-            }
-        }
-    }
-    words.iter().map(|words| format!("{words}; ")).collect()
-}
-
-/// The words of the run's last line.
-fn message(
-    passed: &Passed,
-    dry: bool,
-    exit: ExitStatus,
-    inventory: &Inventory,
-    healthy: Option<(usize, usize)>,
-) -> String {
-    let (cluster, run) = (&inventory.cluster, &passed.run);
-    if let Some(play) = &run.stopped_in {
-        let next = match exit {
-            ExitStatus::Interrupted => "run the same command again to go on",
-            // The plays of such a playbook end with one in which every host is by itself.
-            _ if run.failures.iter().any(|failure| failure.task == "remove_member_files") => {
-                "the other hosts are done; mend the cause and run the same command again"
-            }
-            _ if passed.lacks_a_stopover() => "`--via VERSION` chooses another release to stop over at",
-            _ => "later plays were not begun; mend the cause and run the same command again",
-        };
-        let failed = match &run.failures[..] {
-            [] => String::new(),
-            [one] => format!(" on {}", one.host),
-            [_, ..] => format!(" on {}", count(run.failures.len(), "host")),
-        };
-        let hop = passed.hop().map(|hop| format!(" of {hop}")).unwrap_or_default();
-        return format!("cluster {cluster}: stopped{failed} in `{play}`{hop}; {}{next}", turns(run));
-    }
-    if dry {
-        return if run.plan.is_empty() {
-            format!("cluster {cluster}: no changes")
-        } else {
-            format!("cluster {cluster}: {} pending, nothing was touched", count(run.plan.pending.len(), "change"))
-        };
-    }
-    let changes = if run.changes == 0 { "nothing to do".to_owned() } else { count(run.changes, "change") };
-    match healthy {
-        Some((healthy, all)) if healthy == all => {
-            format!("cluster {cluster} is healthy, {healthy} of {all} members, {changes}")
-        }
-        Some((healthy, all)) => format!("cluster {cluster}: {healthy} of {all} members healthy, {changes}"),
-        None => format!("cluster {cluster}: {changes}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tasks::TaskError;
-
-    #[test]
-    fn how_the_others_are() {
-        let names = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        for (due, through, failed, want) in [
-            ("", "", "node01", ""),
-            ("node01 node02 node03", "", "node01", "node02 and node03 were not touched; "),
-            ("node01 node02 node03", "node01", "node02", "node01 is through its turn; node03 was not touched; "),
-            ("node01 node02 node03", "node01 node02", "node03", "node01 and node02 are through their turns; "),
-            ("node01 node02 node03 node04", "", "", "node01, node02, node03 and node04 were not touched; "),
-        ] {
-            let failure = |host: String| Failure { host, task: "restart".to_owned(), source: TaskError::Interrupted };
-            let turns = Turns { due: names(due), through: names(through) };
-            let failures = names(failed).into_iter().map(failure).collect();
-            assert_eq!(super::turns(&Run { turns, failures, ..Run::default() }), want, "{due}: {through}: {failed}");
-        }
     }
 }
