@@ -59,6 +59,9 @@ const ACCIDENTS: [(Option<Fault>, &str); 3] =
 
 /// What the figures mean.
 const HOW: &str = "
+Converged: the same command said done; all three members run the wanted version with the wanted setting, hold the same data and
+all keys, and were seen to run from outside; a further `deploy` has nothing to do, and nothing is left staged.
+
 Keys: a writer for each member writes all the while, each key once. Lost is what was acknowledged and is missing through any
 member or in its own store; a key that is there twice, with another value or at another revision fails its round, too.
 
@@ -67,7 +70,8 @@ times a second, unless one host's fault struck within 5 s of another member's re
 ever started; or no write was acknowledged for 5 s, and for 10 s around the fault of a host.
 
 Tries: runs after the killed one until all three members were healthy; while a host is off or cut, a run is right to refuse, and
-has to name it. Without another fault the first one has to do.
+has to name it. Without another fault the first one has to do. A run that met the killed one's lock ended with 5 and is no try:
+the host had not yet noticed that the killed one, or the link to it, was gone.
 ";
 
 impl Report {
@@ -87,7 +91,7 @@ impl Report {
         let mut line = |name: &str, value: String| {
             let _ = writeln!(text, "| {name} | {value} |");
         };
-        line("seed", seed.to_string());
+        line("again", format!("`make soak N={} SEED={seed}`", outcomes.len()));
         line("etcd", versions.join(", "));
         line("rounds", outcomes.len().to_string());
         line("killed while at it", sum(|outcome| outcome.struck.into()).to_string());
@@ -163,7 +167,7 @@ pub fn a_report_tells_what_came_of_each_kind_of_round() {
     let expected = "\
 | | |
 |---|---|
-| seed | 7 |
+| again | `make soak N=3 SEED=7` |
 | etcd | 3.4.23, 3.5.16 |
 | rounds | 3 |
 | killed while at it | 2 |
