@@ -64,9 +64,9 @@ build: ## the release binary, target/release/etcd-ha
 	@tests/lab/install-needs build
 	cargo build --release --locked
 
-release: ## the binary to give away, in target/dist: built twice to one digest, with a list of what is in it
-	@tests/lab/install-needs build
-	@command -v objdump >/dev/null || { echo "make release needs objdump, of Debian's binutils" >&2; exit 1; }
+release: ## the binary to give away, in target/dist: static, built twice to one digest, with a list of what is in it
+	@tests/lab/install-needs build release
+	@rustup target add "$$(uname -m)-unknown-linux-musl"
 	@command -v cargo-cyclonedx >/dev/null || cargo install --locked --quiet --version '^0.5' cargo-cyclonedx
 	packaging/release
 
