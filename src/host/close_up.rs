@@ -56,7 +56,7 @@ pub struct Holder {
 /// # Errors
 /// The host cannot be reached, or its answer makes no sense.
 pub async fn close_up(connection: &Connection, places: &Places) -> Result<CloseUp, HostError> {
-    let answer = connection.run(Script::new("read the journal", &script(places))).await?;
+    let answer = connection.run(Script::look("read the journal", &script(places))).await?;
     Ok(read(&answer))
 }
 

@@ -46,6 +46,8 @@ pub struct Script<'a> {
     pub stdin: Stdin<'a>,
     /// How long it may take once nothing is sent to it any more, or goes on being sent.
     pub silence: Duration,
+    /// Whether it may change something, so that another run has to wait for its end.
+    works: bool,
 }
 
 /// What a script reads from stdin.
@@ -78,7 +80,13 @@ impl<'a> Script<'a> {
     /// A script without input.
     #[must_use]
     pub fn new(what: &'a str, text: &'a str) -> Self {
-        Self { what, text, stdin: Stdin::Empty, silence: IDLE }
+        Self { what, text, stdin: Stdin::Empty, silence: IDLE, works: true }
+    }
+
+    /// A script without input that changes nothing.
+    #[must_use]
+    pub fn look(what: &'a str, text: &'a str) -> Self {
+        Self { works: false, ..Self::new(what, text) }
     }
 
     /// The same, but it may take `limit` longer.
@@ -205,14 +213,21 @@ impl Connection {
     pub async fn run(&self, script: Script<'_>) -> Result<Vec<u8>, HostError> {
         let trip = round_trip(&self.host, script.what);
         trip.sent(script.stdin.length());
-        let answer = trip.of(self.run_once_let_in(script)).await?;
+        let answer = trip.of(self.run_once_let_in(script)).await;
+        if let Err(HostError::Script { .. } | HostError::Garbled { .. }) = &answer
+            && self.guard.get().is_some()
+        {
+            // Another run that has the lock by now may have ended it.
+            self.check_lock().await?;
+        }
+        let answer = answer?;
         trip.got(answer.len());
         Ok(answer)
     }
 
-    async fn run_once_let_in(&self, script: Script<'_>) -> Result<Vec<u8>, HostError> {
+    pub(super) async fn run_once_let_in(&self, script: Script<'_>) -> Result<Vec<u8>, HostError> {
         let mut trial = part("waiting for the password's trial", self.trial()).await?;
-        let guard = self.guarding(true).map(|guard| format!("{guard}{}", script.text));
+        let guard = self.guarding(script.works).map(|guard| format!("{guard}{}", script.text));
         let text = guard.as_deref().unwrap_or(script.text);
         loop {
             let framed = frame(text, self.access(), Feed::Data(script.stdin.length()));

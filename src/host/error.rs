@@ -190,7 +190,7 @@ impl Explain for HostError {
             )),
             Self::NotRoot { .. } => Some("log in as root, or set `become: sudo` or `become: doas`".to_owned()),
             Self::NoLock { .. } => {
-                Some("a run has to keep others away; mend that on the host and run again".to_owned())
+                Some("a run has to keep others away; mend that on the host (a process that cannot be ended goes with a reboot) and run again".to_owned())
             }
             Self::Script { .. } | Self::Garbled { .. } => None,
         }

@@ -13,6 +13,7 @@ mod script;
 use super::connection::{Connection, Script};
 use super::error::HostError;
 use super::held::Held;
+use crate::timing::round_trip;
 use script::{look, take, take_away};
 use serde::Deserialize;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// How often the controller says that it is there.
 const BEAT: Duration = Duration::from_secs(5);
 /// How long a script of an earlier run may go on before it is ended.
-const AFTERMATH: Duration = Duration::from_secs(5);
+const AFTERMATH: Duration = Duration::from_secs(3);
 /// How long letting go of a lock may take.
 const LETTING_GO: Duration = Duration::from_secs(1);
 /// The widest that a name may be that a host tells.
@@ -114,7 +115,7 @@ impl Connection {
             Err(_) => {
                 // What is held does not say why it does not begin; another script does, or learns that sudo wants a
                 // terminal.
-                self.run(Script::new("look whether scripts run", "true\n")).await?;
+                self.run(Script::look("look whether scripts run", "true\n")).await?;
                 self.hold_fed(WHAT, &script).await?
             }
         };
@@ -140,7 +141,9 @@ impl Connection {
     /// # Errors
     /// [`HostError::LockLost`], or the host cannot be reached.
     pub async fn check_lock(&self) -> Result<(), HostError> {
-        self.run(Script::new("see whether the lock is held", "true\n")).await.map(drop)
+        const WHAT: &str = "see whether the lock is held";
+        let look = self.run_once_let_in(Script::look(WHAT, "true\n"));
+        round_trip(self.host(), WHAT).of(look).await.map(drop)
     }
 
     /// Who holds the host's lock, if anybody does.

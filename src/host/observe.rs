@@ -79,7 +79,7 @@ impl Places {
 /// The host cannot be reached, or its answer makes no sense.
 pub async fn observe(connection: &Connection, places: &Places) -> Result<Observation, HostError> {
     let text = script(places);
-    let answer = connection.run(Script::new("look at the host", &text)).await?;
+    let answer = connection.run(Script::look("look at the host", &text)).await?;
     let received = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let mut seen = read(&answer);
     seen.clock_skew = seen.clock.map(|clock| clock - received);

@@ -56,7 +56,7 @@ impl Resources {
     /// The host cannot be reached.
     pub async fn read(connection: &Connection, paths: &Paths, open_files: u64) -> Result<Self, HostError> {
         let text = script(paths, open_files);
-        Ok(read(&connection.run(Script::new("look at its resources", &text)).await?))
+        Ok(read(&connection.run(Script::look("look at its resources", &text)).await?))
     }
 }
 

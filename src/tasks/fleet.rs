@@ -256,7 +256,7 @@ impl Fleet {
     /// The host cannot be reached.
     pub async fn remains(&self, host: &Host) -> Result<Remains, TaskError> {
         let text = remains::script(host);
-        let look = Script::new("look what lies there", &text);
+        let look = Script::look("look what lies there", &text);
         let answer = self.connection(host).await?.run(look).await?;
         Ok(remains::read(host, &answer))
     }
@@ -456,6 +456,6 @@ pub fn places(host: &Host) -> Places {
 /// The host cannot be reached.
 pub async fn probe(connection: &Connection, script: &str) -> Result<i64, TaskError> {
     let text = format!("code=0; {{ {script}; }} >/dev/null 2>&1 || code=$?; echo \"$code\"\n");
-    let answer = connection.run(Script::new("look", &text)).await?;
+    let answer = connection.run(Script::look("look", &text)).await?;
     Ok(String::from_utf8_lossy(&answer).trim().parse().unwrap_or(-1))
 }

@@ -44,16 +44,30 @@ end() {
 }
 "#;
 
-/// Which processes are a script at work, or were started by one and are none of ours. A shell moves a descriptor out of the
-/// way of a redirection.
+/// Which processes are a script at work, and what they have started: a command that is none of ours holds nothing.
+/// `ls` reads the links of descriptors and touches no file that they lead to, which may be on a server that is gone.
 const AT_WORK: &str = r#"at_work() {
-  for fd in /proc/[0-9]*/fd/*; do
-    if [ "$fd" -ef "$folder/work" ] && [ "${fd##*/}" != 7 ]; then
-      process=${fd#/proc/}; process=${process%%/*}; children=
-      { read -r children <"/proc/$process/task/$process/children"; } 2>/dev/null || :
-      printf '%s ' "$process" $children
-    fi
+  todo=$(ls -l /proc/[0-9]*/fd 2>/dev/null | while read -r line; do
+    case $line in
+      /proc/*/fd:) process=${line#/proc/}; process=${process%/fd:};;
+      *" 7 -> "*) ;;
+      *" -> $folder/work"|*" -> $folder/work (deleted)") echo "$process";;
+    esac
+  done)
+  all=
+  while [ -n "$todo" ]; do
+    next=
+    for process in $todo; do
+      all="$all $process"
+      for task in /proc/$process/task/*; do
+        children=; { read -r children <"$task/children"; } 2>/dev/null || :
+        next="$next $children"
+      done
+    done
+    todo=${next# }
+    case $todo in *[0-9]*) ;; *) todo=;; esac
   done
+  echo $all
 }
 "#;
 
@@ -80,7 +94,7 @@ until flock -w {PATIENCE} 9; do
 done
 rm -f "$folder/holder"
 last=; {{ read -r last <"$folder/last"; }} 2>/dev/null || :
-if {again} && [ "${{last:-$own}}" != "$own" ]; then say lost; fi
+if [ "$last" = "not $own" ] || {{ {again} && [ "${{last:-$own}}" != "$own" ]; }}; then say lost; fi
 {ORIGIN}read -r line </proc/self/stat
 process=${{line%% *}}
 set -- ${{line##*)}}
@@ -88,15 +102,20 @@ up
 printf '%s\n%s %s %s\n%s,"from":"%s"}}\n' "$own" "$process" "${{20}}" "$up" {head} "$from" >"$folder/holder.new"
 printf '%s\n' "$own" >"$folder/last"
 mv -f "$folder/holder.new" "$folder/holder"
-trap 'rm -f "$folder/holder"' EXIT
+trap 'run=; {{ read -r run <"$folder/holder"; }} 2>/dev/null || :; [ "$run" != "$own" ] || rm -f "$folder/holder"' EXIT
 exec 7>>"$folder/work"
-if ! flock -w {aftermath} 7; then
-  for signal in TERM KILL STILL; do
-    pids=$(at_work)
-    if [ "$signal" = STILL ]; then say "cannot an earlier run is still at work, as process $pids"; fi
-    for process in $pids; do kill -s "$signal" "$process" 2>/dev/null || :; done
-    if flock -w 2 7; then break; fi
+if ! {again} && ! flock -w {aftermath} 7; then
+  left=$(exec 7>&-; at_work)
+  for signal in TERM KILL; do
+    for process in $left; do kill -s "$signal" "$process" 2>/dev/null || :; done
+    tries=0
+    while [ -n "$left" ] && [ "$tries" -lt 20 ]; do
+      sleep 0.1
+      tries=$((tries + 1)) pids=$left left=
+      for process in $pids; do if kill -s 0 "$process" 2>/dev/null; then left="$left $process"; fi; done
+    done
   done
+  if ! flock -w 1 7; then say "cannot an earlier run is still at work on it, as process $(exec 7>&-; at_work)"; fi
 fi
 exec 7>&-
 echo taken
@@ -138,7 +157,7 @@ end
 exec 9>>"$folder/lock"
 # Another run may have got it by now.
 if flock -w 5 9; then
-  echo none >"$folder/last"
+  echo "not $run" >"$folder/last"
   rm -f "$folder/holder"
 fi
 echo 'taken away'
@@ -250,7 +269,10 @@ mod tests {
             let mut held = Shell::new(shell, &take(&folder, &run("a"), true, SILENCE, AFTERMATH));
             assert_eq!(held.line(), "taken", "{shell}");
             assert_eq!(Shell::new(shell, &take_away(&folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
-            assert_eq!((first_line("a", true).as_str(), first_line("c", false).as_str()), ("lost", "taken"), "{shell}");
+            for again in [true, false] {
+                assert_eq!(first_line("a", again), "lost", "{shell}");
+            }
+            assert_eq!(first_line("c", false), "taken", "{shell}");
             held.end();
         }
     }
@@ -308,7 +330,9 @@ mod tests {
             assert_eq!((step.line(), next.line()), ("done".into(), "taken".into()), "{shell}");
             next.end();
             // It does not: a program of ours, and one of the user's.
-            for stuck in ["sleep 60", &format!("sleep 60 {}", super::super::APART)] {
+            let apart = super::super::APART;
+            for stuck in ["sleep 60", &format!("sleep 60 {apart}"), &format!("sh -c '(sleep 60; true) | cat' {apart}")]
+            {
                 let mut step = left("a", stuck);
                 let mut next = take("b");
                 assert_eq!(next.line(), "taken", "{shell} {stuck}");
@@ -317,13 +341,19 @@ mod tests {
                 next.end();
             }
             // What the user left in the background is none of it.
-            let mut step = left("a", &format!("sleep 3 {} >/dev/null 2>&1 & echo $!", super::super::APART));
+            let mut step = left("a", &format!("sleep 3 {apart} >/dev/null 2>&1 & echo $!"));
             let background = step.line();
             assert_eq!((step.line(), step.end()), ("clears up".into(), "0\n".into()), "{shell}");
             let mut next = take("b");
             assert_eq!(next.line(), "taken", "{shell}");
             next.end();
             assert!(std::path::Path::new(&format!("/proc/{background}")).exists(), "{shell}");
+            // Nor does a run end what it began itself, over a connection that broke.
+            let mut step = left("b", "sleep 2; echo done");
+            let again = super::take(&folder, &run("b"), true, SILENCE, Duration::ZERO);
+            let mut again = Shell::new(shell, &again);
+            assert_eq!((again.line(), step.line()), ("taken".into(), "done".into()), "{shell}");
+            again.end();
         }
     }
 

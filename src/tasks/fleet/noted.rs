@@ -75,7 +75,7 @@ impl Fleet {
     /// The host cannot be reached.
     pub async fn notes(&self, host: &Host) -> Result<Vec<Note>, TaskError> {
         let text = tail(&file(&self.inventory.cluster));
-        let answer = self.connection(host).await?.run(Script::new("read what is noted of runs", &text)).await?;
+        let answer = self.connection(host).await?.run(Script::look("read what is noted of runs", &text)).await?;
         Ok(read(&answer))
     }
 }
