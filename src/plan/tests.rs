@@ -6,7 +6,7 @@ use crate::etcd::gate::gate;
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::State::{self, *};
 use crate::etcd::testing::cluster;
-use crate::host::Observation;
+use crate::host::{FileKind, FileState, Observation};
 use crate::inventory::{Host, Inventory};
 use crate::playbook::Playbook;
 use crate::report::Reporter;
@@ -32,6 +32,8 @@ struct Bench {
     /// The tasks that were applied, and `take_back`.
     done: RefCell<Vec<&'static str>>,
     looks: Cell<usize>,
+    /// The version that the members agreed on meanwhile.
+    agreed: Cell<Option<(u64, u64)>>,
     /// What follows from what is done, and from every look in a wait (`look`).
     fate: fn(&Self, &str),
 }
@@ -48,6 +50,7 @@ impl Bench {
             cluster: RefCell::new(Arc::new(cluster(&WELL))),
             done: RefCell::default(),
             looks: Cell::default(),
+            agreed: Cell::default(),
             fate,
         }
     }
@@ -111,6 +114,9 @@ impl World for Bench {
         let mut overview = self.scene.overview();
         overview.seen.insert("node01", Arc::new(self.seen.borrow().clone()));
         overview.cluster = Some(self.cluster.borrow().clone());
+        if let Some((major, minor)) = self.agreed.get() {
+            overview.cluster_version = Some(semver::Version::new(major, minor, 0));
+        }
         Ok(overview)
     }
 
@@ -178,6 +184,31 @@ async fn an_interruption_waits_until_a_change_is_taken_back() {
     });
     let run = bench.run("rolling", "restart: { always: true }, wait_healthy", false).await;
     assert_eq!(ended(&run), (ExitStatus::RolledBack, TAKEN_BACK.to_owned()));
+    assert_eq!(*bench.done.borrow(), ["restart", "take_back"]);
+}
+
+/// The members agree on the newer version between the run's look and the host's try.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_cannot_go_back_any_more_is_not_said_to_have_done_so() {
+    let mut scene = Scene::deployed().seen(|seen| {
+        (seen.unconfirmed, seen.previous) = (true, Some("older".into()));
+        let binary = FileKind::Link { target: "/opt/etcd/releases/3.4.23/etcd".into() };
+        let link = FileState { kind: binary, mode: 0o777, owner: "root:root".into() };
+        seen.files.insert("/etc/etcd/.previous/binary".into(), link);
+    });
+    scene.cluster_version = Some("3.4.0".parse().unwrap());
+    let bench = Bench::new(scene, |bench, what| match what {
+        "restart" => bench.turns_into(&[Down, Leads, Follows], crash),
+        "take_back" => {
+            bench.agreed.set(Some((3, 5)));
+            bench.goes_back();
+        }
+        _ => {}
+    });
+    let run = bench.run("rolling", "restart: { always: true }, wait_healthy", false).await;
+    let words =
+        "there is no way back to etcd 3.4.23: the cluster has agreed on 3.5.0, with which 3.4.23 refuses to start";
+    assert_eq!(ended(&run), (ExitStatus::Failed, words.to_owned()));
     assert_eq!(*bench.done.borrow(), ["restart", "take_back"]);
 }
 

@@ -10,11 +10,13 @@ use super::world::World;
 use crate::error::ExitStatus;
 use crate::etcd::gate::{Gate, Margin, Process, Scene, too_few};
 use crate::etcd::health::MemberHealth;
+use crate::host::Observation;
 use crate::inventory::Host;
 use crate::playbook::{Hooks, Titled};
 use crate::tasks::{
-    Decision, GRACE, HostTaskKind, Mode, Needs, SeenIn, TaskError, previous_version, runs_what_is_in_force,
+    Decision, GRACE, HostTaskKind, Mode, Needs, SeenIn, TaskError, in_force, previous_version, runs_what_is_in_force,
 };
+use semver::Version;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -218,12 +220,7 @@ impl<W: World> Steps<'_, W> {
         if !seen.unconfirmed || (runs_what_is_in_force(&seen) && self.is_well(host).await) {
             return failed(source);
         }
-        // Once the cluster's version is raised, an older minor refuses to start.
-        let needs = Needs { cluster_version: true, ..Needs::default() };
-        let agreed = self.world.overview(&needs, None).await.ok().and_then(|overview| overview.cluster_version);
-        if let (Some(cluster), Some(version)) = (agreed, previous_version(host, &seen))
-            && (cluster.major, cluster.minor) > (version.major, version.minor)
-        {
+        if let Some((version, cluster)) = self.cut_off(host, &seen).await {
             // Nor may the host try it by itself.
             let disarmed = self.work_on_host(host, &HostTaskKind::disarm(), Mode::Rolling).await;
             let cause = Box::new(disarmed.err().unwrap_or(source));
@@ -244,12 +241,29 @@ impl<W: World> Steps<'_, W> {
             Err(error) => Err(error),
         };
         self.going_back.update(|members| members - 1);
-        let result = match taken {
-            Ok(()) => Err(TaskError::TakenBack { cause: Box::new(source) }),
-            Err(after) => Err(TaskError::TakenBackInVain { cause: Box::new(source), after: Box::new(after) }),
+        // Where the members agreed on the newer version only now, the host has found it out, and goes on with that.
+        let stays = match self.world.seen(host).await {
+            Ok(now) => in_force(&now) == in_force(&seen) && in_force(&seen) != seen.previous.as_deref(),
+            Err(_) => false,
         };
+        let cut_off = if stays { self.cut_off(host, &seen).await } else { None };
+        let cause = Box::new(source);
+        let result = Err(match (cut_off, taken) {
+            (Some((version, cluster)), _) => TaskError::NoWayBack { cause, version, cluster },
+            (None, Ok(())) => TaskError::TakenBack { cause },
+            (None, Err(after)) => TaskError::TakenBackInVain { cause, after: Box::new(after) },
+        });
         self.record.finished(&name, "way_back", begun, &result);
         failed(result.err().unwrap_or(TaskError::Interrupted))
+    }
+
+    /// The version that was in force before, and that of the cluster, if the older one refuses to start with it: once the
+    /// members have agreed on a newer minor version.
+    async fn cut_off(&self, host: &Host, seen: &Observation) -> Option<(Version, Version)> {
+        let version = previous_version(host, seen)?;
+        let needs = Needs { cluster_version: true, ..Needs::default() };
+        let cluster = self.world.overview(&needs, None).await.ok()?.cluster_version?;
+        ((cluster.major, cluster.minor) > (version.major, version.minor)).then_some((version, cluster))
     }
 
     /// Why the member must not be taken down to take its change back, if it serves and the others cannot do without it.

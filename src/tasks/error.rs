@@ -123,7 +123,7 @@ pub enum TaskError {
     },
     /// The member did not do well with its change, and going back would not help.
     #[error(
-        "going back to etcd {version} was not tried: the cluster has agreed on {cluster}, with which {version} refuses to start"
+        "there is no way back to etcd {version}: the cluster has agreed on {cluster}, with which {version} refuses to start"
     )]
     NoWayBack {
         /// Why it did not do well.

@@ -29,7 +29,7 @@ pub use remains::Remains;
 pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};
 pub use wanted::{CertificateFile, Wanted};
-pub use way_back::{GRACE, previous_version, runs_what_is_in_force, take_back, version_of};
+pub use way_back::{GRACE, in_force, previous_version, runs_what_is_in_force, take_back, version_of};
 pub use why::{Journal, Why, last_said, why};
 
 use crate::error::ExitStatus;

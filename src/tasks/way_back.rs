@@ -24,10 +24,16 @@ pub const GRACE: Duration = Duration::from_secs(30);
 /// How long the controller waits for the host's script, beyond what the script itself bounds.
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
+/// The generation of what is in force on the host.
+#[must_use]
+pub fn in_force(seen: &Observation) -> Option<&str> {
+    seen.environment.as_deref().and_then(|text| config::value_of(text, GENERATION))
+}
+
 /// Whether the member runs with what is in force on its host.
 #[must_use]
 pub fn runs_what_is_in_force(seen: &Observation) -> bool {
-    let in_force = seen.environment.as_deref().and_then(|text| config::value_of(text, GENERATION));
+    let in_force = in_force(seen);
     in_force.is_some() && seen.generation() == in_force
 }
 
@@ -193,7 +199,8 @@ minor() {{ # of the release that link $1 leads into
     echo "${{version%%.*}}.${{rest%%.*}}"
 }}
 in_force=$(of <etcd.conf) before=$(of <.previous/etcd.conf)
-if [ ! -e .previous/now ] && [ "$(systemctl is-active {UNIT})" = active ] && [ "$(runs)" = "$in_force" ] &&
+# It serves a moment before systemd hears of it.
+if [ ! -e .previous/now ] && [ "$(runs)" = "$in_force" ] &&
   {healthy}
 then
   # It came up, and nobody was there to confirm it.

@@ -240,8 +240,7 @@ impl Site {
         let Some(crosses_minor) = previous.way_back else { return };
         let in_force = machine.disk.in_force.generation().map(str::to_owned);
         let before = previous.files.generation().map(str::to_owned);
-        let active = machine.stage() == Some(Stage::Ready);
-        if !now && active && machine.runs() == in_force.as_deref() && well {
+        if !now && machine.runs() == in_force.as_deref() && well {
             self.say(|| format!("node{:02}: the way back confirms the change", place + 1));
             if let Some(previous) = &mut self.machines[place].disk.previous {
                 (previous.unconfirmed, previous.way_back) = (None, None);

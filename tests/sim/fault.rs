@@ -2,6 +2,7 @@
 
 use crate::machine::Time;
 use crate::site::{Event, Site};
+use etcd_ha::etcd::health::quorum;
 
 /// When a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,10 @@ impl Site {
             }
             Fault::LosesDisk(place) => {
                 self.change(place);
-                if self.machines[place].disk.data.as_ref().is_some_and(|data| !data.foreign) {
+                // Of a quorum that loses its disks nobody could keep the data.
+                let bearable = self.disks_lost + 1 < quorum(hosts);
+                if bearable && self.machines[place].disk.data.as_ref().is_some_and(|data| !data.foreign) {
+                    self.disks_lost += 1;
                     self.machines[place].disk.data = None;
                     // What follows is systemd's doing.
                     self.machines[place].started_by_us = false;

@@ -5,7 +5,7 @@ use crate::draw::{Book, Drawn, book};
 use crate::fault::Trigger;
 use crate::goods::{Store, Variant};
 use crate::judge::Broken;
-use crate::machine::Stage;
+use crate::machine::{Machine, Stage};
 use crate::site::{Controller, Site};
 use crate::world::{Clock, Deciding, Shared, Sim};
 use etcd_ha::error::{ExitStatus, Explain, line};
@@ -128,7 +128,7 @@ impl Player {
     async fn converges(&self, site: &RefCell<Site>, drawn: &Drawn, shared: &Shared<'_>) {
         let book = (self.books)(Book::Deploy);
         let lost = |site: &Site| {
-            let gone = |machine: &crate::machine::Machine| match &machine.disk.data {
+            let gone = |machine: &Machine| match &machine.disk.data {
                 None => machine.had_data,
                 Some(data) => data.amnesia || data.foreign,
             };
@@ -250,7 +250,9 @@ fn ends_well(site: &mut Site, run: &Run, began: u64, playbook: &Playbook) {
     }
     site.say(|| format!("the run ends, {} changes, stopped in {:?}", run.changes, run.stopped_in));
     let interrupted = site.controller.interrupted;
-    let quiet = site.struck.is_none_or(|struck| struck < began) && !site.machines.iter().any(|machine| machine.slow);
+    // What ends by itself after the last look was well as far as anybody could see.
+    let odd = |machine: &Machine| machine.slow || machine.died > site.controller.looked;
+    let quiet = site.struck.is_none_or(|struck| struck < began) && !site.machines.iter().any(odd);
     for failure in &run.failures {
         let fits = match failure.exit() {
             ExitStatus::Failed | ExitStatus::Unhealthy | ExitStatus::Refused | ExitStatus::RolledBack => true,

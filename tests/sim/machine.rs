@@ -20,6 +20,8 @@ pub struct Machine {
     pub unit: Unit,
     /// etcd, if it runs.
     pub process: Option<Process>,
+    /// When a process of it ended by itself last, or 0.
+    pub died: Time,
     /// When the host takes its last change back by itself.
     pub timer: Option<Time>,
     /// Whether the member has raised an alarm.

@@ -47,6 +47,8 @@ pub struct Site {
     /// Whether two hosts reach each other.
     pub peers: Vec<Vec<bool>>,
     pub faults: Vec<(Trigger, Fault)>,
+    /// How often a disk was lost.
+    pub disks_lost: usize,
     /// When a fault struck or ended last.
     pub struck: Option<Time>,
     /// Which change is bad, and how.
@@ -93,6 +95,7 @@ impl Site {
             wire: vec![true; hosts],
             peers: vec![vec![true; hosts]; hosts],
             faults: Vec::new(),
+            disks_lost: 0,
             struck: None,
             bad: None,
             judge: Judge::new(hosts),
@@ -254,8 +257,10 @@ impl Site {
     fn fails(&mut self, place: usize, status: i32, journal: &'static str) {
         self.say(|| format!("node{:02}: etcd does not stay: {journal}", place + 1));
         self.change(place);
+        let now = self.now;
         let machine = &mut self.machines[place];
         machine.process = None;
+        machine.died = now;
         machine.unit.phase = Phase::Waiting;
         machine.unit.failed = Some(status);
         machine.unit.journal = journal;
