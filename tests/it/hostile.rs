@@ -35,6 +35,16 @@ const READ_ONLY: &[&str] = &[
     "plan -i prod.yaml -o json",
     "certs verify -i prod.yaml",
     "exec -i prod.yaml -o json -- id",
+    "lock status -i prod.yaml",
+];
+
+/// Commands that act, and get the lock from whoever says that they have it.
+const ACTING: &[&str] = &[
+    "restart -i prod.yaml --health-timeout 2",
+    "start -i prod.yaml --health-timeout 2",
+    "stop -i prod.yaml --health-timeout 2",
+    "rollback -i prod.yaml --health-timeout 2",
+    "lock release -i prod.yaml --yes",
 ];
 
 /// Runs the program against one host and looks after the secrets.

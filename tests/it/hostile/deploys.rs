@@ -41,7 +41,7 @@ async fn a_deploy_gives_each_host_what_is_its_own_and_writes_only_its_folders() 
     let yes = |number: u8| {
         Attack::answer(move |asked: &Asked| {
             let body: &[u8] = match &asked.script {
-                script if script.contains("flock") => b"taken\n",
+                script if script.contains("echo taken") => b"taken\n",
                 script if script.contains("/dev/tcp") => b"",
                 _ => b"\n",
             };

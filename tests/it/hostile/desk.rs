@@ -185,6 +185,7 @@ impl Ended {
             (self.memory > 0 || self.took < Duration::from_secs(2), format!("{row}: its memory was not seen")),
             (!said.contains("panicked"), format!("{row}: {said}")),
             (others.is_empty(), format!("{row}: touched {others:?}")),
+            (!Path::new("/tmp/owned").exists(), format!("{row}: /tmp/owned is there")),
         ];
         checks.into_iter().filter(|(holds, _)| !holds).map(|(_, wrong)| wrong).collect()
     }

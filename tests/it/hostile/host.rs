@@ -67,7 +67,7 @@ impl Asked {
     /// Whether its output is taken as it comes.
     pub fn is_stream(&self) -> bool {
         self.script.contains("/proc/self/stat")
-            && !["echo watching", "flock"].iter().any(|held| self.script.contains(held))
+            && !["echo watching", "echo taken"].iter().any(|held| self.script.contains(held))
     }
 
     /// A whole answer that is framed as it should be.

@@ -5,7 +5,7 @@ use futures::StreamExt as _;
 use time::OffsetDateTime;
 
 use super::host::{Asked, Attack, FRESH, RUNNING};
-use super::{READ_ONLY, against};
+use super::{ACTING, READ_ONLY, against};
 
 /// What would take over a terminal, and a shell if it came to run there.
 const POISON: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{feff}\u{2028}\r\u{8}';touch ~/owned;$(touch ~/owned)`touch ~/owned`\"&|<>\\";
@@ -75,6 +75,13 @@ fn more() -> String {
 fn beside(asked: &Asked) -> Vec<u8> {
     let quoted = serde_json::Value::from(POISON).to_string();
     let script = &asked.script;
+    if script.contains("echo taken") {
+        return b"taken\n".to_vec();
+    }
+    if script.contains("echo unknown") {
+        let holder = format!("{{\"run\":{quoted},\"by\":{quoted},\"command\":{quoted},\"from\":{quoted}}}");
+        return format!("held 1 2 {holder}\n").into_bytes();
+    }
     if script.contains("ExecMainStartTimestampMonotonic") {
         let mut journal = String::new();
         for line in RECORDED {
@@ -143,7 +150,8 @@ fn cases() -> Vec<Case> {
             // All commands where it is new, and each in its turn elsewhere.
             let all = base == "running" && *name == SPOILS[0].0;
             let lines = READ_ONLY.iter().enumerate().filter(|(number, _)| all || (number + at) % 4 == 0);
-            cases.extend(lines.map(|(_, line)| Case { name: format!("{base}, {name}"), look: whole.clone(), line }));
+            let lines = lines.map(|(_, line)| *line).chain(ACTING.iter().copied().filter(|_| at % 2 == 0));
+            cases.extend(lines.map(|line| Case { name: format!("{base}, {name}"), look: whole.clone(), line }));
         }
     }
     // One value at a time, so that the others lead further.

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use etcd_ha::release::Arch;
+
 use super::desk::Desk;
 use super::host::{Attack, FRESH, Hostile};
+use crate::release::fake::{Archive, sha256};
 
 /// What the program takes at most while it refuses a file of 100 MB.
 const MEMORY: u64 = 120 << 20;
@@ -62,6 +65,7 @@ async fn files_that_are_too_large_or_none_are_refused_early() {
     let folder = tempfile::tempdir().unwrap();
     let large = folder.path().join("large");
     fs::write(&large, [&[b'a'; 99][..], b"\n"].concat().repeat(1_000_000)).unwrap();
+    let archive = Archive::release("3.5.16", Arch::Amd64).pack();
     let mut wrong = Vec::new();
     for (name, line) in FILES {
         use Instead::{Folder, Large, Pipe, Sparse, Zeros};
@@ -76,9 +80,14 @@ async fn files_that_are_too_large_or_none_are_refused_early() {
             desk.write("copied", "x");
             desk.write("ssh_config", "Host *\n");
             desk.write("configured.yaml", &inventory.replace("config: none", "config: ./ssh_config"));
-            let url = format!("release: {{ url: \"file://{}\" }}\nhosts:\n", desk.path("etcd.tar.gz").display());
-            desk.write("released.yaml", &inventory.replace("hosts:\n", &url));
-            desk.write("etcd.tar.gz", "none");
+            let release = |more: &str| {
+                let url = desk.path("etcd.tar.gz");
+                format!("etcd: {{ version: 3.5.16 }}\nrelease: {{ url: \"file://{}\"{more} }}\nhosts:\n", url.display())
+            };
+            desk.write("released.yaml", &inventory.replace("hosts:\n", &release("")));
+            let pinned = release(&format!(", sha256: {{ amd64: {} }}", sha256(&archive)));
+            desk.write("prod.yaml", &inventory.replace("hosts:\n", &pinned));
+            fs::write(desk.path("etcd.tar.gz"), &archive).unwrap();
             instead.put(&desk.path(name), &large);
             let ended = desk.run_with(line, &[("PATH", "/nowhere")]).await;
             let row = format!("{name} {instead:?}: {line}");
@@ -88,9 +97,15 @@ async fn files_that_are_too_large_or_none_are_refused_early() {
                 (*name, instead),
                 ("copied", Sparse | Large) | ("ssh_config", Pipe) | ("id-cert.pub" | "SHA256SUMS", _)
             );
+            // An empty certificate is made anew.
+            let fine = fine || matches!((*name, instead), ("prod.pki/node01-server.pem", Pipe));
             let fine = fine || (*name == "known_hosts" && !matches!(instead, Folder));
             if ended.status == Some(0) && !fine && !line.starts_with("certs show") {
                 wrong.push(format!("{row}: it is taken for good: {}", ended.said()));
+            }
+            // Whoever is to mend it has to know which file it is.
+            if ended.status != Some(0) && !fine && !ended.said().contains(name) {
+                wrong.push(format!("{row}: the file is not named: {}", ended.said()));
             }
             if ended.memory > MEMORY {
                 wrong.push(format!("{row}: {} MiB", ended.memory >> 20));
