@@ -309,7 +309,7 @@ WantedBy=multi-user.target
     );
     // Paths below /home or /root would be hidden from the process.
     if [&paths.data, &paths.config, &paths.bin, &paths.install].iter().any(|path| below_home(path)) {
-        text = text.replace("ProtectHome=yes\n", "");
+        text = text.replace("ProtectHome=yes\n", "# ProtectHome=: paths of this member are below a home folder.\n");
     }
     text
 }

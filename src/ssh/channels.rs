@@ -13,7 +13,7 @@ use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::error::SshError;
+use super::error::{NO_ANSWER, SshError};
 use super::session::Inner;
 use crate::timing::part;
 
@@ -94,7 +94,7 @@ pub(super) async fn open(inner: &Inner) -> Result<Result<Channel<Msg>, &'static 
             failure => Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason: reason(&failure) }),
         },
         Ok(Err(_)) => Err(inner.lost()),
-        Err(_) => Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason: "no answer" }),
+        Err(_) => Err(SshError::ChannelRefused { peer: inner.peer.clone(), reason: NO_ANSWER }),
     }
 }
 

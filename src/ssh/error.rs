@@ -11,6 +11,9 @@ use super::auth::hint;
 use super::facts::{AuthFailure, CertificateFault, ChangedHostKey, HostKeyFacts, Loss, Peer, RevokedHostKey};
 use crate::error::{ExitStatus, Explain};
 
+/// The reason of a machine that gives none.
+pub(super) const NO_ANSWER: &str = "no answer";
+
 /// A failure between us and one machine.
 #[derive(Debug, Error)]
 pub enum SshError {
@@ -396,6 +399,9 @@ impl Explain for SshError {
             Self::HostKeyRevoked { .. } => "this key must not be used again: give the host a new one".to_owned(),
             Self::KeyFile { .. } => "check `identity` in the inventory".to_owned(),
             Self::AuthFailed { failure, .. } => hint(failure),
+            Self::ChannelRefused { reason: NO_ANSWER, .. } => {
+                "see to the host and the way to it, then run the same command again".to_owned()
+            }
             Self::ChannelRefused { .. } => "check MaxSessions in the host's sshd_config".to_owned(),
             Self::ExecRefused { .. } => "check ForceCommand and the user's login shell on the host".to_owned(),
             Self::TerminalRefused { .. } => {

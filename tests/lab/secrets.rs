@@ -246,14 +246,16 @@ fn asking(password: &str, wrong: &str) -> Site {
 }
 
 pub fn a_deploy_leaves_keys_and_passwords_nowhere_but_in_their_own_files() {
-    let ((right, password), (wrong, refused)) = (password("right"), password("wrong"));
+    let ((right, password), (wrong, refused), (phrase, passphrase)) =
+        (password("right"), password("wrong"), password("phrase"));
     let site = asking(&right, &wrong);
-    let own = ["password", "wrong", "chpasswd"];
+    site.write_file("passphrase", &format!("{phrase}\n"));
+    let own = ["password", "wrong", "chpasswd", "passphrase"];
     let watch = Watch::begin();
 
     let refusal = site.run("deploy -o json --verbose --become-pass-command cat<wrong").exits(1);
     assert!(refusal.stdout.contains("refused the password"), "{refusal:?}");
-    let mut secrets = vec![password, refused];
+    let mut secrets = vec![password, refused, passphrase];
     assert_eq!(Searcher::new(&secrets).everywhere(&site, &[&refusal], &own), []);
 
     // Killed while keys are on their way to the hosts.
@@ -269,12 +271,15 @@ pub fn a_deploy_leaves_keys_and_passwords_nowhere_but_in_their_own_files() {
 
     let ran = site.run("deploy -o json --verbose --become-pass-command cat<password").exits(0);
     assert!(ran.stdout.contains("3 of 3 members"), "{ran:?}");
+    // The CA's key is under a passphrase from here on, and signs once more.
+    let encrypted = site.run("certs encrypt-ca --ca-pass-command cat<passphrase").exits(0);
+    let issued = site.run("certs issue --client --name app --ca-pass-command cat<passphrase").exits(0);
     let seen = watch.end(&site);
     for shown in &seen {
         let within = searcher.within(shown);
         assert!(within.is_empty(), "a process shows {within:?}: {:?}", String::from_utf8_lossy(shown));
     }
-    let found = searcher.everywhere(&site, &[&ran], &own);
+    let found = searcher.everywhere(&site, &[&ran, &encrypted, &issued], &own);
     assert_kept_well(&site, &found);
     let mut places = String::new();
     for Found { place, secret, .. } in &found {
@@ -288,7 +293,6 @@ pub fn a_deploy_leaves_keys_and_passwords_nowhere_but_in_their_own_files() {
     #[rustfmt::skip]
     let want = [
         "lab.pki/admin-key.pem: admin",
-        "lab.pki/ca-key.pem: ca",
         "lab.pki/node01-peer-key.pem: node01-peer",
         "lab.pki/node01-server-key.pem: node01-server",
         "lab.pki/node02-peer-key.pem: node02-peer",

@@ -323,7 +323,12 @@ fn a_unit_does_not_hide_the_paths_that_it_needs() {
         [("/var/lib/etcd", true), ("/homes/etcd", true), ("/home/ops/etcd", false), ("/root/etcd", false)]
     {
         let inventory = inventory(&format!("{FULL}paths: {{ data: {path} }}\n"));
-        assert_eq!(unit(&inventory.hosts[0]).contains("ProtectHome=yes\n"), hidden, "{path}");
+        let unit = unit(&inventory.hosts[0]);
+        assert_eq!(
+            (unit.contains("\nProtectHome=yes\n"), unit.contains("\n# ProtectHome=: ")),
+            (hidden, !hidden),
+            "{path}"
+        );
     }
 }
 

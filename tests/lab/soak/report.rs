@@ -67,7 +67,7 @@ member or in its own store; a key that is there twice, with another value or at 
 
 Quorum lost by our doing: fewer than two of three members have a process on a host that can be reached, seen from outside 50
 times a second, unless one host's fault struck within 5 s of another member's restart (counted apart) or before the third was
-ever started; or no write was acknowledged for 5 s, and for 10 s around the fault of a host.
+ever started; or no write was acknowledged for 5 s; around the fault of a host for 10 s, if another member was stopped then.
 
 Tries: runs after the killed one until all three members were healthy; while a host is off or cut, a run is right to refuse, and
 has to name it. Without another fault the first one has to do. A run that met the killed one's lock ended with 5 and is no try:
