@@ -272,7 +272,7 @@ pub fn a_deploy_leaves_keys_and_passwords_nowhere_but_in_their_own_files() {
     let ran = site.run("deploy -o json --verbose --become-pass-command cat<password").exits(0);
     assert!(ran.stdout.contains("3 of 3 members"), "{ran:?}");
     // The CA's key is under a passphrase from here on, and signs once more.
-    let encrypted = site.run("certs encrypt-ca --ca-pass-command cat<passphrase").exits(0);
+    let encrypted = site.run("certs encrypt-ca --new-ca-pass-command cat<passphrase").exits(0);
     let issued = site.run("certs issue --client --name app --ca-pass-command cat<passphrase").exits(0);
     let seen = watch.end(&site);
     for shown in &seen {

@@ -101,7 +101,7 @@ pub struct Edit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Thing {
-    /// Every file on every host: content, owner, mode, time of change.
+    /// Every file on every host: digest in etcd's and systemd's folders, else size; owner, mode, time of change.
     Files,
     /// The process of every host's etcd.
     Pids,

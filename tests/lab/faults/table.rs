@@ -102,9 +102,10 @@ pub fn page(kinds: &[Kind], said: &BTreeMap<String, String>, versions: &str) -> 
 pub const HEAD: &str = "# What the tool does when …
 
 Each row is a fault that was set on real hosts (Debian 12 with systemd and sshd, three of them): what had happened, what was
-typed then, how it ended, and the line of its output that counts. Before and after the command the files in all places of the
-hosts that a deploy may write to, and the process of every etcd, are compared; the last column says which of these were the
-same afterwards. Then the fault is undone, the command in the last column is run if one is there, and where there was a
+typed then, how it ended, and the line of its output that counts. Before and after the command the hosts' files and the process
+of every etcd are compared, and the last column says which were the same afterwards: files by digest in etcd's and systemd's
+folders, by size, owner, mode and time of change wherever else a deploy may write to; etcd's own data and the log of runs are
+left out. Then the fault is undone, the command in the last column is run if one is there, and where there was a
 cluster, every key and every member id has to be as before, and `etcd-ha plan` has nothing to change. The letters: inputs (I),
 SSH (S), uploads and the hosts' files (U), the controller (C), bootstrap and start (B), rolling changes (R), members (M),
 certificates (T), snapshots and space (N). Some faults have a test of their own besides, further down.
