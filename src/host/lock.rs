@@ -14,6 +14,7 @@ use super::connection::{Connection, Script};
 use super::error::HostError;
 use super::held::Held;
 use crate::timing::round_trip;
+pub(super) use script::{LOST, LOST_STATUS};
 use script::{look, take, take_away};
 use serde::Deserialize;
 use std::time::Duration;
@@ -43,8 +44,6 @@ pub struct RunName {
     /// The subcommand.
     pub command: String,
 }
-
-pub(super) use script::{LOST, LOST_STATUS};
 
 /// Redirections of a command that is none of ours: what it leaves at work is not taken for a step of the run.
 pub const APART: &str = "8>&-";
@@ -152,7 +151,7 @@ impl Connection {
     /// The host cannot be reached.
     pub async fn lock_holder(&self) -> Result<Option<Holder>, HostError> {
         const WHAT: &str = "look who has the lock";
-        let answer = self.run(Script::new(WHAT, &look(FOLDER))).await?;
+        let answer = self.run(Script::look(WHAT, &look(FOLDER))).await?;
         if answer.trim_ascii() == b"free" {
             return Ok(None);
         }

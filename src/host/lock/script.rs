@@ -61,11 +61,10 @@ const AT_WORK: &str = r#"at_work() {
       all="$all $process"
       for task in /proc/$process/task/*; do
         children=; { read -r children <"$task/children"; } 2>/dev/null || :
-        next="$next $children"
+        next="$next${children:+ $children}"
       done
     done
-    todo=${next# }
-    case $todo in *[0-9]*) ;; *) todo=;; esac
+    todo=$next
   done
   echo $all
 }
@@ -195,6 +194,13 @@ mod tests {
             Self { child, out }
         }
 
+        /// One that has the lock.
+        fn holding(shell: &str, folder: &str, id: &str, again: bool) -> Self {
+            let mut holds = Self::new(shell, &take(folder, &run(id), again, SILENCE, AFTERMATH));
+            assert_eq!(holds.line(), "taken", "{shell}");
+            holds
+        }
+
         fn line(&mut self) -> String {
             let mut line = String::new();
             self.out.read_line(&mut line).unwrap();
@@ -225,8 +231,7 @@ mod tests {
             let guarded = |id: &str| Shell::new(shell, &(guard(&folder, id, true) + "echo goes on")).end();
             assert_eq!(guarded("a"), format!("{LOST_STATUS}\n"), "{shell}");
 
-            let mut first = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE, AFTERMATH));
-            assert_eq!(first.line(), "taken", "{shell}");
+            let mut first = Shell::holding(shell, &folder, "a", false);
             for _ in 0..3 {
                 first.child.stdin.as_mut().unwrap().write_all(b".").unwrap();
             }
@@ -240,8 +245,7 @@ mod tests {
             }
             assert_eq!(first.end(), "0\n", "{shell}");
             assert_eq!(Shell::new(shell, &look(&folder)).end(), "free\n0\n", "{shell}");
-            let mut next = Shell::new(shell, &take(&folder, &run("b"), false, SILENCE, AFTERMATH));
-            assert_eq!(next.line(), "taken", "{shell}");
+            let next = Shell::holding(shell, &folder, "b", false);
             next.end();
         }
     }
@@ -266,8 +270,7 @@ mod tests {
             assert_eq!(first_line("b", true), "taken", "{shell}");
             // After a reboot nobody has had it.
             std::fs::remove_file(format!("{folder}/last")).unwrap();
-            let mut held = Shell::new(shell, &take(&folder, &run("a"), true, SILENCE, AFTERMATH));
-            assert_eq!(held.line(), "taken", "{shell}");
+            let held = Shell::holding(shell, &folder, "a", true);
             assert_eq!(Shell::new(shell, &take_away(&folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
             for again in [true, false] {
                 assert_eq!(first_line("a", again), "lost", "{shell}");
@@ -282,10 +285,8 @@ mod tests {
         for shell in shells() {
             let folder = tempfile::tempdir().unwrap();
             let folder = folder.path().display().to_string();
-            let mut first = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE, AFTERMATH));
-            assert_eq!(first.line(), "taken", "{shell}");
-            let mut again = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE, AFTERMATH));
-            assert_eq!(again.line(), "taken", "{shell}");
+            let first = Shell::holding(shell, &folder, "a", false);
+            let again = Shell::holding(shell, &folder, "a", false);
             let guarded = Shell::new(shell, &(guard(&folder, "a", true) + "echo goes on")).end();
             assert_eq!(guarded, "goes on\n0\n", "{shell}");
             again.end();
@@ -298,8 +299,7 @@ mod tests {
         for shell in shells() {
             let folder = tempfile::tempdir().unwrap();
             let folder = folder.path().display().to_string();
-            let mut first = Shell::new(shell, &take(&folder, &run("a"), false, SILENCE, AFTERMATH));
-            assert_eq!(first.line(), "taken", "{shell}");
+            let first = Shell::holding(shell, &folder, "a", false);
             assert_eq!(Shell::new(shell, &take_away(&folder, &run("b"))).end(), "gone\n0\n", "{shell}");
             assert_eq!(Shell::new(shell, &take_away(&folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
             let guarded = Shell::new(shell, &(guard(&folder, "a", true) + "echo goes on")).end();
