@@ -10,6 +10,8 @@ use super::problem::{Problem, quoted};
 use super::tree::At;
 use super::{Host, Inventory, rules, schema};
 use semver::Version;
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -85,13 +87,17 @@ pub(super) fn inventory(
     let hosts: Vec<Host> =
         written_hosts.iter().map(|host| validation.host(host, &defaults, settings_by.as_ref(), many)).collect();
     validation.warnings.extend(members::member_count(hosts.len()));
-    let mut warnings = Vec::new();
-    for warning in validation.warnings {
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
+    let mut warnings = validation.warnings;
+    // A default that is wrong is wrong for every host, and still one problem.
+    once(&mut warnings);
+    once(problems);
     Inventory { path: path.to_path_buf(), cluster: cluster.value, version, release, pki, hosts, warnings }
+}
+
+/// Leaves of equal ones the first.
+fn once<T: Clone + Eq + Hash>(all: &mut Vec<T>) {
+    let mut seen = HashSet::new();
+    all.retain(|one| seen.insert(one.clone()));
 }
 
 /// What holds for every host that does not say otherwise.
@@ -102,11 +108,8 @@ struct Defaults {
 }
 
 impl Validation<'_> {
-    /// Adds a problem, once: a default that is wrong is wrong for every host, and still one problem.
     fn add(&mut self, problem: Problem) {
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
-        }
+        self.problems.push(problem);
     }
 
     fn add_finding(&mut self, finding: Finding, span: Range<usize>) {
