@@ -76,9 +76,8 @@ impl PortProblem {
                 "look whether the member runs: `systemctl status etcd` on the host, `etcd-ha start`"
             }
             Self::Unasked(CallError::Tls(_)) => "look what listens on that port of the host",
-            Self::Unasked(CallError::Timeout { .. } | CallError::Refused { .. }) | Self::Unknown(_) => {
-                "`etcd-ha health` says how the member is; `--timeout` waits longer"
-            }
+            Self::Unasked(CallError::Timeout { .. } | CallError::Broken { .. } | CallError::Refused { .. })
+            | Self::Unknown(_) => "`etcd-ha health` says how the member is; `--timeout` waits longer",
             Self::Flaw(flaw) => flaw.hint(),
             Self::Useless(_) => "`etcd-ha deploy` puts the certificate in the PKI folder in its place",
             Self::Refuses(_) => {

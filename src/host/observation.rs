@@ -2,6 +2,7 @@
 
 use super::unit::UnitState;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// A host as it was at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -69,6 +70,8 @@ pub struct Observation {
     pub releases: BTreeMap<String, Release>,
     /// Ports of interest on which something listens.
     pub listening: BTreeSet<u16>,
+    /// By address of a peer, the one from which the host would connect to it, as far as it could say.
+    pub sources: BTreeMap<IpAddr, IpAddr>,
 }
 
 impl Observation {

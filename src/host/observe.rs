@@ -8,6 +8,7 @@ use crate::inventory::Paths;
 use crate::ssh::quote;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The name that a member's data gets before it is deleted: it is nobody's any more.
@@ -30,6 +31,8 @@ pub struct Places {
     pub established: String,
     /// Ports whose listeners are of interest.
     pub ports: Vec<u16>,
+    /// Addresses of other hosts: from which of its own would this one connect to them?
+    pub peers: Vec<IpAddr>,
 }
 
 impl Places {
@@ -90,6 +93,7 @@ pub async fn observe(connection: &Connection, places: &Places) -> Result<Observa
 fn script(places: &Places) -> String {
     let Paths { install, config, data, bin } = &places.paths;
     let quoted = |paths: Vec<String>| paths.iter().map(|path| quote(path)).collect::<Vec<_>>().join(" ");
+    let peers: Vec<String> = places.peers.iter().map(ToString::to_string).collect();
     let ports: Vec<String> = places.ports.iter().map(|port| format!("*:{port:04X}")).collect();
     let mut text = String::new();
     let _ = writeln!(
@@ -204,6 +208,10 @@ done
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _ state _; do
   case $state/$local in {ports}) v listen "$local";; esac
 done || :
+set -- {peers}
+if [ $# -gt 0 ] && command -v ip >/dev/null 2>&1; then
+  printf 'route get %s\n' "$@" | ip -o -force -batch - 2>/dev/null | while IFS= read -r line; do v route "$line"; done || :
+fi
 # Last, since nobody knows how long sudo took before the first line.
 v clock "$(date +%s.%N)"
 "#,
@@ -214,6 +222,7 @@ v clock "$(date +%s.%N)"
         doomed = DOOMED,
         files = quoted(places.files()),
         others = quoted(places.folders_and_links()),
+        peers = peers.join(" "),
         ports = ports.iter().map(|port| format!("0A/{port}")).collect::<Vec<_>>().join("|"),
     );
     text
@@ -302,6 +311,7 @@ fn read(answer: &[u8]) -> Observation {
                 let port = value.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
                 seen.listening.extend(port);
             }
+            "route" => seen.sources.extend(route(value)),
             _ => {}
         }
     }
@@ -343,6 +353,14 @@ fn space(line: &str) -> Option<Space> {
     // File systems that make inodes as needed tell none.
     let free_inodes = fields.next()?.parse().ok().filter(|inodes| *inodes > 0);
     Some(Space { free: free.saturating_mul(1024), mount: fields.next()?.to_owned(), free_inodes })
+}
+
+/// A line of `ip -o route get`, see ip-route(8): whither it leads, and from which address.
+fn route(line: &str) -> Option<(IpAddr, IpAddr)> {
+    let mut words = line.split_ascii_whitespace();
+    let to = words.find(|word| *word != "local")?.parse().ok()?;
+    let from = words.skip_while(|word| *word != "src").nth(1)?.parse().ok()?;
+    Some((to, from))
 }
 
 /// A line of our `stat`: name, type, mode, owner, group, size, time and, for links, the quoted name

@@ -1,6 +1,7 @@
 //! Why a task failed.
 
 use super::Change;
+use super::reach::Obstacle;
 use super::why::Why;
 use crate::error::{ExitStatus, Explain};
 use crate::etcd::bootstrap::BootstrapError;
@@ -53,8 +54,8 @@ pub enum TaskError {
         refused: bool,
     },
     /// Hosts do not reach each other.
-    #[error("{}", .0.join("\n    "))]
-    Unreachable(Vec<String>),
+    #[error("{}", join(.0))]
+    Unreachable(Vec<Obstacle>),
     /// etcd was started and ended.
     #[error("etcd does not stay up: {state}{}", because(.said.as_deref()))]
     Crashed {
@@ -255,7 +256,7 @@ impl From<ReleaseError> for TaskError {
     }
 }
 
-fn join(errors: &[BootstrapError]) -> String {
+fn join(errors: &[impl ToString]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n    ")
 }
 
@@ -279,8 +280,14 @@ impl Explain for TaskError {
             Self::Release(error) => error.hint(),
             Self::Bootstrap(errors) => errors.first().and_then(Explain::hint),
             Self::Unfit { hint, .. } => hint.clone(),
-            Self::Unreachable(_) => {
-                Some("open the peer port between the members' hosts in the firewall, or correct `address`".to_owned())
+            Self::Unreachable(obstacles) => {
+                let mut hints: Vec<String> = Vec::new();
+                for hint in obstacles.iter().map(Obstacle::hint) {
+                    if !hints.contains(&hint) {
+                        hints.push(hint);
+                    }
+                }
+                Some(hints.join("; "))
             }
             Self::Crashed { said, unit, .. } => {
                 let story = format!("`journalctl -u {unit} -n 50` on that host has the whole story");
@@ -336,7 +343,8 @@ impl Explain for TaskError {
             Self::OutOfReach { .. } => Some(
                 "see to the host or the way to it, then run the same command again: it finds out how the member is".to_owned(),
             ),
-            Self::Command { .. } | Self::Member { .. } | Self::DidNotTake(_) | Self::TimedOut { .. } | Self::Local { .. } | Self::Blind { .. }
+            Self::Member { source, .. } => source.hint().map(ToOwned::to_owned),
+            Self::Command { .. } | Self::DidNotTake(_) | Self::TimedOut { .. } | Self::Local { .. } | Self::Blind { .. }
             | Self::Interrupted => None,
         }
     }

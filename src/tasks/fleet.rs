@@ -235,7 +235,10 @@ impl Fleet {
             return Ok(seen.clone());
         }
         let _turn = self.turn().await;
-        let look = async || observe(&self.connected(state, host).await?, &places(host)).await.map_err(TaskError::from);
+        let others = self.inventory.hosts.iter().filter(|other| other.name != host.name);
+        let peers = others.filter_map(|other| other.address.parse().ok()).collect();
+        let places = Places { peers, ..places(host) };
+        let look = async || observe(&self.connected(state, host).await?, &places).await.map_err(TaskError::from);
         let seen = match look().await {
             // To look changes nothing, so it may be done again.
             Err(error) if error.is_connection_lost() => {
@@ -447,6 +450,7 @@ pub fn places(host: &Host) -> Places {
         variables: config::PREFIX.to_owned(),
         established: config::CLUSTER_ID.to_owned(),
         ports: [host.client_port, host.peer_port].into_iter().chain(host.metrics.map(|metrics| metrics.port)).collect(),
+        peers: Vec::new(),
     }
 }
 

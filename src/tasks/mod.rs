@@ -24,7 +24,7 @@ pub use error::TaskError;
 pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, certificate_names, found, linked_version, places, probe};
 pub use hand_over_leadership::successor;
 pub use host_log::{Note, file as host_log_file};
-pub use reach::{Arrival, Door, Port, Reach, Way, Ways};
+pub use reach::{Arrival, Door, Obstacle, Port, Reach, Way, Ways};
 pub use remains::Remains;
 pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};

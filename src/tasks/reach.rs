@@ -3,16 +3,19 @@
 //! Where no etcd listens yet, systemd's own `systemd-socket-activate` stands in for it for a few
 //! seconds. The connections are made by the hosts' sshds (direct-tcpip), so nothing is installed.
 
+mod caller;
 mod ways;
 
 pub use ways::{Arrival, Door, Port, Way, Ways};
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, certificate_names};
 use crate::host::{Connection, Held, listening};
 use crate::inventory::Host;
 use crate::ssh::quote;
 use futures::future::join_all;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncRead;
 
 /// How long a connection attempt may take before the port counts as closed to that host.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -27,10 +30,45 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Who reaches whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// What does not work, a sentence each.
-    pub failures: Vec<String>,
+    /// What does not work.
+    pub failures: Vec<Obstacle>,
     /// What could not be found out, a sentence each.
     pub unknown: Vec<String>,
+}
+
+/// What keeps members from being each other's peers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// A port cannot be listened on or reached: a sentence.
+    #[error("{0}")]
+    Closed(String),
+    /// etcd would turn a peer away for the address that it comes from.
+    #[error(
+        "host `{from}` comes to `{to}` from {address}, which its certificate does not name: etcd would turn it away"
+    )]
+    Unnamed {
+        /// Who connects.
+        from: String,
+        /// To whom.
+        to: String,
+        /// From which address, as the other sees it.
+        address: IpAddr,
+    },
+}
+
+impl Obstacle {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Closed(_) => {
+                "open the peer port between the members' hosts in the firewall, or correct `address`".to_owned()
+            }
+            Self::Unnamed { from, address, .. } => format!(
+                "if `{from}` may come from {address}, add that to its `extra_names`; otherwise mend its routes (`ip route get`)"
+            ),
+        }
+    }
 }
 
 impl Reach {
@@ -42,30 +80,25 @@ impl Reach {
         for outcome in &listening {
             match outcome {
                 Listening::Etcd | Listening::Coming | Listening::Probe(_) => {}
-                Listening::Impossible(why) => reach.failures.push(why.clone()),
+                Listening::Impossible(why) => reach.failures.push(Obstacle::Closed(why.clone())),
                 Listening::Unknown(why) => reach.unknown.push(why.clone()),
             }
         }
-        let open = |index: usize| matches!(listening[index], Listening::Etcd | Listening::Probe(_));
-        let pairs = hosts.iter().flat_map(|from| hosts.iter().enumerate().map(move |(index, to)| (from, index, to)));
-        let attempts = pairs.filter(|(from, index, to)| from.name != to.name && open(*index));
-        let patience = |index: usize| match listening[index] {
-            Listening::Etcd => RESTART,
-            Listening::Coming | Listening::Probe(_) | Listening::Impossible(_) | Listening::Unknown(_) => {
-                Duration::ZERO
-            }
-        };
-        let tried = attempts.map(|(from, index, to)| async move {
-            let patience = patience(index);
-            (from, to, connect(fleet, from, to, to.peer_port, patience).await)
-        });
+        let pairs = hosts.iter().flat_map(|from| hosts.iter().zip(&listening).map(move |(to, at)| (from, to, at)));
+        let attempts = pairs.filter(|(from, to, at)| from.name != to.name && at.is_open());
+        let tried =
+            attempts.map(|(from, to, at)| async move { (from, to, connect(fleet, from, to, to.peer_port, at).await) });
         for (from, to, attempt) in join_all(tried).await {
             match attempt {
                 Attempt::Reached => {}
-                Attempt::Refused(why) => reach.failures.push(format!(
+                Attempt::Refused(why) => reach.failures.push(Obstacle::Closed(format!(
                     "host `{}` does not reach `{}` at {}:{}: {why}",
                     from.name, to.name, to.address, to.peer_port
-                )),
+                ))),
+                Attempt::Unnamed(address) => {
+                    let (from, to) = (from.name.clone(), to.name.clone());
+                    reach.failures.push(Obstacle::Unnamed { from, to, address });
+                }
                 Attempt::Unknown(why) => reach.unknown.push(why),
             }
         }
@@ -87,6 +120,17 @@ enum Listening {
     Probe(Box<Held>),
     Impossible(String),
     Unknown(String),
+}
+
+impl Listening {
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Etcd | Self::Probe(_))
+    }
+
+    /// How long it may refuse a connection.
+    fn patience(&self) -> Duration {
+        if matches!(self, Self::Etcd) { RESTART } else { Duration::ZERO }
+    }
 }
 
 /// Has something listen on a port of `host`, if nothing of ours does already.
@@ -124,7 +168,7 @@ async fn start(connection: &Connection, host: &Host, port: u16) -> Result<(Held,
     let text = format!(
         r#"command -v systemd-socket-activate >/dev/null 2>&1 || {{ echo none; exit 0; }}
 said=$(mktemp)
-timeout 60 systemd-socket-activate --accept --inetd -l {address} cat </dev/null >/dev/null 2>"$said" &
+timeout 60 systemd-socket-activate --accept --inetd -l {address} sh -c {tell} </dev/null >/dev/null 2>"$said" &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || :; rm -f "$said"' EXIT
 i=0
@@ -136,6 +180,7 @@ done
 echo "failed nothing listens after 5 s"
 "#,
         address = quote(&address),
+        tell = quote(caller::TELL),
         listening = listening(port),
     );
     connection.hold(&format!("listen on port {port} for a moment"), &text).await
@@ -147,12 +192,14 @@ enum Attempt {
     Reached,
     /// The port is closed to that host, and why.
     Refused(String),
+    /// It is open, but etcd would turn that host away for the address that it comes from.
+    Unnamed(IpAddr),
     /// It could not be tried, and why.
     Unknown(String),
 }
 
-/// Connects from one host to another's port, trying again for as long as `patience`.
-async fn connect(fleet: &Fleet, from: &Host, to: &Host, port: u16, patience: Duration) -> Attempt {
+/// Connects from one host to another's port, where something listens.
+async fn connect(fleet: &Fleet, from: &Host, to: &Host, port: u16, at: &Listening) -> Attempt {
     let Ok(connection) = fleet.connection(from).await else {
         return Attempt::Unknown(format!("host `{}` could not be looked at", from.name));
     };
@@ -160,6 +207,12 @@ async fn connect(fleet: &Fleet, from: &Host, to: &Host, port: u16, patience: Dur
     loop {
         let attempt = tokio::time::timeout(LIMIT, connection.session().tunnel(&to.address, port));
         let failure = match attempt.await {
+            Ok(Ok(tunnel)) if port == to.peer_port => {
+                return match stranger(fleet, from, to, at, tunnel).await {
+                    Some(address) => Attempt::Unnamed(address),
+                    None => Attempt::Reached,
+                };
+            }
             Ok(Ok(_)) => return Attempt::Reached,
             Ok(Err(error)) if error.is_tunnel_prohibited() => {
                 let why = format!("host `{}` forbids TCP forwarding, so its way to its peers was not tried", from.name);
@@ -168,9 +221,28 @@ async fn connect(fleet: &Fleet, from: &Host, to: &Host, port: u16, patience: Dur
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
         };
-        if begun.elapsed() >= patience {
+        if begun.elapsed() >= at.patience() {
             return Attempt::Refused(failure);
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// The address from which `from` comes to the peer port of `to`, if etcd would turn it away for that.
+async fn stranger(
+    fleet: &Fleet,
+    from: &Host,
+    to: &Host,
+    at: &Listening,
+    tunnel: impl AsyncRead + Unpin,
+) -> Option<IpAddr> {
+    let called = fleet.connection(to).await.ok()?;
+    let address = match at {
+        Listening::Probe(_) => caller::told(tunnel, LIMIT).await?,
+        // etcd does not tell. The host knows its own routes, and nothing of what is changed on the way.
+        _ => *fleet.seen(from).await.ok()?.sources.get(&to.address.parse().ok()?)?,
+    };
+    let names = certificate_names(from).names;
+    let named = caller::is_named(&called, &names, address).await;
+    (!named).then_some(address)
 }

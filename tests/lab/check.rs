@@ -1,8 +1,9 @@
 //! `check` on hosts that are well, on hosts with a trap each, and that it leaves nothing behind.
 
-use crate::members::node;
-use crate::site::{Site, assert_untouched};
+use crate::members::{Members, node};
+use crate::site::{Site, assert_untouched, eventually};
 use serde_json::Value;
+use std::time::Duration;
 
 /// A finding of a host, as JSON has it.
 #[track_caller]
@@ -125,4 +126,67 @@ fn the_cluster_is_disturbed_by_nothing(site: &Site) {
 
 fn on_disk(site: &Site, number: usize) -> String {
     site.lab.read(&node(number), "ls -A /var/lib/etcd")
+}
+
+/// etcd turns a peer away that its certificate does not name, by address or by what a name of it resolves to; and all
+/// members say that they are healthy.
+pub fn a_host_that_connects_from_a_second_address_has_it_in_its_certificates() {
+    let site = Site::up(3);
+    let [first, second, third] = [1, 2, 3].map(|number| site.lab.address(number));
+    let other = format!("{}.156", second.rsplit_once('.').unwrap().0);
+    let peers = format!("for peer in {first} {third}; do ip route");
+    let set = format!("ip address add {other}/24 dev eth0; {peers} add $peer dev eth0 src {other}; done");
+    let heal = format!("{peers} del $peer dev eth0; done; ip address del {other}/24 dev eth0");
+    let stranger = format!("host `node02` comes to `node01` from {other}, which its certificate does not name");
+    let hint = format!("if `node02` may come from {other}, add that to its `extra_names`");
+    let is_found = || {
+        let ran = site.run("check --no-disk").exits(1);
+        let ran = ran.says(&["  failed   peer ports     0 of 2 reached, ", &stranger, &hint]);
+        ran.never_says(&["open the peer port"]);
+    };
+    site.lab.read("node02", &set);
+    is_found();
+    // A name that resolves to it will do, on every host that is called.
+    for host in ["node01", "node03"] {
+        site.lab.read(host, &format!("cp -a /etc/hosts /root/; echo {other} node02 >>/etc/hosts"));
+    }
+    site.run("check --no-disk").exits(0);
+    for host in ["node01", "node03"] {
+        site.lab.read(host, "cp -a /root/hosts /etc/hosts");
+    }
+
+    // The rule is etcd's own.
+    site.lab.read("node02", &heal);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    members.assert_whole();
+    let turned_away = || {
+        let count = format!("journalctl -u etcd | grep -c 'tls: .*{other}.* does not match' || true");
+        site.lab.read("node01", &count).parse::<u32>().unwrap()
+    };
+    assert_eq!(turned_away(), 0);
+    site.lab.read("node02", &format!("{set}; systemctl restart etcd"));
+    eventually("node02 is turned away", Duration::from_secs(20), || turned_away() > 0);
+    site.run("health").exits(0);
+    is_found();
+    let mut inventory = site.inventory(1..=3);
+    inventory.settings = "heartbeat-interval: 150".to_owned();
+    site.write(&inventory);
+    let before: Vec<_> = (1..=3).map(|number| (site.pid(number), site.manifest(number))).collect();
+    site.run("deploy").exits(1).says(&["controller check_peers: failed: ", &stranger, &hint]);
+    for (number, (pid, manifest)) in (1..).zip(&before) {
+        assert_eq!(site.pid(number), *pid);
+        assert_untouched(manifest, &site.manifest(number));
+    }
+
+    inventory.hosts[1].2 = format!("extra_names: [{other}]");
+    site.write(&inventory);
+    site.run("deploy").exits(0);
+    members.assert_whole();
+    site.run("check --no-disk").exits(0);
+    let before = turned_away();
+    site.lab.read("node02", "systemctl restart etcd");
+    members.assert_whole();
+    site.run("check --no-disk").exits(0);
+    assert_eq!(turned_away(), before);
 }

@@ -98,6 +98,8 @@ fn main() -> ExitCode {
         refusals::no_data_is_touched_that_does_not_belong_to_the_cluster,
         refusals::a_disk_that_fills_up_meanwhile_is_told_and_the_next_run_goes_on,
         check::hosts_are_measured_and_traps_are_found_and_nothing_is_left,
+        check::a_host_that_connects_from_a_second_address_has_it_in_its_certificates,
+        snapshots::a_snapshot_that_is_cut_off_counts_for_nothing,
         explain::explain_names_the_cause_of_each_fault_and_what_heals_it,
         health::health_says_how_every_member_is_and_why,
         certs::clients_get_certificates_and_what_is_served_is_looked_at,

@@ -201,6 +201,16 @@ impl Running {
         assert!(there(&self.read), "it ended without the words {words:?}: {}", String::from_utf8_lossy(&self.read));
     }
 
+    /// Waits until it has said a whole line with these words, and gives it.
+    #[track_caller]
+    pub fn read_line(&mut self, words: &str) -> String {
+        self.read_until(words);
+        let before = self.read.len();
+        self.read_while(|read| !read[before..].contains(&b'\n'));
+        let read = String::from_utf8_lossy(&self.read);
+        read.lines().find(|line| line.contains(words)).unwrap_or_default().to_owned()
+    }
+
     fn read_while(&mut self, more: impl Fn(&[u8]) -> bool) {
         let stderr = self.child.as_mut().unwrap().stderr.as_mut().unwrap();
         let mut byte = [0];

@@ -137,3 +137,50 @@ pub fn a_member_with_other_data_stops_an_upgrade() {
     }
     assert!(snapshots(&site).is_empty());
 }
+
+/// The member dies that gives it, or the controller does that keeps it.
+pub fn a_snapshot_that_is_cut_off_counts_for_nothing() {
+    let site = Site::up(3);
+    let (old, new) = (version_of("bookworm"), version_of("trixie"));
+    let mut inventory = site.inventory(1..=3);
+    inventory.version.clone_from(&old);
+    site.write(&inventory);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    let etcdctl = members.etcdctl_line(1);
+    let fill =
+        format!("for n in $(seq 1 12); do head -c 700000 /dev/urandom | base64 -w0 | {etcdctl} put large/$n; done");
+    site.lab.read("node01", &fill);
+
+    inventory.version = new;
+    site.write(&inventory);
+    for kills_the_controller in [false, true] {
+        let before: Vec<_> = (1..=3).map(|host| (site.pid(host), site.manifest(host))).collect();
+        let rate = |rate| (1..=3).for_each(|host| site.lab.run(&["rate", &node(host), rate]));
+        rate("8mbit");
+        let mut run = site.start("deploy");
+        let line = run.read_line("controller snapshot: taking a snapshot of ");
+        assert!(!line.contains("(100 %)"), "{line}");
+        let giver = (1..=3).find(|host| line.contains(&node(*host))).unwrap();
+        if kills_the_controller {
+            run.signal("KILL");
+            drop(run);
+        } else {
+            site.lab.read(&node(giver), "systemctl kill --signal KILL etcd");
+            let broke = format!("member `{}`: the connection broke during `snapshot`: ", node(giver));
+            run.wait().exits(1).says(&[&broke, "`etcd-ha status` shows"]).never_says(&["stage_release: changed"]);
+        }
+        rate("off");
+        assert!(snapshots(&site).is_empty());
+        // systemd started the one that died again.
+        let alive = |(host, _): &(usize, _)| kills_the_controller || *host != giver;
+        for (host, (pid, manifest)) in (1..=3).zip(&before).filter(alive) {
+            assert_eq!(site.pid(host), *pid, "{} was restarted", node(host));
+            assert_untouched(manifest, &site.manifest(host));
+        }
+        eventually("all members are back", Duration::from_secs(20), || site.run("health").code == Some(0));
+    }
+    site.run("deploy").exits(0).says(&["; the data of before is in `"]);
+    assert_eq!(snapshots(&site).len(), 1);
+    members.assert_whole();
+}

@@ -16,8 +16,8 @@ use etcd_ha::plan::World;
 use etcd_ha::release::Arch;
 use etcd_ha::report::Reporter;
 use etcd_ha::tasks::{
-    ControllerTaskKind, HostTaskKind, Needs, Overview, Reach, Remains, SnapshotPlace, TaskError, View, Wanted, found,
-    successor,
+    ControllerTaskKind, HostTaskKind, Needs, Obstacle, Overview, Reach, Remains, SnapshotPlace, TaskError, View,
+    Wanted, found, successor,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -464,7 +464,7 @@ impl Sim<'_> {
                 let cut = |from: &usize| *from != place && self.reached(*from) && !site.reaches(*from, place);
                 for from in (0..self.hosts.len()).filter(cut) {
                     let from = &self.inventory.hosts[from].name;
-                    reach.failures.push(format!("host `{from}` does not reach `{}`", host.name));
+                    reach.failures.push(Obstacle::Closed(format!("host `{from}` does not reach `{}`", host.name)));
                 }
             }
         }

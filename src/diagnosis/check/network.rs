@@ -2,7 +2,7 @@
 
 use super::{Finding, Source, Verdict, trip};
 use crate::inventory::Host;
-use crate::tasks::{Arrival, Door, Port, Way, Ways};
+use crate::tasks::{Arrival, Door, Obstacle, Port, Way, Ways};
 
 /// A way from one host to another's peer port.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +26,7 @@ pub(super) fn matrix(hosts: usize, ways: &Ways) -> Vec<Vec<Cell>> {
         let way = ways.ways.iter().find(|way| (way.from, way.to, way.port) == (from, to, Port::Peer));
         match way.map(|way| &way.arrival) {
             Some(Arrival::Reached(trip)) => Cell::Open(*trip),
-            Some(Arrival::Refused(_)) => Cell::Closed,
+            Some(Arrival::Refused(_) | Arrival::Unnamed(_)) => Cell::Closed,
             Some(Arrival::Unknown(_)) | None => Cell::Untried,
         }
     };
@@ -78,6 +78,7 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
     };
     let tried: Vec<&Way> = ways.ways.iter().filter(|way| way.from == place && way.port == port).collect();
     let (mut closed, mut unknown, mut open, mut slowest) = (Vec::new(), Vec::new(), 0, None::<f64>);
+    let mut hint = format!("open the {} port between the hosts in the firewall, or correct `address`", port.name());
     for way in &tried {
         match &way.arrival {
             Arrival::Reached(seconds) => {
@@ -87,6 +88,12 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
             Arrival::Refused(why) => {
                 let to = hosts[way.to];
                 closed.push(format!("not `{}` at {}:{}: {why}", to.name, to.address, port.of(to)));
+            }
+            Arrival::Unnamed(address) => {
+                let (from, to) = (&hosts[place].name, &hosts[way.to].name);
+                let obstacle = Obstacle::Unnamed { from: from.clone(), to: to.clone(), address: *address };
+                hint = obstacle.hint();
+                closed.push(obstacle.to_string());
             }
             // All that is not tried from a host has one cause, which is the host's own.
             Arrival::Unknown(why) => {
@@ -112,11 +119,7 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
     measured.extend(unknown);
     let finding =
         Finding::new(subject, verdict, measured.join(", ")).wants("every other host's, within 3 s", Source::EtcdHa);
-    if verdict == Verdict::Failed {
-        let port = port.name();
-        return finding.hint(format!("open the {port} port between the hosts in the firewall, or correct `address`"));
-    }
-    finding
+    if verdict == Verdict::Failed { finding.hint(hint) } else { finding }
 }
 
 #[cfg(test)]
@@ -124,6 +127,7 @@ mod tests {
     use super::*;
     use crate::etcd::lint::Rules;
     use crate::inventory::Inventory;
+    use std::net::Ipv4Addr;
     use std::path::Path;
 
     fn inventory() -> Inventory {
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn who_reaches_whom() {
-        use Arrival::{Reached, Refused, Unknown};
+        use Arrival::{Reached, Refused, Unknown, Unnamed};
         let inventory = inventory();
         let hosts: Vec<&Host> = inventory.hosts.iter().collect();
         for (to_b, to_c, verdict, measured) in [
@@ -155,6 +159,13 @@ mod tests {
                 Unknown("no forwarding".into()),
                 Verdict::Warning,
                 "none was tried, no forwarding",
+            ),
+            (
+                Unnamed(Ipv4Addr::new(192, 0, 2, 9).into()),
+                Reached(None),
+                Verdict::Failed,
+                "1 of 2 reached, host `a` comes to `b` from 192.0.2.9, which its certificate does not name: \
+                 etcd would turn it away",
             ),
             (
                 Unknown("no forwarding".into()),

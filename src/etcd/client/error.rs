@@ -24,6 +24,14 @@ pub enum CallError {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// The connection broke before there was a whole answer.
+    #[error("the connection broke during `{call}`: {reason}")]
+    Broken {
+        /// The call.
+        call: &'static str,
+        /// The innermost cause.
+        reason: String,
+    },
     /// The member answered with an error.
     #[error("`{call}`: {message}")]
     Refused {
@@ -35,6 +43,17 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// What to do about it, where it is the way or the process that failed and not what was asked for.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Ssh(_) | Self::Tcp(_) | Self::Timeout { .. } | Self::Broken { .. } => Some(
+                "`etcd-ha status` shows how the members are, and `etcd-ha explain` why; then run the same command again",
+            ),
+            Self::Tls(_) | Self::Refused { .. } => None,
+        }
+    }
+
     /// Whether the member has not come to the revision that it was asked about.
     #[must_use]
     pub fn is_future_revision(&self) -> bool {
@@ -87,6 +106,7 @@ pub(super) fn call_error(call: &'static str, error: &etcd_client::Error) -> Call
     match error {
         etcd_client::Error::GRpcStatus(status) => {
             let mut cause = status.source();
+            let mut innermost = None;
             while let Some(inner) = cause {
                 let tls = inner.downcast_ref::<rustls::Error>().map(ToString::to_string).or_else(|| {
                     let io = inner.downcast_ref::<std::io::Error>()?;
@@ -95,9 +115,14 @@ pub(super) fn call_error(call: &'static str, error: &etcd_client::Error) -> Call
                 if let Some(tls) = tls {
                     return CallError::Tls(tls);
                 }
+                innermost = Some(super::tame(&inner.to_string()));
                 cause = inner.source();
             }
-            CallError::Refused { call, message: super::tame(status.message()) }
+            match innermost {
+                // What the member itself answers has no cause on this side.
+                None => CallError::Refused { call, message: super::tame(status.message()) },
+                Some(reason) => CallError::Broken { call, reason },
+            }
         }
         etcd_client::Error::TransportError(error) => transport_error(error),
         other => CallError::Refused { call, message: other.to_string() },

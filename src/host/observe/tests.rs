@@ -1,5 +1,8 @@
 use super::*;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn places(root: &str) -> Places {
     Places {
@@ -15,6 +18,7 @@ fn places(root: &str) -> Places {
         variables: "ETCD_".into(),
         established: "HA_CLUSTER_ID".into(),
         ports: vec![2379],
+        peers: vec![LOOPBACK],
     }
 }
 
@@ -56,6 +60,26 @@ fn files_links_and_digests_are_seen() {
         assert!(seen.space[&format!("{root}/data")].free > 0);
         assert_eq!(seen.clock.map(|clock| clock > 1.7e9), Some(true));
         assert!(!seen.unit.runs() && !seen.unit.crashed());
+        // A machine without iproute2 cannot say.
+        let can_say = Command::new("ip").arg("-V").output().is_ok();
+        assert_eq!(seen.sources, can_say.then_some((LOOPBACK, LOOPBACK)).into_iter().collect());
+    }
+}
+
+#[test]
+fn routes_as_iproute2_tells_them() {
+    for (line, want) in [
+        ("10.19.0.55 dev eth0 src 10.19.0.56 uid 0 \\    cache ", Some(("10.19.0.55", "10.19.0.56"))),
+        ("10.0.0.1 via 10.19.0.1 dev eth0 src 10.19.0.156 uid 0 \\    cache ", Some(("10.0.0.1", "10.19.0.156"))),
+        ("local 10.19.0.56 dev lo src 10.19.0.56 uid 0 \\    cache <local> ", Some(("10.19.0.56", "10.19.0.56"))),
+        ("fd19::55 from :: dev eth0 proto kernel src fd19::56 metric 256 pref medium", Some(("fd19::55", "fd19::56"))),
+        ("10.0.0.1 dev tun0", None),
+        ("unreachable 10.0.0.1 dev lo", None),
+        ("10.0.0.1 src", None),
+        ("", None),
+    ] {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(route(line), want.map(|(to, from)| (address(to), address(from))), "{line}");
     }
 }
 

@@ -246,7 +246,7 @@ mod tests {
             (refused("etcdserver: mvcc: database space exceeded"), true),
             (refused("etcdserver: requested lease not found"), true),
             (refused("raft proposal dropped"), true),
-            (refused("h2 protocol error: http2 error"), false),
+            (CallError::Broken { call: "put", reason: "http2 error".to_owned() }, false),
             (CallError::Timeout { call: "put", limit: LIMIT }, false),
             (CallError::Tcp("refused".to_owned()), false),
         ] {

@@ -1,9 +1,10 @@
 //! The ways between hosts, each by itself: who reaches which port of whom, and how long a round trip takes.
 
-use super::{Attempt, Listening, RESTART, connect, listen};
+use super::{Attempt, Listening, connect, listen};
 use crate::inventory::Host;
 use crate::tasks::Fleet;
 use futures::future::join_all;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How many times a round trip is measured.
@@ -59,6 +60,8 @@ pub enum Arrival {
     Reached(Option<f64>),
     /// It is closed, and why.
     Refused(String),
+    /// It is open, but etcd would turn that host away: its certificate does not name the address from which it comes.
+    Unnamed(IpAddr),
     /// It was not tried, and why.
     Unknown(String),
 }
@@ -102,14 +105,14 @@ impl Ways {
             join_all(doors.map(|(place, host, port)| async move { (place, port, open(fleet, host, port).await) }))
                 .await;
         let mut ways = Self::default();
-        let attempts = doors.iter().filter(|(.., door)| door.is_open()).flat_map(|(to, port, door)| {
-            let patience = if matches!(door, Listening::Etcd) { RESTART } else { Duration::ZERO };
-            (0..hosts.len()).filter(move |from| from != to).map(move |from| (from, *to, *port, patience))
+        let attempts = doors.iter().filter(|(.., at)| at.is_open()).flat_map(|(to, port, at)| {
+            (0..hosts.len()).filter(move |from| from != to).map(move |from| (from, *to, *port, at))
         });
-        let attempts = attempts.map(|(from, to, port, patience)| async move {
-            let arrival = match connect(fleet, hosts[from], hosts[to], port.of(hosts[to]), patience).await {
+        let attempts = attempts.map(|(from, to, port, at)| async move {
+            let arrival = match connect(fleet, hosts[from], hosts[to], port.of(hosts[to]), at).await {
                 Attempt::Reached => Arrival::Reached(None),
                 Attempt::Refused(why) => Arrival::Refused(why),
+                Attempt::Unnamed(address) => Arrival::Unnamed(address),
                 Attempt::Unknown(why) => Arrival::Unknown(why),
             };
             Way { from, to, port, arrival }
@@ -144,12 +147,6 @@ impl Ways {
         }
         join_all(probes).await;
         ways
-    }
-}
-
-impl Listening {
-    fn is_open(&self) -> bool {
-        matches!(self, Self::Etcd | Self::Probe(_))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::scene::Scene;
 use super::{Case, Want, case, changes, fails, not_yet, nothing, refusal};
-use crate::error::ExitStatus;
+use crate::error::{ExitStatus, Explain as _};
 use crate::etcd::client::{CallError, KeyHash, Status};
 use crate::etcd::compare::{Answer, Comparison};
 use crate::etcd::health::ClusterHealth;
@@ -13,13 +13,14 @@ use crate::tasks::certificates::Certificates;
 use crate::tasks::check_peers::CheckPeers;
 use crate::tasks::compare_members::CompareMembers;
 use crate::tasks::snapshot::Snapshot;
-use crate::tasks::{ControllerTask as _, Reach, SnapshotPlace};
+use crate::tasks::{ControllerTask as _, Obstacle, Reach, SnapshotPlace, TaskError};
 use semver::Version;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-fn reach(failures: &[&str], unknown: &[&str]) -> Scene {
-    let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
-    let reach = Reach { failures: words(failures), unknown: words(unknown) };
+fn reach(failures: &[Obstacle], unknown: &[&str]) -> Scene {
+    let unknown = unknown.iter().map(|word| (*word).to_owned()).collect();
+    let reach = Reach { failures: failures.to_vec(), unknown };
     Scene { reach: Some(Arc::new(reach)), ..Scene::fresh() }
 }
 
@@ -28,7 +29,21 @@ const CUT: [&str; 2] = [
     "host `node03` does not reach `node02` at 10.19.0.56:2380: no answer within 3 s",
 ];
 
+fn stranger() -> Obstacle {
+    let address = Ipv4Addr::new(10, 19, 0, 156).into();
+    Obstacle::Unnamed { from: "node02".into(), to: "node01".into(), address }
+}
+
+#[test]
+fn each_obstacle_has_a_hint_once() {
+    let cut = Obstacle::Closed(CUT[0].to_owned());
+    let hint = TaskError::Unreachable(vec![cut.clone(), cut.clone(), stranger()]).hint().unwrap();
+    assert_eq!(hint, format!("{}; {}", cut.hint(), stranger().hint()));
+    assert!(hint.contains("if `node02` may come from 10.19.0.156, add that to its `extra_names`"), "{hint}");
+}
+
 pub(super) fn cases() -> Vec<Case> {
+    let cut = CUT.map(|cut| Obstacle::Closed(cut.to_owned()));
     let missing = |archs: &[Arch]| Scene { missing_releases: archs.to_vec(), ..Scene::fresh() };
     let mut cases = compare_members();
     cases.extend(snapshot());
@@ -63,7 +78,16 @@ pub(super) fn cases() -> Vec<Case> {
         case("check_peers", "all reach all", reach(&[], &[]), nothing()),
         case("check_peers", "nobody tried, since it is a plan", Scene::fresh(), nothing()),
         case("check_peers", "it could not be tried", reach(&[], &["host `node02` forbids TCP forwarding"]), nothing()),
-        case("check_peers", "a firewall", reach(&CUT, &[]), fails(&CUT.join("\n    "))),
+        case("check_peers", "a firewall", reach(&cut, &[]), fails(&CUT.join("\n    "))),
+        case(
+            "check_peers",
+            "a second address",
+            reach(&[stranger()], &[]),
+            fails(
+                "host `node02` comes to `node01` from 10.19.0.156, which its certificate does not name: \
+                 etcd would turn it away",
+            ),
+        ),
         case("health", "all are healthy", Scene::deployed(), nothing()),
         case(
             "health",
@@ -313,7 +337,8 @@ fn what_was_not_compared_and_not_kept_is_said() {
 
 #[test]
 fn a_firewall_is_named_as_the_cause() {
-    let case = case("check_peers", "a firewall", reach(&CUT, &[]), nothing());
+    let cut = CUT.map(|cut| Obstacle::Closed(cut.to_owned()));
+    let case = case("check_peers", "a firewall", reach(&cut, &[]), nothing());
     let (exit, hint) = refusal(&case, &case.scene.overview());
     assert_eq!(exit, ExitStatus::Failed);
     assert_eq!(
