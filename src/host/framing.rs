@@ -182,6 +182,7 @@ pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ssh::testing::shells;
     use std::io::{Read as _, Write as _};
     use std::process::{Command, Stdio};
 
@@ -206,14 +207,11 @@ mod tests {
         framed.reply(&child.wait_with_output().unwrap().stdout)
     }
 
-    fn shells() -> Vec<&'static str> {
-        let there = |shell: &&str| Command::new(shell).args(["-c", "true"]).status().is_ok();
-        ["sh", "bash", "dash", "zsh", "fish", "tcsh"].into_iter().filter(there).collect()
-    }
+    const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "fish", "tcsh"];
 
     #[test]
     fn any_login_shell_runs_it_and_hands_it_the_data() {
-        for shell in shells() {
+        for shell in shells(SHELLS) {
             let reply = run(shell, "cat; printf '$%s' \"it's\"", b"da\0ta\xff", "");
             assert_eq!(reply, ended(0, b"da\0ta\xff$it's", b""), "{shell}");
         }
@@ -221,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_told_from_noise_and_ends_as_its_script_does() {
-        for shell in shells() {
+        for shell in shells(SHELLS) {
             let framed = frame("cat; echo oops >&2; exit 7", ROOT, Feed::Stream);
             let mut child = Command::new(shell)
                 .args(["-c", &format!("echo welcome; {}", framed.command)])
@@ -325,7 +323,7 @@ exec "$@"
 
     #[test]
     fn the_script_follows_upon_the_password() {
-        for shell in shells() {
+        for shell in shells(SHELLS) {
             for by in [Become::Sudo, Become::Doas] {
                 for terminal in [false, true] {
                     let access = Access { by, password: true, terminal };
@@ -386,7 +384,7 @@ exec "$@"
 
     #[test]
     fn a_script_clears_up_behind_itself_even_if_nobody_reads_what_it_says() {
-        for shell in shells() {
+        for shell in shells(SHELLS) {
             let folder = tempfile::tempdir().unwrap();
             let left = folder.path().join("left");
             let script = format!("trap 'rm -f {0}' EXIT\ntouch {0}\nread -r go\necho said\necho more", left.display());

@@ -26,9 +26,9 @@ impl<'a> Record<'a> {
         Instant::now()
     }
 
-    pub fn finished(&self, host: &str, task: &str, begun: Instant, result: &Result<Vec<Change>, TaskError>) {
+    pub fn finished(&self, host: &str, task: &str, begun: Instant, result: Result<&[Change], &TaskError>) {
         let outcome = match result {
-            Ok(changes) if changes.is_empty() => Outcome::Ok,
+            Ok([]) => Outcome::Ok,
             Ok(changes) => Outcome::Changed { changes: changes.iter().map(|change| change.summary.clone()).collect() },
             Err(error) => {
                 Outcome::Failed { error: crate::error::line(error), hint: crate::error::Explain::hint(error) }
@@ -49,10 +49,8 @@ impl<'a> Record<'a> {
 
     /// Tells of a failure that is no task's own.
     pub fn failed(&self, host: &str, task: &str, error: TaskError) -> Failure {
-        let result = Err(error);
-        self.finished(host, task, Instant::now(), &result);
-        let source = result.err().unwrap_or(TaskError::Interrupted);
-        Failure { host: host.to_owned(), task: task.to_owned(), source }
+        self.finished(host, task, Instant::now(), Err(&error));
+        Failure { host: host.to_owned(), task: task.to_owned(), source: error }
     }
 
     pub fn warn(&self, host: &str, messages: Vec<String>) {

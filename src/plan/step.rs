@@ -139,7 +139,7 @@ impl<W: World> Steps<'_, W> {
         }
         let begun = self.record.started(&host.name, task.name());
         let result = self.work_on_host(host, task, mode).await;
-        self.record.finished(&host.name, task.name(), begun, &result);
+        self.record.finished(&host.name, task.name(), begun, result.as_deref());
         result.map_err(|source| Failure { host: host.name.clone(), task: task.name().to_owned(), source })
     }
 
@@ -155,7 +155,7 @@ impl<W: World> Steps<'_, W> {
             let confirmed = self.confirm(host, &task, mode).await;
             if confirmed.is_err() {
                 let result = confirmed.map(|()| Vec::new());
-                self.record.finished(&host.name, task.name(), begun, &result);
+                self.record.finished(&host.name, task.name(), begun, result.as_deref());
                 let failed = |source| Failure { host: host.name.clone(), task: task.name().to_owned(), source };
                 result.map_err(failed)?;
             }
@@ -254,7 +254,7 @@ impl<W: World> Steps<'_, W> {
     pub async fn on_controller(&self, task: &ControllerTaskKind) -> Result<Vec<Change>, TaskError> {
         let begun = self.record.started("controller", task.name());
         let result = self.work_on_controller(task).await;
-        self.record.finished("controller", task.name(), begun, &result);
+        self.record.finished("controller", task.name(), begun, result.as_deref());
         result
     }
 

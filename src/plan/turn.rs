@@ -248,13 +248,13 @@ impl<W: World> Steps<'_, W> {
         };
         let cut_off = if stays { self.cut_off(host, &seen).await } else { None };
         let cause = Box::new(source);
-        let result = Err(match (cut_off, taken) {
+        let error = match (cut_off, taken) {
             (Some((version, cluster)), _) => TaskError::NoWayBack { cause, version, cluster },
             (None, Ok(())) => TaskError::TakenBack { cause },
             (None, Err(after)) => TaskError::TakenBackInVain { cause, after: Box::new(after) },
-        });
-        self.record.finished(&name, "way_back", begun, &result);
-        failed(result.err().unwrap_or(TaskError::Interrupted))
+        };
+        self.record.finished(&name, "way_back", begun, Err(&error));
+        failed(error)
     }
 
     /// The version that was in force before, and that of the cluster, if the older one refuses to start with it: once the

@@ -39,6 +39,8 @@ mod running;
 mod session;
 mod stream;
 mod target;
+#[cfg(test)]
+pub(crate) mod testing;
 mod trust;
 mod wire;
 

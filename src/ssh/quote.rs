@@ -39,18 +39,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::quote;
-
-    /// The POSIX shells of this machine; `sh` is always one of them.
-    fn shells() -> impl Iterator<Item = &'static str> {
-        ["sh", "dash", "bash", "ksh", "zsh"]
-            .into_iter()
-            .filter(|shell| Command::new(shell).args(["-c", ":"]).output().is_ok())
-    }
+    use crate::ssh::testing::shells;
 
     fn as_shells_read_it(words: &[String]) -> Vec<(&'static str, Vec<u8>)> {
         let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
         let script = format!("printf '%s\\0' {}", quoted.join(" "));
-        shells()
+        shells(&["sh", "dash", "bash", "ksh", "zsh"])
+            .into_iter()
             .map(|shell| {
                 let output = Command::new(shell).args(["-c", &script]).output().unwrap();
                 assert!(output.status.success(), "{shell}: {script:?}");

@@ -2,7 +2,7 @@
 
 use crate::fixture::version_of;
 use crate::members::{Members, node};
-use crate::site::{Site, assert_untouched, eventually, files_below};
+use crate::site::{Inventory, Site, assert_untouched, eventually, files_below};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,13 +24,19 @@ fn copy(site: &Site, from: &PathBuf, host: usize, to: &str) {
     assert!(command.status().unwrap().success());
 }
 
-pub fn an_upgrade_leaves_a_snapshot_that_can_be_restored() {
+/// A cluster of a version, for which no snapshot was taken.
+fn deployed(version: &str) -> (Site, Inventory) {
     let site = Site::up(3);
-    let (old, new, newest) = (version_of("bookworm"), version_of("trixie"), version_of("sid"));
     let mut inventory = site.inventory(1..=3);
-    inventory.version.clone_from(&old);
+    inventory.version = version.to_owned();
     site.write(&inventory);
     site.run("deploy").exits(0).never_says(&["snapshot of member"]);
+    (site, inventory)
+}
+
+pub fn an_upgrade_leaves_a_snapshot_that_can_be_restored() {
+    let (old, new, newest) = (version_of("bookworm"), version_of("trixie"), version_of("sid"));
+    let (site, mut inventory) = deployed(&old);
     let members = Members::of(&site, 3);
     // Some history, some of it dropped, a value that does not fit on a page, and a leaf of more than one page.
     let etcdctl = members.etcdctl_line(2);
@@ -105,12 +111,7 @@ pub fn an_upgrade_leaves_a_snapshot_that_can_be_restored() {
 
 /// A member may be healthy by all that it says of itself, and hold other data than the others.
 pub fn a_member_with_other_data_stops_an_upgrade() {
-    let site = Site::up(3);
-    let (old, new) = (version_of("bookworm"), version_of("trixie"));
-    let mut inventory = site.inventory(1..=3);
-    inventory.version.clone_from(&old);
-    site.write(&inventory);
-    site.run("deploy").exits(0);
+    let (site, mut inventory) = deployed(&version_of("bookworm"));
     let members = Members::of(&site, 3);
     members.etcdctl(1, "put truth the-whole-truth");
     // No checksum guards a page of the database, so the member does not notice.
@@ -123,7 +124,7 @@ pub fn a_member_with_other_data_stops_an_upgrade() {
     assert_eq!(members.etcdctl(3, read), "another-truth!!");
     site.run("health").exits(0).says(&["cluster is healthy"]);
 
-    inventory.version = new;
+    inventory.version = version_of("trixie");
     site.write(&inventory);
     let before: Vec<_> = (1..=3).map(|host| (site.pid(host), site.manifest(host))).collect();
     let ran = site.run("deploy").exits(3).says(&[
@@ -140,19 +141,14 @@ pub fn a_member_with_other_data_stops_an_upgrade() {
 
 /// The member dies that gives it, or the controller does that keeps it.
 pub fn a_snapshot_that_is_cut_off_counts_for_nothing() {
-    let site = Site::up(3);
-    let (old, new) = (version_of("bookworm"), version_of("trixie"));
-    let mut inventory = site.inventory(1..=3);
-    inventory.version.clone_from(&old);
-    site.write(&inventory);
-    site.run("deploy").exits(0);
+    let (site, mut inventory) = deployed(&version_of("bookworm"));
     let members = Members::of(&site, 3);
     let etcdctl = members.etcdctl_line(1);
     let fill =
         format!("for n in $(seq 1 12); do head -c 700000 /dev/urandom | base64 -w0 | {etcdctl} put large/$n; done");
     site.lab.read("node01", &fill);
 
-    inventory.version = new;
+    inventory.version = version_of("trixie");
     site.write(&inventory);
     for kills_the_controller in [false, true] {
         let before: Vec<_> = (1..=3).map(|host| (site.pid(host), site.manifest(host))).collect();

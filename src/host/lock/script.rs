@@ -170,6 +170,7 @@ echo 'taken away'
 mod tests {
     use super::super::{AFTERMATH, Holder, SILENCE, read};
     use super::*;
+    use crate::ssh::testing::shells;
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -217,26 +218,27 @@ mod tests {
         }
     }
 
-    fn shells() -> Vec<&'static str> {
-        let there = |shell: &&str| Command::new(shell).args(["-c", "true"]).status().is_ok();
-        ["sh", "bash", "dash"].into_iter().filter(there).collect()
+    /// For every shell there is: its name, and a lock's folder of its own.
+    fn in_each_shell(test: impl Fn(&str, &str)) {
+        for shell in shells(&["sh", "bash", "dash"]) {
+            let folder = tempfile::tempdir().unwrap();
+            test(shell, &folder.path().join("it's").display().to_string());
+        }
     }
 
     #[test]
     fn one_run_has_it_and_others_are_told_who() {
-        for shell in shells() {
-            let folder = tempfile::tempdir().unwrap();
-            let folder = folder.path().join("it's").display().to_string();
-            assert_eq!(Shell::new(shell, &look(&folder)).end(), "free\n0\n", "{shell}");
-            let guarded = |id: &str| Shell::new(shell, &(guard(&folder, id, true) + "echo goes on")).end();
+        in_each_shell(|shell, folder| {
+            assert_eq!(Shell::new(shell, &look(folder)).end(), "free\n0\n", "{shell}");
+            let guarded = |id: &str| Shell::new(shell, &(guard(folder, id, true) + "echo goes on")).end();
             assert_eq!(guarded("a"), format!("{LOST_STATUS}\n"), "{shell}");
 
-            let mut first = Shell::holding(shell, &folder, "a", false);
+            let mut first = Shell::holding(shell, folder, "a", false);
             for _ in 0..3 {
                 first.child.stdin.as_mut().unwrap().write_all(b".").unwrap();
             }
             assert_eq!((guarded("a").as_str(), guarded("b").len()), ("goes on\n0\n", 3), "{shell}");
-            for script in [look(&folder), take(&folder, &run("b"), false, SILENCE, AFTERMATH)] {
+            for script in [look(folder), take(folder, &run("b"), false, SILENCE, AFTERMATH)] {
                 let said = Shell::new(shell, &script).end();
                 let holder = read(said.lines().next().unwrap().as_bytes());
                 let want = Holder { run: run("a"), from: "10.19.0.1".into(), age: Duration::ZERO };
@@ -244,19 +246,17 @@ mod tests {
                 assert_eq!(holder, Some(want), "{shell} {said}");
             }
             assert_eq!(first.end(), "0\n", "{shell}");
-            assert_eq!(Shell::new(shell, &look(&folder)).end(), "free\n0\n", "{shell}");
-            let next = Shell::holding(shell, &folder, "b", false);
+            assert_eq!(Shell::new(shell, &look(folder)).end(), "free\n0\n", "{shell}");
+            let next = Shell::holding(shell, folder, "b", false);
             next.end();
-        }
+        });
     }
 
     #[test]
     fn a_run_that_lost_it_does_not_get_it_again() {
-        for shell in shells() {
-            let folder = tempfile::tempdir().unwrap();
-            let folder = folder.path().display().to_string();
+        in_each_shell(|shell, folder| {
             let first_line = |id: &str, again: bool| {
-                let mut shell = Shell::new(shell, &take(&folder, &run(id), again, SILENCE, AFTERMATH));
+                let mut shell = Shell::new(shell, &take(folder, &run(id), again, SILENCE, AFTERMATH));
                 let line = shell.line();
                 shell.end();
                 line
@@ -270,55 +270,49 @@ mod tests {
             assert_eq!(first_line("b", true), "taken", "{shell}");
             // After a reboot nobody has had it.
             std::fs::remove_file(format!("{folder}/last")).unwrap();
-            let held = Shell::holding(shell, &folder, "a", true);
-            assert_eq!(Shell::new(shell, &take_away(&folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
+            let held = Shell::holding(shell, folder, "a", true);
+            assert_eq!(Shell::new(shell, &take_away(folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
             for again in [true, false] {
                 assert_eq!(first_line("a", again), "lost", "{shell}");
             }
             assert_eq!(first_line("c", false), "taken", "{shell}");
             held.end();
-        }
+        });
     }
 
     #[test]
     fn a_run_takes_over_what_it_held_itself() {
-        for shell in shells() {
-            let folder = tempfile::tempdir().unwrap();
-            let folder = folder.path().display().to_string();
-            let first = Shell::holding(shell, &folder, "a", false);
-            let again = Shell::holding(shell, &folder, "a", false);
-            let guarded = Shell::new(shell, &(guard(&folder, "a", true) + "echo goes on")).end();
+        in_each_shell(|shell, folder| {
+            let first = Shell::holding(shell, folder, "a", false);
+            let again = Shell::holding(shell, folder, "a", false);
+            let guarded = Shell::new(shell, &(guard(folder, "a", true) + "echo goes on")).end();
             assert_eq!(guarded, "goes on\n0\n", "{shell}");
             again.end();
             first.end();
-        }
+        });
     }
 
     #[test]
     fn a_lock_that_is_taken_away_stops_its_run() {
-        for shell in shells() {
-            let folder = tempfile::tempdir().unwrap();
-            let folder = folder.path().display().to_string();
-            let first = Shell::holding(shell, &folder, "a", false);
-            assert_eq!(Shell::new(shell, &take_away(&folder, &run("b"))).end(), "gone\n0\n", "{shell}");
-            assert_eq!(Shell::new(shell, &take_away(&folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
-            let guarded = Shell::new(shell, &(guard(&folder, "a", true) + "echo goes on")).end();
+        in_each_shell(|shell, folder| {
+            let first = Shell::holding(shell, folder, "a", false);
+            assert_eq!(Shell::new(shell, &take_away(folder, &run("b"))).end(), "gone\n0\n", "{shell}");
+            assert_eq!(Shell::new(shell, &take_away(folder, &run("a"))).end(), "taken away\n0\n", "{shell}");
+            let guarded = Shell::new(shell, &(guard(folder, "a", true) + "echo goes on")).end();
             assert_eq!(guarded, format!("{LOST_STATUS}\n"), "{shell}");
-            assert_eq!(Shell::new(shell, &look(&folder)).end(), "free\n0\n", "{shell}");
+            assert_eq!(Shell::new(shell, &look(folder)).end(), "free\n0\n", "{shell}");
             first.end();
-        }
+        });
     }
 
     #[test]
     fn what_the_run_before_left_at_work_is_waited_for_or_ended() {
-        for shell in shells() {
-            let folder = tempfile::tempdir().unwrap();
-            let folder = folder.path().display().to_string();
-            let take = |id: &str| Shell::new(shell, &take(&folder, &run(id), false, SILENCE, Duration::from_secs(1)));
+        in_each_shell(|shell, folder| {
+            let take = |id: &str| Shell::new(shell, &take(folder, &run(id), false, SILENCE, Duration::from_secs(1)));
             let left = |id: &str, step: &str| {
                 let mut holds = take(id);
                 assert_eq!(holds.line(), "taken", "{shell}");
-                let step = format!("{}trap 'echo clears up' EXIT\necho begins\n{step}", guard(&folder, id, true));
+                let step = format!("{}trap 'echo clears up' EXIT\necho begins\n{step}", guard(folder, id, true));
                 let mut step = Shell::new(shell, &step);
                 assert_eq!(step.line(), "begins", "{shell}");
                 assert_eq!(holds.end(), "0\n", "{shell}");
@@ -350,11 +344,11 @@ mod tests {
             assert!(std::path::Path::new(&format!("/proc/{background}")).exists(), "{shell}");
             // Nor does a run end what it began itself, over a connection that broke.
             let mut step = left("b", "sleep 2; echo done");
-            let again = super::take(&folder, &run("b"), true, SILENCE, Duration::ZERO);
+            let again = super::take(folder, &run("b"), true, SILENCE, Duration::ZERO);
             let mut again = Shell::new(shell, &again);
             assert_eq!((again.line(), step.line()), ("taken".into(), "done".into()), "{shell}");
             again.end();
-        }
+        });
     }
 
     #[test]
