@@ -299,12 +299,14 @@ async fn uploads_share_the_bandwidth() {
         assert_eq!(run(&session, "wc -c", file).await.stdout.trim_ascii(), (RATE + 4).to_string().as_bytes());
         let took = begun.elapsed().as_secs_f64();
         let script = Instant::now();
-        assert!(run(&session, "cat >/dev/null", Input::Bytes(vec![0; 1 << 20].into())).await.success());
-        assert!(script.elapsed() < Duration::from_millis(400), "{:?}", script.elapsed());
+        // At the rate it would be two seconds.
+        assert!(run(&session, "cat >/dev/null", Input::Bytes(vec![0; 2 * RATE].into())).await.success());
+        assert!(script.elapsed() < Duration::from_millis(1500), "{:?}", script.elapsed());
         took
     });
     let took = futures::future::join_all(uploads).await;
     for seconds in took {
-        assert!((2.7..3.45).contains(&seconds), "{seconds}");
+        // One that got ahead would be through after two; a busy machine is a little late.
+        assert!((2.7..4.5).contains(&seconds), "{seconds}");
     }
 }
