@@ -4,8 +4,9 @@
 use super::Context;
 use super::operation::{Acting, Ending, How, Operation, nothing_more, own_or};
 use super::pause::confirm;
-use crate::error::{Error, ExitStatus};
+use crate::error::{Error, ExitStatus, Explain};
 use clap::Args;
+use std::collections::BTreeSet;
 
 /// `etcd-ha restart`
 #[derive(Debug, Args)]
@@ -46,6 +47,22 @@ pub(super) struct Stop {
 pub(super) struct Start {
     #[command(flatten)]
     operation: Operation,
+}
+
+/// More than one member is to be stopped, and not all.
+#[derive(Debug, thiserror::Error)]
+#[error("`stop --limit` is for one member, and {} are named; nothing was touched", .0.join(", "))]
+struct SeveralToStop(Vec<String>);
+
+impl Explain for SeveralToStop {
+    fn hint(&self) -> Option<String> {
+        // The gate would let the first one go down and refuse the second.
+        Some("while one member is down no other may be touched; `etcd-ha stop` stops the whole cluster".to_owned())
+    }
+
+    fn exit(&self) -> ExitStatus {
+        ExitStatus::Refused
+    }
 }
 
 /// How a playbook is run that comes with the program and brings no files along.
@@ -91,7 +108,11 @@ impl Stop {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let inventory = self.operation.target.load()?;
         let hosts = inventory.hosts.len();
-        let whole = self.operation.limit.is_empty();
+        let named: BTreeSet<&String> = self.operation.limit.iter().collect();
+        if named.len() > 1 {
+            return Err(SeveralToStop(named.into_iter().cloned().collect()).into());
+        }
+        let whole = named.is_empty();
         if whole && !self.yes {
             let cluster = &inventory.cluster;
             let meaning = format!(

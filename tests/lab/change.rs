@@ -217,6 +217,9 @@ pub fn members_are_restarted_stopped_started_and_taken_back() {
     assert_rolled(&members, &before, leader);
 
     // One member may be spared, two may not.
+    let running = pids();
+    site.run("stop --limit node01,node02").exits(4).says(&["for one member, and node01, node02 are named"]);
+    assert_eq!(pids(), running);
     site.run("stop --limit node02").exits(0);
     assert_eq!(site.pid(2), 0);
     site.run("restart --dry-run").exits(0).says(&[
