@@ -71,7 +71,7 @@ impl ExitStatus {
             Self::Usage => "the command line, the inventory or the playbook is wrong",
             Self::Unhealthy => "the cluster is not healthy",
             Self::Refused => "refused, since it would cost quorum or data",
-            Self::Locked => "another run is at work on the same things",
+            Self::Locked => "another run is at work on this cluster",
             Self::RolledBack => "a change did not come up and was taken back",
             Self::Pending => "changes are pending (`plan --detailed-exitcode`)",
             Self::Interrupted => "interrupted",

@@ -28,3 +28,4 @@ pub mod report;
 pub mod ssh;
 pub mod tasks;
 pub mod timing;
+mod yaml;

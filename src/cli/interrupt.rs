@@ -1,11 +1,12 @@
 //! Ctrl-C: the first one stops after the task in hand, the second at once; so does the first where a question is open.
+//! SIGTERM and the end of the terminal's session (SIGHUP, unless `nohup` has it ignored) are heard as Ctrl-C is.
 
 use super::ask::Asker;
 use super::timings::Timings;
 use crate::error::ExitStatus;
 use crate::report::{Event, Reporter};
 use std::future::Future;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// What became of work that can be interrupted.
@@ -16,7 +17,7 @@ pub(super) enum Ended<T> {
     AtOnce(ExitStatus),
 }
 
-/// Runs `work` on a runtime of its own; it is given a flag that a first Ctrl-C (or SIGTERM) sets.
+/// Runs `work` on a runtime of its own; it is given a flag that a first Ctrl-C sets.
 pub(super) fn run<T, F>(
     reporter: Option<Reporter>,
     asker: Option<&Asker>,
@@ -38,11 +39,14 @@ where
         tokio::pin!(work);
         // Before anything is asked: who leaves at once leaves the terminal as it was.
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut hang_up = if ignores_hang_up() { None } else { Some(signal(SignalKind::hangup())?) };
         loop {
             tokio::select! {
                 done = &mut work => return Ok(Ended::Work(done)),
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                // The shell and the kernel may say so both.
+                () = hung_up(&mut hang_up) => hang_up = None,
             }
             // Whoever leaves instead of answering waits for nothing.
             let unanswered = asker.is_some_and(Asker::give_up);
@@ -62,4 +66,21 @@ where
     // A download or a resolver may still block a thread: nobody waits for it.
     runtime.shutdown_background();
     ended
+}
+
+async fn hung_up(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started this wants it to outlive the terminal; a handler of our own would undo that.
+fn ignores_hang_up() -> bool {
+    // The lowest bit is signal 1, SIGHUP: proc_pid_status(5).
+    let ignored = |status: String| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    std::fs::read_to_string("/proc/self/status").ok().and_then(ignored).is_some_and(|mask| mask & 1 == 1)
 }

@@ -108,7 +108,14 @@ fn as_text(cluster: &str, said: &Said, now: OffsetDateTime) -> String {
     let held: Vec<_> = said.iter().filter_map(|(host, answer)| Some((host, answer.as_ref().ok()?.as_ref()?))).collect();
     if held.is_empty() {
         let asked = said.iter().filter(|(_, answer)| answer.is_ok()).count();
-        return format!("cluster {cluster}: nobody holds the lock, {asked} of {} hosts asked\n", said.len());
+        let all = said.len();
+        return match all - asked {
+            0 => format!("cluster {cluster}: nobody holds the lock, {asked} of {all} hosts asked\n"),
+            _ if asked == 0 => format!("cluster {cluster}: who holds the lock is not known, no host could be asked\n"),
+            rest => format!(
+                "cluster {cluster}: nobody holds the lock of {asked} of {all} hosts; of {rest} it is not known\n"
+            ),
+        };
     }
     let some = |text: &str| if text.is_empty() { "-".to_owned() } else { one_line(text) };
     let row = |(host, holder): &(&String, &LockHolder)| {
@@ -205,7 +212,10 @@ mod tests {
         assert_eq!(lines.len(), 3);
         let mut free = said();
         free.retain(|(host, _)| ["node02", "node03"].contains(&host.as_str()));
-        assert_eq!(as_text("prod", &free, now), "cluster prod: nobody holds the lock, 1 of 2 hosts asked\n");
+        assert_eq!(
+            as_text("prod", &free, now),
+            "cluster prod: nobody holds the lock of 1 of 2 hosts; of 1 it is not known\n"
+        );
         let json: Vec<serde_json::Value> =
             as_json(&said(), now).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!((&json[0]["since"], &json[0]["seconds"]), (&"2026-11-22T10:14:30Z".into(), &40.into()));

@@ -147,6 +147,16 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     Ok(Membership { token, peers: fresh.peers, established })
 }
 
+/// The same, where not every host could be looked at. `None`: only all of them together can tell.
+///
+/// It can be told where each of the `found` has data and one of them has written down that the cluster stands: then all of
+/// the inventory's hosts were members of it, and what became of the others' data makes no difference to these.
+#[must_use]
+pub fn membership_of_some(found: &[Found], fresh: Membership) -> Option<Result<Membership, Vec<BootstrapError>>> {
+    let stands = found.iter().filter_map(|host| recorded(host, &fresh)).any(|own| own.established.is_some());
+    (stands && found.iter().all(|host| host.data)).then(|| membership(found, fresh))
+}
+
 /// What a member on `found` was set up with that the inventory has changed since.
 fn moved(found: &Found) -> Vec<BootstrapError> {
     let Some(environment) = found.environment.as_deref() else { return Vec::new() };

@@ -22,7 +22,7 @@ pub use schema::json_schema;
 pub use starter::{SCHEMA_FILE, starter};
 pub use values::duration;
 
-use crate::{pki, release, ssh};
+use crate::{pki, release, ssh, yaml};
 use schema::Read as _;
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -56,12 +56,7 @@ impl Inventory {
         if bytes.len() as u64 > LARGEST {
             return Err(InventoryError::TooLarge { path: path.to_path_buf(), limit: LARGEST });
         }
-        String::from_utf8(bytes).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to();
-            let before = error.as_bytes().get(..offset).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            InventoryError::NotText { path: path.to_path_buf(), offset, line }
-        })
+        yaml::text(bytes).map_err(|(offset, line)| InventoryError::NotText { path: path.to_path_buf(), offset, line })
     }
 
     /// Checks an inventory's text; `path` is where it came from, or will go.

@@ -1,6 +1,7 @@
 //! What can be wrong with an inventory, and how it is shown.
 
 use crate::error::{ExitStatus, Explain};
+use crate::yaml;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -50,10 +51,7 @@ impl Problem {
     /// Line and column, counted from 1; the column counts characters.
     #[must_use]
     pub fn position(&self, text: &str) -> (usize, usize) {
-        let at = self.labels.first().map_or(0, |(span, _)| span.start);
-        let before = text.get(..at).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        yaml::position(text, self.labels.first().map_or(0, |(span, _)| span.start))
     }
 }
 
@@ -141,8 +139,21 @@ fn count(problems: usize) -> String {
     if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") }
 }
 
+/// A line that is longer is no line that somebody wrote to be read.
+const LONGEST_LINE: usize = 400;
+
 /// Adds one problem with the lines around it, in plain characters without colour.
 fn render(excerpt: &mut String, problem: &Problem, name: &str, text: &str) {
+    let (line, column) = problem.position(text);
+    let near = text.lines().skip(line.saturating_sub(2)).take(3);
+    if near.map(str::len).max() > Some(LONGEST_LINE) {
+        let (shown, _) = yaml::window(text.lines().nth(line - 1).unwrap_or_default(), column);
+        let _ = writeln!(excerpt, "  × {}\n  {name}:{line}:{column}: {shown}", problem.message);
+        if let Some(help) = &problem.help {
+            let _ = writeln!(excerpt, "  help: {help}");
+        }
+        return;
+    }
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
         .with_context_lines(1)
         .with_width(100)
@@ -150,7 +161,6 @@ fn render(excerpt: &mut String, problem: &Problem, name: &str, text: &str) {
     let shown = Shown { problem, source: NamedSource::new(name, text.to_owned()) };
     let mut report = String::new();
     if handler.render_report(&mut report, &shown).is_err() {
-        let (line, column) = problem.position(text);
         report = format!("{name}:{line}:{column}: {}\n", problem.message);
     }
     for line in report.lines() {

@@ -5,6 +5,7 @@
 //! it was written, so that `version: 3.10` does not become the number 3.1.
 
 use super::problem::{Problem, quoted};
+use crate::yaml;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy};
 use serde_saphyr::{Location, Spanned};
@@ -71,7 +72,11 @@ pub(super) fn read(text: &str) -> Result<At<Node>, Problem> {
         Ok(raw) => Ok(resolve(raw, text)),
         Err(error) => {
             let place = error.location().map_or(0..0, |location| error_span(&location, text));
-            Err(Problem::new(message(&error), place).label("here"))
+            let Some(refusal) = yaml::refusal(&error, text) else {
+                return Err(Problem::new(message(&error), place).label("here"));
+            };
+            let place = refusal.at.map_or(place, |at| at..at + 1);
+            Err(Problem::new(format!("not valid YAML: {}", refusal.words), place).label("here"))
         }
     }
 }

@@ -208,6 +208,12 @@ impl Pki {
         Ok(Self { occasion, folder, authority, members: by_name, admin, changes, warnings, new_authority, new_leaves })
     }
 
+    /// Whether a new CA is among what [`Pki::persist`] makes.
+    #[must_use]
+    pub fn makes_authority(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::Issue { kind: Kind::Authority, .. }))
+    }
+
     /// What [`persist`](Self::persist) will do, in its order.
     #[must_use]
     pub fn changes(&self) -> &[Change] {

@@ -4,6 +4,7 @@ use super::words::words;
 use super::{Hooks, Play, Playbook, Tasks, Titled};
 use crate::error::{ExitStatus, Explain};
 use crate::tasks::{Entry, HostTaskKind, Mode, TaskKind};
+use crate::yaml;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::io::Read as _;
@@ -30,6 +31,16 @@ pub enum PlaybookError {
         /// The file.
         path: PathBuf,
     },
+    /// It is not text.
+    #[error("playbook `{}` is not UTF-8 text (byte {offset}, line {line})", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first byte that is none of UTF-8.
+        offset: usize,
+        /// The line that it is in, counted from 1.
+        line: usize,
+    },
     /// Something in it is wrong.
     #[error("{file}:{line}:{column}: {message}")]
     Wrong {
@@ -52,6 +63,7 @@ impl Explain for PlaybookError {
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("`etcd-ha playbook deploy` prints the one that `etcd-ha deploy` runs, to begin with".to_owned())
             }
+            Self::NotText { .. } => Some("save the file as UTF-8, for example with `iconv -t UTF-8`".to_owned()),
             Self::Read { .. } | Self::TooLarge { .. } | Self::Wrong { .. } => None,
         }
     }
@@ -64,7 +76,8 @@ impl Explain for PlaybookError {
         let Self::Wrong { file, line, column, message, text } = self else { return None };
         let number = line.to_string();
         let margin = " ".repeat(number.len());
-        let caret = " ".repeat(usize::try_from(column.saturating_sub(1)).unwrap_or_default().min(text.len()));
+        let (text, place) = yaml::window(text, usize::try_from(*column).unwrap_or(1));
+        let caret = " ".repeat(place.saturating_sub(1).min(text.len()));
         Some(format!(
             "error: {message}\n{margin}--> {file}:{line}:{column}\n{margin} |\n{number} | {text}\n{margin} | {caret}^\n"
         ))
@@ -156,11 +169,16 @@ impl Playbook {
     pub fn load(path: &Path) -> Result<Self, PlaybookError> {
         let unreadable = |source| PlaybookError::Read { path: path.to_owned(), source };
         let file = crate::files::open(path).map_err(unreadable)?;
-        let mut text = String::new();
-        file.take(MAX_SIZE + 1).read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() as u64 > MAX_SIZE {
+        let mut bytes = Vec::new();
+        file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > MAX_SIZE {
             return Err(PlaybookError::TooLarge { path: path.to_owned() });
         }
+        let text = yaml::text(bytes).map_err(|(offset, line)| PlaybookError::NotText {
+            path: path.to_owned(),
+            offset,
+            line,
+        })?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -190,7 +208,12 @@ impl Playbook {
             serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false }).map_err(
                 |error| {
                     let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-                    wrong(line, column, words(&error))
+                    let Some(refusal) = yaml::refusal(&error, text) else { return wrong(line, column, words(&error)) };
+                    let (line, column) = refusal.at.map_or((line, column), |at| {
+                        let (line, column) = yaml::position(text, at);
+                        (line as u64, column as u64)
+                    });
+                    wrong(line, column, format!("not valid YAML: {}", refusal.words))
                 },
             )?;
         if written.plays.is_empty() {

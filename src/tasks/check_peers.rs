@@ -1,6 +1,6 @@
 //! `check_peers`: every host reaches every other's peer port, before a member is started.
 
-use super::{ControllerTask, Decision, Fleet, Needs, Overview, TaskError};
+use super::{ControllerTask, Decision, Fleet, Needs, Overview, Reaching, TaskError};
 use crate::inventory::Inventory;
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ pub struct CheckPeers {}
 
 impl ControllerTask for CheckPeers {
     fn needs(&self, _inventory: &Inventory) -> Needs {
-        Needs { reach: true, ..Needs::default() }
+        Needs { reach: Reaching::Tried, ..Needs::default() }
     }
 
     fn check(&self, overview: &Overview<'_>) -> Result<Decision, TaskError> {

@@ -18,7 +18,7 @@ mod writer;
 pub use writer::Writer;
 
 use super::error::TaskError;
-use super::reach::Reach;
+use super::reach::{Reach, Reaching};
 use super::remains::{self, Remains};
 use super::version_change;
 use super::view::Overview;
@@ -372,9 +372,10 @@ impl Fleet {
             overview.issue = pki.changes().iter().map(ToString::to_string).collect();
             overview.pki_warnings = pki.warnings().to_vec();
             overview.ca = pki.ca_pem().to_owned();
-            for host in &self.inventory.hosts {
-                // A CA is never made anew beside members that trust another.
-                self.seen(host).await?;
+            let looks = join_all(self.inventory.hosts.iter().map(|host| self.seen(host))).await;
+            // A CA is never made anew beside members that may trust another; one that is there harms nobody.
+            if pki.makes_authority() {
+                looks.into_iter().collect::<Result<Vec<_>, _>>()?;
             }
         }
         if needs.release {
@@ -405,9 +406,11 @@ impl Fleet {
         if needs.hashes {
             overview.hashes = self.hashes().await;
         }
-        if needs.reach {
-            overview.reach = Some(self.reach().await);
-        }
+        overview.reach = match needs.reach {
+            Reaching::Untold => None,
+            Reaching::Told => Some(Arc::new(Reach::told(self).await)),
+            Reaching::Tried => Some(self.reach().await),
+        };
         for (host, state) in self.inventory.hosts.iter().zip(self.hosts.iter()) {
             if let Ok(slot) = state.seen.try_lock()
                 && let Some(seen) = &*slot

@@ -24,7 +24,7 @@ pub use error::TaskError;
 pub use fleet::{Fleet, FleetOptions, SnapshotPlace, Writer, certificate_names, found, linked_version, places, probe};
 pub use hand_over_leadership::successor;
 pub use host_log::{Note, file as host_log_file};
-pub use reach::{Arrival, Door, Obstacle, Port, Reach, Way, Ways};
+pub use reach::{Arrival, Door, Obstacle, Port, Reach, Reaching, Way, Ways};
 pub use remains::Remains;
 pub use template::VARIABLES;
 pub use view::{Disturbed, Hands, Mode, Overview, View};
@@ -123,7 +123,7 @@ pub struct Needs {
     /// The same, if a member runs a later version than the inventory's.
     pub agreed_if_later: bool,
     /// Whether every host reaches every other's peer port.
-    pub reach: bool,
+    pub reach: Reaching,
     /// Whether all members hold the same data, in a run that changed something.
     pub hashes: bool,
     /// What would have to be issued in the PKI.

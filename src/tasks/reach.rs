@@ -27,6 +27,18 @@ const RESTART: Duration = Duration::from_secs(5);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How much is to be known of who reaches whom.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reaching {
+    /// Nothing.
+    #[default]
+    Untold,
+    /// What the hosts can tell of it.
+    Told,
+    /// What comes of trying.
+    Tried,
+}
+
 /// Who reaches whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -72,6 +84,17 @@ impl Obstacle {
 }
 
 impl Reach {
+    /// What hosts tell that nobody has to try: from which address each would come to the others, by its routes.
+    pub async fn told(fleet: &Fleet) -> Self {
+        let hosts = &fleet.inventory.hosts;
+        let pairs = hosts.iter().flat_map(|from| hosts.iter().map(move |to| (from, to)));
+        let strangers = pairs.filter(|(from, to)| from.name != to.name).map(async |(from, to)| {
+            let address = by_route(fleet, from, to).await?;
+            turned_away(fleet, from, to, address).await.then(|| unnamed(from, to, address))
+        });
+        Self { failures: join_all(strangers).await.into_iter().flatten().collect(), unknown: Vec::new() }
+    }
+
     /// Tries every pair of hosts.
     pub async fn probe(fleet: &Fleet) -> Self {
         let mut reach = Self::default();
@@ -95,10 +118,7 @@ impl Reach {
                     "host `{}` does not reach `{}` at {}:{}: {why}",
                     from.name, to.name, to.address, to.peer_port
                 ))),
-                Attempt::Unnamed(address) => {
-                    let (from, to) = (from.name.clone(), to.name.clone());
-                    reach.failures.push(Obstacle::Unnamed { from, to, address });
-                }
+                Attempt::Unnamed(address) => reach.failures.push(unnamed(from, to, address)),
                 Attempt::Unknown(why) => reach.unknown.push(why),
             }
         }
@@ -236,13 +256,27 @@ async fn stranger(
     at: &Listening,
     tunnel: impl AsyncRead + Unpin,
 ) -> Option<IpAddr> {
-    let called = fleet.connection(to).await.ok()?;
     let address = match at {
         Listening::Probe(_) => caller::told(tunnel, LIMIT).await?,
-        // etcd does not tell. The host knows its own routes, and nothing of what is changed on the way.
-        _ => *fleet.seen(from).await.ok()?.sources.get(&to.address.parse().ok()?)?,
+        // etcd does not tell.
+        _ => by_route(fleet, from, to).await?,
     };
-    let names = certificate_names(from).names;
-    let named = caller::is_named(&called, &names, address).await;
-    (!named).then_some(address)
+    turned_away(fleet, from, to, address).await.then_some(address)
+}
+
+/// The address from which `from` would come to `to` by its own routes; it does not know what is changed on the way.
+async fn by_route(fleet: &Fleet, from: &Host, to: &Host) -> Option<IpAddr> {
+    fleet.seen(from).await.ok()?.sources.get(&to.address.parse().ok()?).copied()
+}
+
+/// Whether etcd on `to` would turn `from` away if it came from `address`.
+async fn turned_away(fleet: &Fleet, from: &Host, to: &Host, address: IpAddr) -> bool {
+    match fleet.connection(to).await {
+        Ok(called) => !caller::is_named(&called, &certificate_names(from).names, address).await,
+        Err(_) => false,
+    }
+}
+
+fn unnamed(from: &Host, to: &Host, address: IpAddr) -> Obstacle {
+    Obstacle::Unnamed { from: from.name.clone(), to: to.name.clone(), address }
 }

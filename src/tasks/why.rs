@@ -4,10 +4,11 @@ use super::TaskError;
 use super::fleet::{Fleet, places};
 use crate::etcd::identity::MemberId;
 use crate::etcd::journal::{Subject, Told, last_run, last_words, subject, told};
-use crate::host::{CloseUp, UnitState, close_up};
+use crate::host::{CloseUp, Observation, close_up};
 use crate::inventory::Host;
 use futures::future::join_all;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What was said longer ago than this by a member that runs is not taken for what is wrong now, in seconds: peers try
@@ -42,7 +43,10 @@ pub struct Journal<'a> {
 /// Why the member on `host` does not do well. Whose journal is nearest to the cause comes first: its own, where that
 /// names a cause, then what its peers find in it; what is heard of many causes comes last.
 #[must_use]
-pub fn why(host: &Host, unit: &UnitState, ids: &BTreeMap<MemberId, String>, journals: &[Journal<'_>]) -> Option<Why> {
+pub fn why(host: &Host, seen: &Observation, ids: &BTreeMap<MemberId, String>, journals: &[Journal<'_>]) -> Option<Why> {
+    let unit = &seen.unit;
+    let connects_from =
+        |address: &str| address.parse().is_ok_and(|address: IpAddr| seen.sources.values().any(|own| *own == address));
     let own = journals.iter().find(|journal| journal.host.name == host.name);
     // What was said before it was as it is now is over: before it was ready, or, if it is not, before it was started.
     let near = own.map(|own| own.near);
@@ -64,7 +68,9 @@ pub fn why(host: &Host, unit: &UnitState, ids: &BTreeMap<MemberId, String>, jour
     for peer in journals.iter().filter(|journal| journal.host.name != host.name) {
         let of_it = |message: &str| match subject(message) {
             Subject::Itself | Subject::Client => false,
-            Subject::Address(address) => address == host.address || host.extra_names.contains(&address),
+            Subject::Address(address) => {
+                address == host.address || host.extra_names.contains(&address) || connects_from(&address)
+            }
             Subject::Peer(id) => ids.get(&id) == Some(&host.name),
         };
         let limit = RECENT.min(age);
@@ -114,6 +120,6 @@ impl Fleet {
         let cluster = self.cluster(None).await.ok()?;
         let journals: Vec<Journal<'_>> =
             hosts.iter().zip(&looks).filter_map(|(host, near)| Some(Journal { host, near: near.as_ref()? })).collect();
-        why(host, &seen.unit, &cluster.hosts_by_id(), &journals)
+        why(host, &seen, &cluster.hosts_by_id(), &journals)
     }
 }

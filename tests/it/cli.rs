@@ -209,7 +209,7 @@ Exit codes:
   2    the command line, the inventory or the playbook is wrong
   3    the cluster is not healthy
   4    refused, since it would cost quorum or data
-  5    another run is at work on the same things
+  5    another run is at work on this cluster
   6    a change did not come up and was taken back
   10   changes are pending (`plan --detailed-exitcode`)
   130  interrupted

@@ -10,6 +10,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     // What is read of this machine's files is bounded everywhere.
     ("files", &[]),
+    // The words for what the YAML library refuses.
+    ("yaml", &[]),
     // How long things take may be told from wherever a machine is asked.
     ("timing", &[]),
     ("ssh", &["error", "files", "timing"]),
@@ -17,13 +19,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("release", &["error", "files"]),
     ("report", &["error"]),
     // The settings types of these three are part of what an inventory means.
-    ("inventory", &["error", "files", "ssh", "pki", "release"]),
+    ("inventory", &["error", "files", "ssh", "pki", "release", "yaml"]),
     // "Is the unit running" and "is the member in quorum" are different questions: host and etcd
     // never see each other, only tasks and plan may ask both.
     ("host", &["error", "inventory", "ssh", "timing"]),
     ("etcd", &["error", "files", "inventory", "ssh", "timing"]),
     ("tasks", &["error", "files", "inventory", "host", "etcd", "pki", "release", "report"]),
-    ("playbook", &["error", "files", "tasks"]),
+    ("playbook", &["error", "files", "tasks", "yaml"]),
     ("plan", &["error", "inventory", "playbook", "tasks", "host", "etcd", "report"]),
     ("diagnosis", &["error", "inventory", "tasks", "host", "etcd", "pki", "report"]),
     (
@@ -80,7 +82,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustix", &["cli", "files"]),
     ("rustls", &["etcd", "pki"]),
     ("schemars", &["inventory"]),
-    ("serde-saphyr", &["inventory", "playbook", "report"]),
+    ("serde-saphyr", &["inventory", "playbook", "report", "yaml"]),
     ("sha1", &["etcd", "ssh"]),
     ("similar", &["report"]),
     ("ssh2-config", &["ssh"]),

@@ -49,8 +49,8 @@ fn refusals() {
         (
             text("name: mine\nplays:\n\t- name: a\n"),
             3,
-            2,
-            text("not valid YAML: tabs disallowed within this context (block indentation)"),
+            1,
+            text("not valid YAML: a line is indented by a tab, and YAML knows spaces only"),
         ),
         (text("name: mine\nplays: [\n"), 2, 8, text("not valid YAML: unclosed bracket '['")),
         (text("name: mine\nplays: {}\n"), 2, 8, text("expected a list")),
@@ -222,7 +222,7 @@ fn files_that_cannot_be_read() {
     std::fs::write(folder.path().join("binary.yaml"), b"name: \xff\n").unwrap();
     assert_eq!(
         load("binary.yaml").line(),
-        format!("cannot read playbook `{}`: stream did not contain valid UTF-8", at("binary.yaml"))
+        format!("playbook `{}` is not UTF-8 text (byte 6, line 1)", at("binary.yaml"))
     );
     std::fs::write(folder.path().join("large.yaml"), "# ".repeat(600_000)).unwrap();
     assert_eq!(load("large.yaml").line(), format!("playbook `{}` is larger than 1 MiB", at("large.yaml")));
@@ -272,8 +272,8 @@ fn the_procedure_of_a_deploy() {
         plays,
         [
             "parallel: preflight",
-            "controller: fetch_release certificates",
             "controller: check_peers",
+            "controller: fetch_release certificates",
             "controller: compare_members snapshot",
             "parallel: prepare_host stage_release stage_certificates stage_config",
             "parallel: activate",

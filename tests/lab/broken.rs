@@ -74,25 +74,32 @@ pub fn members_that_were_never_started_are_started_by_the_next_run() {
     site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
 }
 
-pub fn ctrl_c_stops_after_the_task_in_hand() {
+pub fn ctrl_c_and_a_lost_terminal_stop_after_the_task_in_hand() {
     let site = Site::up(3);
     for host in 1..=3 {
         site.lab.run(&["rate", &node(host), "40mbit"]);
     }
     let uploading =
         || !site.lab.read("node01", "ls -d /opt/etcd/releases/.incoming.*/new/* 2>/dev/null || true").is_empty();
-    let running = site.start("deploy");
-    eventually("an upload", Duration::from_secs(20), uploading);
-    running.signal("INT");
-    running.wait().exits(130).says(&[
-        "stopping after the task in hand; press Ctrl-C again to leave at once",
-        "node01 stage_release: changed: upload and unpack etcd 3.5.16",
-        "interrupted: cluster lab: stopped in `Stage binaries, certificates and units`; run the same command again to go on",
-    ]);
-    for host in 1..=3 {
-        let there =
-            "ls -A /opt/etcd/releases; ls -A /etc/etcd; ls /etc/systemd/system/etcd.service 2>/dev/null || true";
-        assert_eq!(site.lab.read(&node(host), there), "3.5.16", "{}", node(host));
+    // A terminal that is gone says so by its shell and by the kernel.
+    for signals in [&["INT"][..], &["HUP", "HUP"]] {
+        make_fresh(&site);
+        let running = site.start("deploy");
+        eventually("an upload", Duration::from_secs(20), uploading);
+        for signal in signals {
+            running.signal(signal);
+            thread::sleep(Duration::from_millis(100));
+        }
+        running.wait().exits(130).says(&[
+            "stopping after the task in hand; press Ctrl-C again to leave at once",
+            "node01 stage_release: changed: upload and unpack etcd 3.5.16",
+            "interrupted: cluster lab: stopped in `Stage binaries, certificates and units`; run the same command again to go on",
+        ]);
+        for host in 1..=3 {
+            let there =
+                "ls -A /opt/etcd/releases; ls -A /etc/etcd; ls /etc/systemd/system/etcd.service 2>/dev/null || true";
+            assert_eq!(site.lab.read(&node(host), there), "3.5.16", "{}", node(host));
+        }
     }
 
     // Twice: at once.

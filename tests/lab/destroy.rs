@@ -102,8 +102,10 @@ pub fn a_cluster_is_given_up_and_taken_up_again() {
         .exits(0)
         .says(&["broken off after `remove_member_files` on node0", "done: cluster lab is healthy"]);
     site.run("history show 1").exits(0).says(&["run 1: deploy, ", "deploy: cluster lab, 3 hosts"]);
-    let noted =
-        site.run("history --hosts").exits(0).says(&["begun, and never ended (", "done (node01, node02, node03)"]);
+    let noted = site
+        .run("history --hosts")
+        .exits(0)
+        .says(&["begun; it has not ended, or was killed (", "done (node01, node02, node03)"]);
     // Runs that changed nothing there left no line.
     let runs = noted.stdout.lines().skip(1);
     let commands: Vec<_> = runs.map(|line| line.split_whitespace().nth(6).unwrap_or_default().to_owned()).collect();

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     #[rustfmt::skip]
     let tests = tests![
         soak::killed_anywhere_the_same_command_finishes_and_nothing_is_lost,
-        broken::ctrl_c_stops_after_the_task_in_hand,
+        broken::ctrl_c_and_a_lost_terminal_stop_after_the_task_in_hand,
         broken::members_that_were_never_started_are_started_by_the_next_run,
         broken::a_host_that_loses_its_power_meanwhile_is_caught_up_by_the_next_run,
         broken::an_upload_whose_connection_breaks_is_done_again,
@@ -121,6 +121,7 @@ fn main() -> ExitCode {
         rollback::a_deploy_after_a_rollback_that_was_killed_keeps_the_way_back,
         mishaps::a_member_that_was_stopped_by_hand_is_repaired_before_others_are_touched,
         mishaps::a_setting_that_changes_the_unit_is_rolled_out_with_it,
+        mishaps::a_member_is_repaired_while_another_ones_host_is_dead,
         change::members_are_restarted_stopped_started_and_taken_back,
         destroy::a_cluster_is_given_up_and_taken_up_again,
         change::hooks_run_around_every_member_that_is_touched,

@@ -310,3 +310,32 @@ pub fn expired_certificates_are_renewed_without_a_restart() {
     members.assert_whole();
     site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
 }
+
+/// Without a quorum there is none to lose: the one that can be reached is repaired, and the two have their quorum again.
+pub fn a_member_is_repaired_while_another_ones_host_is_dead() {
+    let site = Site::up(3);
+    site.run("deploy").exits(0);
+    let members = Members::of(&site, 3);
+    members.etcdctl(1, "put before kept");
+    site.lab.read(
+        "node02",
+        "systemctl stop etcd; sed -i 's/^ETCD_ELECTION_TIMEOUT=.*//; s/^ETCD_HEARTBEAT_INTERVAL=.*//' /etc/etcd/etcd.conf; \
+         echo ETCD_ELECTION_TIMEOUT=abc >>/etc/etcd/etcd.conf; systemctl start --no-block etcd",
+    );
+    site.lab.run(&["kill", "node03"]);
+    eventually("it is found out", Duration::from_secs(20), || {
+        let ran = site.run("explain");
+        ran.code == Some(3) && ran.has_said("restarted ") && ran.has_said("node03: the host cannot be reached")
+    });
+    site.run("explain").exits(3).says(&["etcd-ha deploy -i lab.yaml --limit node01,node02"]);
+    let survivor = site.pid(1);
+    let ran = site.run("deploy --limit node01,node02 --health-timeout 5").exits(3);
+    ran.says(&["node02 wait_healthy: ok", "cluster is degraded: 2 of 3 members healthy"]);
+    assert_eq!(site.pid(1), survivor, "the member that waited for the others was restarted");
+    assert_eq!(members.etcdctl(2, "get before --print-value-only"), "kept");
+
+    site.lab.run(&["start", "node03"]);
+    eventually("all are well", Duration::from_secs(60), || site.run("health").code == Some(0));
+    site.run("deploy").exits(0).ends(&format!("{DONE}nothing to do"));
+    members.assert_whole();
+}

@@ -111,7 +111,9 @@ impl Site {
 
     /// `etcd-ha` with these words, in the operator's folder and with nothing of the surroundings of the test.
     pub fn command(&self, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-ha"));
+        // Not even with a signal that `nohup` has ignored.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_etcd-ha")]);
         command.args(words.split_whitespace()).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.path("home"));

@@ -16,8 +16,8 @@ use etcd_ha::plan::World;
 use etcd_ha::release::Arch;
 use etcd_ha::report::Reporter;
 use etcd_ha::tasks::{
-    ControllerTaskKind, HostTaskKind, Needs, Obstacle, Overview, Reach, Remains, SnapshotPlace, TaskError, View,
-    Wanted, found, successor,
+    ControllerTaskKind, HostTaskKind, Needs, Obstacle, Overview, Reach, Reaching, Remains, SnapshotPlace, TaskError,
+    View, Wanted, found, successor,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -352,7 +352,7 @@ impl World for Sim<'_> {
         if needs.cluster || lives {
             overview.cluster = Some(World::cluster(self, since).await?);
         }
-        if needs.reach {
+        if needs.reach == Reaching::Tried {
             overview.reach = Some(self.reach().await);
         }
         for (host, state) in self.inventory.hosts.iter().zip(&self.hosts) {

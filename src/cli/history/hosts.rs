@@ -88,7 +88,7 @@ fn merge(notes: Vec<(String, Vec<Note>)>) -> Vec<Noted> {
 fn result(run: &Noted) -> String {
     let mut endings: Vec<(String, Vec<&str>)> = Vec::new();
     for (host, end) in &run.hosts {
-        let words = end.as_ref().map_or("begun, and never ended", |(_, words)| words.as_str());
+        let words = end.as_ref().map_or("begun; it has not ended, or was killed", |(_, words)| words.as_str());
         match endings.iter_mut().find(|(other, _)| other == words) {
             Some((_, hosts)) => hosts.push(host),
             None => endings.push((words.to_owned(), vec![host])),
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("b", "begun, and never ended (node01)".to_owned()),
+                ("b", "begun; it has not ended, or was killed (node01)".to_owned()),
                 ("a", "done (node01, node03); `start`: it broke (node02)".to_owned()),
             ]
         );

@@ -26,7 +26,9 @@ pub(super) fn matrix(hosts: usize, ways: &Ways) -> Vec<Vec<Cell>> {
         let way = ways.ways.iter().find(|way| (way.from, way.to, way.port) == (from, to, Port::Peer));
         match way.map(|way| &way.arrival) {
             Some(Arrival::Reached(trip)) => Cell::Open(*trip),
-            Some(Arrival::Refused(_) | Arrival::Unnamed(_)) => Cell::Closed,
+            // The network has nothing against it.
+            Some(Arrival::Unnamed(_)) => Cell::Open(None),
+            Some(Arrival::Refused(_)) => Cell::Closed,
             Some(Arrival::Unknown(_)) | None => Cell::Untried,
         }
     };
@@ -77,7 +79,7 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
         Port::Client => "client ports",
     };
     let tried: Vec<&Way> = ways.ways.iter().filter(|way| way.from == place && way.port == port).collect();
-    let (mut closed, mut unknown, mut open, mut slowest) = (Vec::new(), Vec::new(), 0, None::<f64>);
+    let (mut wrong, mut unknown, mut open, mut slowest) = (Vec::new(), Vec::new(), 0, None::<f64>);
     let mut hint = format!("open the {} port between the hosts in the firewall, or correct `address`", port.name());
     for way in &tried {
         match &way.arrival {
@@ -87,13 +89,14 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
             }
             Arrival::Refused(why) => {
                 let to = hosts[way.to];
-                closed.push(format!("not `{}` at {}:{}: {why}", to.name, to.address, port.of(to)));
+                wrong.push(format!("not `{}` at {}:{}: {why}", to.name, to.address, port.of(to)));
             }
             Arrival::Unnamed(address) => {
                 let (from, to) = (&hosts[place].name, &hosts[way.to].name);
                 let obstacle = Obstacle::Unnamed { from: from.clone(), to: to.clone(), address: *address };
                 hint = obstacle.hint();
-                closed.push(obstacle.to_string());
+                open += 1;
+                wrong.push(obstacle.to_string());
             }
             // All that is not tried from a host has one cause, which is the host's own.
             Arrival::Unknown(why) => {
@@ -103,19 +106,19 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
             }
         }
     }
-    let mut measured = match (open, closed.is_empty()) {
+    let mut measured = match (open, wrong.is_empty()) {
         (0, true) => vec!["none was tried".to_owned()],
         _ => vec![format!("{open} of {} reached", hosts.len() - 1)],
     };
     if let Some(slowest) = slowest {
         measured.push(format!("round trip {} ms at most", trip(slowest)));
     }
-    let verdict = match (closed.is_empty(), open + 1 == hosts.len()) {
+    let verdict = match (wrong.is_empty(), open + 1 == hosts.len()) {
         (false, _) => Verdict::Failed,
         (true, false) => Verdict::Warning,
         (true, true) => Verdict::Ok,
     };
-    measured.extend(closed);
+    measured.extend(wrong);
     measured.extend(unknown);
     let finding =
         Finding::new(subject, verdict, measured.join(", ")).wants("every other host's, within 3 s", Source::EtcdHa);
@@ -164,7 +167,7 @@ mod tests {
                 Unnamed(Ipv4Addr::new(192, 0, 2, 9).into()),
                 Reached(None),
                 Verdict::Failed,
-                "1 of 2 reached, host `a` comes to `b` from 192.0.2.9, which its certificate does not name: \
+                "2 of 2 reached, host `a` comes to `b` from 192.0.2.9, which its certificate does not name: \
                  etcd would turn it away",
             ),
             (

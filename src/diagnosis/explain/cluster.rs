@@ -355,3 +355,24 @@ fn versions(scene: &Scene) -> Option<Finding> {
         Weight::Notice,
     ))
 }
+
+/// A run that is at work while something is wrong: what is wrong may be its doing, and over in a moment.
+pub(super) fn run_at_work(scene: &Scene) -> Option<Finding> {
+    let holder = scene.at_work.as_ref()?;
+    let next = vec![
+        Step::Do("wait for its end, and ask again; who it is and since when says:".to_owned()),
+        scene.type_in("lock status", ""),
+    ];
+    let cause = "a run is at work on the cluster, and what is said below may be its doing".to_owned();
+    Some(finding("run-at-work", cause, vec![holder.to_string()], next, Weight::Notice))
+}
+
+/// Nothing was ever deployed, or all of it is gone: what is said of members would help nobody.
+pub(super) fn not_deployed(scene: &Scene, looked: &[(&Host, State)]) -> Option<Finding> {
+    let bare = |(host, state): &(&Host, State)| {
+        let not_set_up = matches!(state, State::Ill(finding) if finding.kind == "not-set-up");
+        not_set_up && scene.near(host).is_some_and(|near| near.seen.data.is_none())
+    };
+    let cause = "nothing is deployed: no host has a member set up, nor any data".to_owned();
+    looked.iter().all(bare).then(|| finding("not-deployed", cause, Vec::new(), vec![scene.deploy()], Weight::Fault))
+}

@@ -7,7 +7,7 @@ use crate::etcd::client::CallError;
 use crate::etcd::config::UNIT;
 use crate::etcd::health::Ailment;
 use crate::etcd::signature::{self, known};
-use crate::host::{Observation, UnitState};
+use crate::host::Observation;
 use crate::inventory::Host;
 use crate::tasks::{Why, last_said, why};
 
@@ -42,7 +42,7 @@ pub(super) fn state(scene: &Scene, host: &Host, near: &Result<Near, Unreached>) 
     if let Some(disk) = full_disk(host, near) {
         return State::Ill(remedy::no_room(scene, host, near, disk));
     }
-    let why = heard(scene, host, unit);
+    let why = heard(scene, host, seen);
     let member = scene.member(host);
     let ailment = member.and_then(|member| member.ailment.as_ref());
     if let Some(id) = scene.awaited(host) {
@@ -89,15 +89,18 @@ pub(super) fn state(scene: &Scene, host: &Host, near: &Result<Near, Unreached>) 
 }
 
 /// What journals tell of the member, unless that is over.
-fn heard(scene: &Scene, host: &Host, unit: &UnitState) -> Option<Why> {
-    let why = why(host, unit, &scene.health.hosts_by_id(), &scene.journals())?;
+fn heard(scene: &Scene, host: &Host, seen: &Observation) -> Option<Why> {
+    let why = why(host, seen, &scene.health.hosts_by_id(), &scene.journals())?;
     let name = why.told.signature.name;
     // Whatever is heard of it, a member that serves has its data: nobody shall be told to move that away.
     let serves = scene.member(host).is_some_and(|member| member.ailment.is_none());
     // What was said before it joined anew is over.
     let listed = name == "removed" && scene.serves() && scene.is_listed(host);
     let refuted = LOSSES.contains(&name) && (serves || listed);
-    (!refuted && !certificates::over(scene, host, name)).then_some(why)
+    // A certificate may be as it should be, and not name an address that the member comes from.
+    let named = why.from.as_ref().is_none_or(|from| *from == host.address || host.extra_names.contains(from));
+    let over = named && certificates::over(scene, host, name);
+    (!refuted && !over).then_some(why)
 }
 
 /// Whether the words are of what a member serves with, but not for long or not to all.
@@ -122,7 +125,7 @@ fn out_of_reach(host: &Host, unreached: &Unreached) -> Finding {
 /// A unit that cannot be started at all, whatever etcd would say.
 fn not_startable(scene: &Scene, host: &Host, seen: &Observation) -> Option<Finding> {
     let unit = &seen.unit;
-    let deploy = || scene.type_in("deploy", "");
+    let deploy = || scene.deploy();
     let exec = |words: &str| scene.type_in("exec", &format!("{} -- {words}", host.name));
     let (kind, cause, evidence, next) = if !seen.booted_by_systemd {
         let evidence = "there is no /run/systemd/system".to_owned();
@@ -254,7 +257,7 @@ fn silent(scene: &Scene, host: &Host, near: &Near, ailment: Option<Option<&Ailme
 /// A member that does not serve although there are enough others, and nobody says why; or all of them.
 pub(super) fn waits(scene: &Scene, host: &Host) -> Option<Finding> {
     let near = scene.near(host)?;
-    let why = heard(scene, host, &near.seen.unit);
+    let why = heard(scene, host, &near.seen);
     let unit = format!("systemd says: {}", near.seen.unit.describe());
     let asked = scene.member(host).and_then(|member| Some(member.ailment.as_ref()?.to_string()));
     let mut finding = match why {

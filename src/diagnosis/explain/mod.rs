@@ -19,7 +19,7 @@ use crate::error::Explain as _;
 use crate::etcd::config::peer_url;
 use crate::etcd::health::{ClusterHealth, MemberHealth, Verdict, quorum};
 use crate::etcd::identity::MemberId;
-use crate::host::{CloseUp, Observation};
+use crate::host::{CloseUp, LockHolder, Observation};
 use crate::inventory::{Host, Inventory};
 use crate::tasks::{Fleet, Journal, TaskError};
 use futures::future::join_all;
@@ -43,6 +43,8 @@ pub struct Scene {
     pub ports: Vec<PortReport>,
     /// The store's revision, if a member tells it.
     pub revision: Option<i64>,
+    /// The run that is at work, if one is.
+    pub at_work: Option<LockHolder>,
 }
 
 /// A host that could be looked at.
@@ -133,6 +135,9 @@ pub async fn look(fleet: &Fleet) -> Result<Scene, TaskError> {
         }
     };
     let shown = served(fleet, OffsetDateTime::now_utc());
+    // Before anything else is looked at, so that what such a run does meanwhile is not told without it.
+    let held = async |host| tokio::time::timeout(LIMIT, fleet.lock_holder(host)).await.ok()?.ok()?;
+    let at_work = join_all(hosts.iter().map(held)).await.into_iter().flatten().next();
     let (health, near, shown) = tokio::join!(fleet.standing_cluster(), join_all(hosts.iter().map(near)), shown);
     let health = health?;
     let well = health.members.iter().find(|member| member.look.report.is_ok());
@@ -146,7 +151,7 @@ pub async fn look(fleet: &Fleet) -> Result<Scene, TaskError> {
     };
     // Whoever cannot be asked with certificates was told so above.
     let ports = shown.unwrap_or_default();
-    Ok(Scene { inventory: fleet.inventory.clone(), health, hosts: near, ports, revision })
+    Ok(Scene { inventory: fleet.inventory.clone(), health, hosts: near, ports, revision, at_work })
 }
 
 /// Says why a cluster is not well.
@@ -159,6 +164,9 @@ pub fn explain(scene: &Scene) -> Explanation {
         .zip(&scene.hosts)
         .map(|(host, near)| (host, member::state(scene, host, near)))
         .collect();
+    if let Some(finding) = cluster::not_deployed(scene, &looked) {
+        return Explanation { summary: cluster::summary(scene, false), findings: vec![finding] };
+    }
     let mut findings = Vec::new();
     findings.extend(cluster::no_quorum(scene, &looked));
     findings.extend(cluster::nobody_reached(scene));
@@ -181,6 +189,9 @@ pub fn explain(scene: &Scene) -> Explanation {
     let notices = cluster::notices(scene, &findings);
     findings.extend(notices);
     findings.sort_by_key(|finding| finding.weight);
+    if !findings.is_empty() {
+        findings.splice(0..0, cluster::run_at_work(scene));
+    }
     Explanation { summary: cluster::summary(scene, findings.is_empty()), findings }
 }
 
@@ -247,6 +258,17 @@ impl Scene {
         let path = self.inventory.path.display().to_string();
         let more = if more.is_empty() { String::new() } else { format!(" {more}") };
         format!("etcd-ha {word} -i {}{more}", words::shell(&path))
+    }
+
+    /// `deploy` as a step, without the hosts that cannot be reached: it would stop at them.
+    fn deploy(&self) -> Step {
+        let (near, away): (Vec<_>, Vec<_>) =
+            self.inventory.hosts.iter().zip(&self.hosts).partition(|(_, near)| near.is_ok());
+        if near.is_empty() || away.is_empty() {
+            return self.type_in("deploy", "");
+        }
+        let names: Vec<_> = near.iter().map(|(host, _)| host.name.as_str()).collect();
+        self.type_in("deploy", &format!("--limit {}", names.join(",")))
     }
 
     /// The same as a step.

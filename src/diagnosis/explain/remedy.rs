@@ -51,7 +51,7 @@ fn remedy(scene: &Scene, host: &Host, near: &Near, why: &Why) -> (Option<String>
     let signature = why.told.signature;
     let limit = format!("--limit {}", host.name);
     let exec = |words: &str| scene.type_in("exec", &format!("{} -- {words}", host.name));
-    let deploy = || scene.type_in("deploy", "");
+    let deploy = || scene.deploy();
     let say = |words: &str| Step::Do(words.to_owned());
     let anew = || say("this brings certificates and options anew, as the PKI folder and the inventory have them");
     if LOSSES.contains(&signature.name) && !scene.others_have_all(host) {

@@ -5,10 +5,11 @@ use crate::etcd::handshake::Admission;
 use crate::etcd::health::ClusterHealth;
 use crate::etcd::testing::State::{self, *};
 use crate::etcd::testing::{cluster, inventory, listing, looks};
-use crate::host::{Holder, JournalLine, Observation, Space, UnitState};
+use crate::host::{Holder, JournalLine, LockHolder, Observation, RunName, Space, UnitState};
 use crate::pki::{Judgement, Role, ServedFlaw};
 use crate::report::Style;
 use std::sync::Arc;
+use std::time::Duration;
 
 const INVENTORY: &str = "cluster: prod
 hosts:
@@ -59,7 +60,7 @@ fn says(mut near: Near, lines: &[(f64, &str)]) -> Near {
 
 fn scene(states: &[State], hosts: Vec<Result<Near, Unreached>>) -> Scene {
     let inventory = Arc::new(inventory(INVENTORY));
-    Scene { inventory, health: Arc::new(cluster(states)), hosts, ports: Vec::new(), revision: Some(812) }
+    Scene { inventory, health: Arc::new(cluster(states)), hosts, ports: Vec::new(), revision: Some(812), at_work: None }
 }
 
 fn off(host: u32) -> Result<Near, Unreached> {
@@ -84,6 +85,35 @@ fn all_is_well() {
     let explanation = explain(&scene(&[Leads, Follows, Follows], vec![Ok(runs()), Ok(runs()), Ok(runs())]));
     assert!(explanation.well());
     assert_eq!(text(&explanation), "cluster prod is healthy: 3 of 3 voters; nothing to explain\n");
+}
+
+#[test]
+fn nothing_is_deployed() {
+    let bare = || {
+        let near = unit("inactive", "dead", 0);
+        let unit = UnitState { load: "not-found".into(), ..near.seen.unit.clone() };
+        let seen = Observation { unit, unit_text: None, data: None, ..(*near.seen).clone() };
+        Near { seen: Arc::new(seen), ..near }
+    };
+    let explanation = explain(&scene(&[Down, Down, Down], vec![Ok(bare()), Ok(bare()), Ok(bare())]));
+    assert_eq!(kinds(&explanation), [("", "not-deployed")]);
+    assert!(text(&explanation).contains("etcd-ha deploy -i prod.yaml"), "{}", text(&explanation));
+    // One that has a member is another story.
+    let explanation =
+        explain(&scene(&[Down, Down, Down], vec![Ok(unit("inactive", "dead", 0)), Ok(bare()), Ok(bare())]));
+    assert!(!kinds(&explanation).contains(&("", "not-deployed")));
+}
+
+#[test]
+fn a_run_that_is_at_work_is_told_first_where_something_is_wrong() {
+    let run = RunName { id: "a".into(), by: "ada@desk".into(), command: "restart".into() };
+    let at_work = Some(LockHolder { run, from: String::new(), age: Duration::from_secs(2) });
+    let well = scene(&[Leads, Follows, Follows], vec![Ok(runs()), Ok(runs()), Ok(runs())]);
+    assert!(explain(&Scene { at_work: at_work.clone(), ..well }).well());
+    let ill = scene(&[Leads, Follows, Down], vec![Ok(runs()), Ok(runs()), off(3)]);
+    let explanation = explain(&Scene { at_work, ..ill });
+    assert_eq!(kinds(&explanation), [("", "run-at-work"), ("node03", "unreachable")]);
+    assert!(text(&explanation).contains("`etcd-ha restart` of ada@desk for 2 s"), "{}", text(&explanation));
 }
 
 /// What peers say of a member that is off is not told as their own.

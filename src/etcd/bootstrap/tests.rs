@@ -50,6 +50,21 @@ fn a_cluster_that_had_a_leader_is_established_even_if_nobody_wrote_it_down() {
 }
 
 #[test]
+fn members_of_a_cluster_that_stands_need_no_look_at_the_others() {
+    let cluster = Membership { token: "t1".into(), ..fresh() }.cluster_id();
+    let established = |hosts: &[Found]| membership_of_some(hosts, fresh()).map(|own| own.map(|own| own.established));
+    let (wrote, did_not) = (member(1, "t1", true, true), member(2, "t1", true, false));
+    assert_eq!(established(&[wrote.clone(), did_not.clone()]), Some(Ok(Some(cluster))));
+    assert_eq!(established(std::slice::from_ref(&wrote)), Some(Ok(Some(cluster))));
+    // Nobody wrote it down, or one may have lost its data, or nobody was looked at.
+    assert_eq!(established(std::slice::from_ref(&did_not)), None);
+    assert_eq!(established(&[wrote.clone(), empty(2)]), None);
+    assert_eq!(established(&[]), None);
+    // What does not fit is refused as ever.
+    assert!(established(&[wrote, member(2, "other", true, true)]).unwrap().is_err());
+}
+
+#[test]
 fn a_bootstrap_that_broke_off_between_two_starts_goes_on() {
     let hosts = [member(1, "t1", true, false), member(2, "t1", true, false), empty(3)];
     let go_on = membership(&hosts, fresh()).unwrap();

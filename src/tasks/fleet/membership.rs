@@ -1,7 +1,7 @@
 //! Which cluster the hosts belong to: made of all of them, and asked for by each.
 
 use super::Fleet;
-use crate::etcd::bootstrap::{BootstrapError, Found, membership};
+use crate::etcd::bootstrap::{BootstrapError, Found, membership, membership_of_some};
 use crate::etcd::config::{self, Membership};
 use crate::etcd::identity::read_wal_head;
 use crate::host::Observation;
@@ -18,7 +18,7 @@ impl Fleet {
     /// Which cluster the data dirs of all hosts belong to.
     ///
     /// # Errors
-    /// A host cannot be looked at.
+    /// A host cannot be looked at, and what the others have does not tell.
     pub async fn membership(&self) -> Result<Bootstrap, TaskError> {
         let mut slot = self.membership.lock().await;
         let glances = self.glances.load(Ordering::SeqCst);
@@ -28,12 +28,23 @@ impl Fleet {
             return Ok(membership.clone());
         }
         let looks = join_all(self.inventory.hosts.iter().map(|host| self.last_seen(host))).await;
-        let looks = looks.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let found: Vec<Found> =
-            self.inventory.hosts.iter().zip(&looks).map(|(host, (seen, _))| found(host, seen)).collect();
-        let membership = membership(&found, self.fresh.clone());
+        let hosts = self.inventory.hosts.iter();
+        let (mut known, mut all, mut blind) = (Vec::new(), true, None);
+        for (host, look) in hosts.zip(looks) {
+            match look {
+                Ok((seen, now)) => {
+                    known.push(found(host, &seen));
+                    all &= now;
+                }
+                Err(error) => blind = blind.or(Some(error)),
+            }
+        }
+        let membership = match blind {
+            None => membership(&known, self.fresh.clone()),
+            Some(error) => return membership_of_some(&known, self.fresh.clone()).ok_or(error),
+        };
         // A host that could not be looked at now may be looked at the next time.
-        if looks.iter().all(|(_, now)| *now) {
+        if all {
             *slot = Some((glances, membership.clone()));
         }
         Ok(membership)

@@ -24,8 +24,7 @@ A run's exit code says how it ended; of several failures the gravest counts.
   3    the cluster is not healthy: `etcd-ha health` says which member, and why
   4    refused, since it would cost quorum or data: the message says what was found and what has to
        be decided first
-  5    another run is at work on the same things: wait for it to end, then run the same command
-       again
+  5    another run is at work on this cluster: wait for it to end, then run the same command again
   6    a change did not come up and was taken back: the member runs what it ran before; its journal
        says what was wrong
   10   changes are pending (`plan --detailed-exitcode`): `etcd-ha deploy` makes them
