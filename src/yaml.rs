@@ -23,7 +23,9 @@ pub(crate) fn refusal(error: &Error, text: &str) -> Option<Refusal> {
         | Error::AliasReplayStackDepthExceeded { .. }
         | Error::AliasReplayCounterOverflow { .. } => "its aliases (`*name`) stand for more than could be meant",
         Error::ExternalMessage { msg, .. } if msg.contains("tab") => {
-            let at = Some(indenting_tab(text)?);
+            // What stands before the place where the library stopped it has taken.
+            let line = error.location()?.line();
+            let at = Some(indenting_tab(text, usize::try_from(line).ok()?)?);
             return Some(Refusal { words: "a line is indented by a tab, and YAML knows spaces only", at });
         }
         _ => return None,
@@ -47,10 +49,14 @@ pub(crate) fn position(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The first tab before anything else on its line.
-fn indenting_tab(text: &str) -> Option<usize> {
+/// The first tab before anything else on its line, from a line on, counted from 1.
+fn indenting_tab(text: &str, from: usize) -> Option<usize> {
     let mut start = 0;
-    for line in text.split_inclusive('\n') {
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if number + 1 < from {
+            start += line.len();
+            continue;
+        }
         let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
         if let Some(tab) = line[..indent].find('\t') {
             return Some(start + tab);
@@ -81,15 +87,17 @@ mod tests {
 
     #[test]
     fn tabs_that_indent() {
-        for (text, at) in [
-            ("a: b\n\tc: d\n", Some(5)),
-            ("a:\n  b: c\n  \td: e\n", Some(12)),
-            ("a: b\tc\n", None),
-            ("a:\tb", None),
-            ("", None),
-            ("\r\n\t", Some(2)),
+        for (text, from, at) in [
+            ("a: b\n\tc: d\n", 1, Some(5)),
+            ("a: b\n\tc: d\n", 3, None),
+            ("a: |\n  b\n\tc\nd:\n\te", 4, Some(15)),
+            ("a:\n  b: c\n  \td: e\n", 2, Some(12)),
+            ("a: b\tc\n", 1, None),
+            ("a:\tb", 1, None),
+            ("", 1, None),
+            ("\r\n\t", 1, Some(2)),
         ] {
-            assert_eq!(indenting_tab(text), at, "{text:?}");
+            assert_eq!(indenting_tab(text, from), at, "{text:?}");
         }
     }
 

@@ -41,16 +41,20 @@ where
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut hang_up = if ignores_hang_up() { None } else { Some(signal(SignalKind::hangup())?) };
         loop {
-            tokio::select! {
+            let hung_up = tokio::select! {
                 done = &mut work => return Ok(Ended::Work(done)),
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                // The shell and the kernel may say so both.
-                () = hung_up(&mut hang_up) => hang_up = None,
-            }
+                _ = interrupt.recv() => false,
+                _ = terminate.recv() => false,
+                () = hung_up(&mut hang_up) => true,
+            };
             // Whoever leaves instead of answering waits for nothing.
             let unanswered = asker.is_some_and(Asker::give_up);
-            if stop.send_replace(true) || unanswered {
+            let again = stop.send_replace(true);
+            // Shell and kernel may both tell of a terminal that is gone, and systemd sends SIGTERM before: nobody is impatient.
+            if again && hung_up && !unanswered {
+                continue;
+            }
+            if again || unanswered {
                 return Ok(Ended::AtOnce(ExitStatus::Interrupted));
             }
             if let Some(reporter) = &reporter {

@@ -2,7 +2,7 @@
 //! inventory would have them be.
 
 use super::Context;
-use super::operation::{Acting, Ending, How, Operation, nothing_more, own_or};
+use super::operation::{Acting, Ending, How, Operation, check_hosts, nothing_more, own_or};
 use super::pause::confirm;
 use crate::error::{Error, ExitStatus, Explain};
 use clap::Args;
@@ -107,6 +107,7 @@ impl Rollback {
 impl Stop {
     pub(super) fn run(self, context: Context) -> Result<ExitStatus, Error> {
         let inventory = self.operation.target.load()?;
+        check_hosts(&inventory, &self.operation.limit)?;
         let hosts = inventory.hosts.len();
         let named: BTreeSet<&String> = self.operation.limit.iter().collect();
         if named.len() > 1 {

@@ -45,6 +45,12 @@ impl ControllerTask for Downgrade {
         {
             return Err(TaskError::Unfit { problems: vec![why.message], hint: why.help, refused: true });
         }
+        let ill = overview.cluster.iter().flat_map(|cluster| &cluster.members).find(|member| member.ailment.is_some());
+        if let (Due::Enable { .. }, Some(ill)) = (&due, ill) {
+            // No member could be touched after it, and the cluster would be left between two versions.
+            let reason = format!("a downgrade is begun while all members are well; {}", ill.line());
+            return Ok(Decision::NotYet { reason, seen_in: SeenIn::Cluster, exit: ExitStatus::Unhealthy });
+        }
         Ok(decision(due, overview))
     }
 

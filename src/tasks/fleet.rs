@@ -129,6 +129,8 @@ struct HostState {
     seen: Mutex<Option<Arc<Observation>>>,
     /// The newest observation, kept when the host is changed.
     last: Mutex<Option<Arc<Observation>>>,
+    /// Whether it was looked at in vain and never otherwise.
+    away: AtomicBool,
     client: Mutex<Option<MemberClient>>,
     lock: Mutex<Option<lock::Lock>>,
     /// Whether this run has had the host's lock.
@@ -251,6 +253,11 @@ impl Fleet {
         self.glances.fetch_add(1, Ordering::SeqCst);
         *state.last.lock().await = Some(seen.clone());
         Ok(seen)
+    }
+
+    /// The host as it was observed last, if it was.
+    pub(super) async fn seen_before(&self, host: &Host) -> Option<Arc<Observation>> {
+        self.state(host)?.last.lock().await.clone()
     }
 
     /// What of a member lies on `host` now.

@@ -15,7 +15,6 @@ use crate::ssh::quote;
 use futures::future::join_all;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncRead;
 
 /// How long a connection attempt may take before the port counts as closed to that host.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -65,10 +64,33 @@ pub enum Obstacle {
         to: String,
         /// From which address, as the other sees it.
         address: IpAddr,
+        /// The host whose address that is by the inventory.
+        of: Option<String>,
+    },
+    /// etcd would turn a peer away, if its routes are all there is to it.
+    #[error(
+        "by its routes host `{from}` would come to `{to}` from {address}, which its certificate does not name: etcd would \
+         turn it away"
+    )]
+    Doubted {
+        /// Who connects.
+        from: String,
+        /// To whom.
+        to: String,
+        /// From which address, as it sees it itself.
+        address: IpAddr,
+        /// The host whose address that is by the inventory.
+        of: Option<String>,
     },
 }
 
 impl Obstacle {
+    /// What it is, and what to do about it.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        format!("{self}; {}", self.hint())
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -76,7 +98,11 @@ impl Obstacle {
             Self::Closed(_) => {
                 "open the peer port between the members' hosts in the firewall, or correct `address`".to_owned()
             }
-            Self::Unnamed { from, address, .. } => format!(
+            // What a host says is not to make another host's certificate of its own.
+            Self::Unnamed { from, address, of: Some(of), .. } | Self::Doubted { from, address, of: Some(of), .. } => {
+                format!("{address} is the address of `{of}`: look at addresses and routes of `{from}` (`ip route get`)")
+            }
+            Self::Unnamed { from, address, .. } | Self::Doubted { from, address, .. } => format!(
                 "if `{from}` may come from {address}, add that to its `extra_names`; otherwise mend its routes (`ip route get`)"
             ),
         }
@@ -88,11 +114,11 @@ impl Reach {
     pub async fn told(fleet: &Fleet) -> Self {
         let hosts = &fleet.inventory.hosts;
         let pairs = hosts.iter().flat_map(|from| hosts.iter().map(move |to| (from, to)));
-        let strangers = pairs.filter(|(from, to)| from.name != to.name).map(async |(from, to)| {
+        let doubts = pairs.filter(|(from, to)| from.name != to.name).map(async |(from, to)| {
             let address = by_route(fleet, from, to).await?;
-            turned_away(fleet, from, to, address).await.then(|| unnamed(from, to, address))
+            turned_away(fleet, from, to, address).await.then(|| barred(fleet, from, to, address, false).advice())
         });
-        Self { failures: join_all(strangers).await.into_iter().flatten().collect(), unknown: Vec::new() }
+        Self { failures: Vec::new(), unknown: join_all(doubts).await.into_iter().flatten().collect() }
     }
 
     /// Tries every pair of hosts.
@@ -118,7 +144,8 @@ impl Reach {
                     "host `{}` does not reach `{}` at {}:{}: {why}",
                     from.name, to.name, to.address, to.peer_port
                 ))),
-                Attempt::Unnamed(address) => reach.failures.push(unnamed(from, to, address)),
+                Attempt::Barred(doubt @ Obstacle::Doubted { .. }) => reach.unknown.push(doubt.advice()),
+                Attempt::Barred(obstacle) => reach.failures.push(obstacle),
                 Attempt::Unknown(why) => reach.unknown.push(why),
             }
         }
@@ -212,8 +239,8 @@ enum Attempt {
     Reached,
     /// The port is closed to that host, and why.
     Refused(String),
-    /// It is open, but etcd would turn that host away for the address that it comes from.
-    Unnamed(IpAddr),
+    /// It is open, but etcd would turn that host away.
+    Barred(Obstacle),
     /// It could not be tried, and why.
     Unknown(String),
 }
@@ -228,9 +255,13 @@ async fn connect(fleet: &Fleet, from: &Host, to: &Host, port: u16, at: &Listenin
         let attempt = tokio::time::timeout(LIMIT, connection.session().tunnel(&to.address, port));
         let failure = match attempt.await {
             Ok(Ok(tunnel)) if port == to.peer_port => {
-                return match stranger(fleet, from, to, at, tunnel).await {
-                    Some(address) => Attempt::Unnamed(address),
-                    None => Attempt::Reached,
+                let told = matches!(at, Listening::Probe(_));
+                let address = if told { caller::told(tunnel, LIMIT).await } else { by_route(fleet, from, to).await };
+                return match address {
+                    Some(address) if turned_away(fleet, from, to, address).await => {
+                        Attempt::Barred(barred(fleet, from, to, address, told))
+                    }
+                    Some(_) | None => Attempt::Reached,
                 };
             }
             Ok(Ok(_)) => return Attempt::Reached,
@@ -248,35 +279,36 @@ async fn connect(fleet: &Fleet, from: &Host, to: &Host, port: u16, at: &Listenin
     }
 }
 
-/// The address from which `from` comes to the peer port of `to`, if etcd would turn it away for that.
-async fn stranger(
-    fleet: &Fleet,
-    from: &Host,
-    to: &Host,
-    at: &Listening,
-    tunnel: impl AsyncRead + Unpin,
-) -> Option<IpAddr> {
-    let address = match at {
-        Listening::Probe(_) => caller::told(tunnel, LIMIT).await?,
-        // etcd does not tell.
-        _ => by_route(fleet, from, to).await?,
-    };
-    turned_away(fleet, from, to, address).await.then_some(address)
-}
-
-/// The address from which `from` would come to `to` by its own routes; it does not know what is changed on the way.
+/// The address from which `from` would come to `to` by its own routes; it does not know what is changed on the way, nor what
+/// is ruled for etcd's user alone.
 async fn by_route(fleet: &Fleet, from: &Host, to: &Host) -> Option<IpAddr> {
-    fleet.seen(from).await.ok()?.sources.get(&to.address.parse().ok()?).copied()
+    fleet.seen_before(from).await?.sources.get(&to.address.parse().ok()?).copied()
 }
 
 /// Whether etcd on `to` would turn `from` away if it came from `address`.
 async fn turned_away(fleet: &Fleet, from: &Host, to: &Host, address: IpAddr) -> bool {
+    if is_let_through(from, to) {
+        return false;
+    }
     match fleet.connection(to).await {
         Ok(called) => !caller::is_named(&called, &certificate_names(from).names, address).await,
         Err(_) => false,
     }
 }
 
-fn unnamed(from: &Host, to: &Host, address: IpAddr) -> Obstacle {
-    Obstacle::Unnamed { from: from.name.clone(), to: to.name.clone(), address }
+/// Whether etcd is set not to look: the one that is called by an option, or the caller to take its own address.
+fn is_let_through(from: &Host, to: &Host) -> bool {
+    let skips =
+        |(option, value): (&String, &String)| option.ends_with("peer-skip-client-san-verification") && value == "true";
+    let gates = from.settings.get("feature-gates");
+    to.settings.iter().any(skips)
+        || gates.is_some_and(|gates| gates.contains("SetMemberLocalAddr=true") || gates.contains("AllAlpha=true"))
+}
+
+/// What keeps `from` from `to`, since it comes from `address`: `told` by who is called, or else by its own routes.
+fn barred(fleet: &Fleet, from: &Host, to: &Host, address: IpAddr, told: bool) -> Obstacle {
+    let has = |host: &&Host| host.address.parse::<IpAddr>().is_ok_and(|own| own.to_canonical() == address);
+    let of = fleet.inventory.hosts.iter().find(has).map(|host| host.name.clone());
+    let (from, to) = (from.name.clone(), to.name.clone());
+    if told { Obstacle::Unnamed { from, to, address, of } } else { Obstacle::Doubted { from, to, address, of } }
 }

@@ -138,14 +138,15 @@ pub fn a_host_that_connects_from_a_second_address_has_it_in_its_certificates() {
     let set = format!("ip address add {other}/24 dev eth0; {peers} add $peer dev eth0 src {other}; done");
     let heal = format!("{peers} del $peer dev eth0; done; ip address del {other}/24 dev eth0");
     let stranger = format!("host `node02` comes to `node01` from {other}, which its certificate does not name");
+    // Where etcd listens already, the routes are all there is to tell.
+    let doubt =
+        format!("by its routes host `node02` would come to `node01` from {other}, which its certificate does not");
     let hint = format!("if `node02` may come from {other}, add that to its `extra_names`");
-    let is_found = || {
-        let ran = site.run("check --no-disk").exits(1);
-        let ran = ran.says(&["  failed   peer ports     2 of 2 reached, ", &stranger, &hint]);
-        ran.never_says(&["open the peer port"]);
-    };
     site.lab.read("node02", &set);
-    is_found();
+    let ran = site.run("check --no-disk").exits(1);
+    let ran = ran.says(&["  failed   peer ports     2 of 2 reached, ", &stranger, &hint]);
+    ran.never_says(&["open the peer port"]);
+    site.run("deploy").exits(1).says(&["controller check_peers: failed: ", &stranger, &hint]);
     // A name that resolves to it will do, on every host that is called.
     for host in ["node01", "node03"] {
         site.lab.read(host, &format!("cp -a /etc/hosts /root/; echo {other} node02 >>/etc/hosts"));
@@ -168,19 +169,14 @@ pub fn a_host_that_connects_from_a_second_address_has_it_in_its_certificates() {
     site.lab.read("node02", &format!("{set}; systemctl restart etcd"));
     eventually("node02 is turned away", Duration::from_secs(20), || turned_away() > 0);
     site.run("health").exits(0);
-    is_found();
+    site.run("check --no-disk").exits(0).says(&["  warning  peer ports     2 of 2 reached, ", &doubt, &hint]);
     let told = format!("node02: its certificate does not name {other}");
     site.run("explain").exits(3).says(&[&told, &format!("if node02 connects from {other} on purpose")]);
     let mut inventory = site.inventory(1..=3);
     inventory.settings = "heartbeat-interval: 150".to_owned();
     site.write(&inventory);
-    let before: Vec<_> = (1..=3).map(|number| (site.pid(number), site.manifest(number))).collect();
-    site.run("plan").exits(1).says(&[&stranger, &hint]);
-    site.run("deploy").exits(1).says(&["controller check_peers: failed: ", &stranger, &hint]);
-    for (number, (pid, manifest)) in (1..).zip(&before) {
-        assert_eq!(site.pid(number), *pid);
-        assert_untouched(manifest, &site.manifest(number));
-    }
+    site.run("plan").exits(0).says(&[&doubt, &hint]);
+    site.run("deploy").exits(0).says(&["warning: ", &doubt, &hint]);
 
     inventory.hosts[1].2 = format!("extra_names: [{other}]");
     site.write(&inventory);

@@ -27,7 +27,7 @@ pub(super) fn matrix(hosts: usize, ways: &Ways) -> Vec<Vec<Cell>> {
         match way.map(|way| &way.arrival) {
             Some(Arrival::Reached(trip)) => Cell::Open(*trip),
             // The network has nothing against it.
-            Some(Arrival::Unnamed(_)) => Cell::Open(None),
+            Some(Arrival::Barred(_)) => Cell::Open(None),
             Some(Arrival::Refused(_)) => Cell::Closed,
             Some(Arrival::Unknown(_)) | None => Cell::Untried,
         }
@@ -91,12 +91,11 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
                 let to = hosts[way.to];
                 wrong.push(format!("not `{}` at {}:{}: {why}", to.name, to.address, port.of(to)));
             }
-            Arrival::Unnamed(address) => {
-                let (from, to) = (&hosts[place].name, &hosts[way.to].name);
-                let obstacle = Obstacle::Unnamed { from: from.clone(), to: to.clone(), address: *address };
-                hint = obstacle.hint();
+            Arrival::Barred(obstacle) => {
                 open += 1;
-                wrong.push(obstacle.to_string());
+                hint = obstacle.hint();
+                let doubted = matches!(obstacle, Obstacle::Doubted { .. });
+                (if doubted { &mut unknown } else { &mut wrong }).push(obstacle.to_string());
             }
             // All that is not tried from a host has one cause, which is the host's own.
             Arrival::Unknown(why) => {
@@ -116,13 +115,15 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
     let verdict = match (wrong.is_empty(), open + 1 == hosts.len()) {
         (false, _) => Verdict::Failed,
         (true, false) => Verdict::Warning,
-        (true, true) => Verdict::Ok,
+        (true, true) if unknown.is_empty() => Verdict::Ok,
+        (true, true) => Verdict::Warning,
     };
     measured.extend(wrong);
     measured.extend(unknown);
     let finding =
         Finding::new(subject, verdict, measured.join(", ")).wants("every other host's, within 3 s", Source::EtcdHa);
-    if verdict == Verdict::Failed { finding.hint(hint) } else { finding }
+    let barred = tried.iter().any(|way| matches!(way.arrival, Arrival::Barred(_)));
+    if verdict == Verdict::Failed || barred { finding.hint(hint) } else { finding }
 }
 
 #[cfg(test)]
@@ -145,7 +146,15 @@ mod tests {
 
     #[test]
     fn who_reaches_whom() {
-        use Arrival::{Reached, Refused, Unknown, Unnamed};
+        use Arrival::{Barred, Reached, Refused, Unknown};
+        let barred = |told: bool| {
+            let (from, to, address, of) = ("a".into(), "b".into(), Ipv4Addr::new(192, 0, 2, 9).into(), None);
+            Barred(if told {
+                Obstacle::Unnamed { from, to, address, of }
+            } else {
+                Obstacle::Doubted { from, to, address, of }
+            })
+        };
         let inventory = inventory();
         let hosts: Vec<&Host> = inventory.hosts.iter().collect();
         for (to_b, to_c, verdict, measured) in [
@@ -164,11 +173,18 @@ mod tests {
                 "none was tried, no forwarding",
             ),
             (
-                Unnamed(Ipv4Addr::new(192, 0, 2, 9).into()),
+                barred(true),
                 Reached(None),
                 Verdict::Failed,
                 "2 of 2 reached, host `a` comes to `b` from 192.0.2.9, which its certificate does not name: \
                  etcd would turn it away",
+            ),
+            (
+                barred(false),
+                Reached(None),
+                Verdict::Warning,
+                "2 of 2 reached, by its routes host `a` would come to `b` from 192.0.2.9, which its certificate does not \
+                 name: etcd would turn it away",
             ),
             (
                 Unknown("no forwarding".into()),
@@ -184,7 +200,7 @@ mod tests {
             ];
             let found = judge(0, &hosts, &Ways { doors: vec![(0, Port::Peer, Door::Open)], ways });
             assert_eq!((found[0].verdict, found[0].measured.as_str()), (verdict, measured));
-            assert_eq!(found[0].hint.is_some(), verdict == Verdict::Failed);
+            assert_eq!(found[0].hint.is_some(), verdict == Verdict::Failed || measured.contains("turn it away"));
             // Nothing was tried on the client ports.
             assert_eq!((found[1].verdict, found[1].measured.as_str()), (Verdict::Warning, "none was tried"));
             assert_eq!(found.len(), 2);

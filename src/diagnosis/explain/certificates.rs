@@ -61,7 +61,7 @@ pub(super) fn shown(scene: &Scene, host: &Host) -> Option<Finding> {
         kind: "certificate".to_owned(),
         cause,
         evidence: evidence.collect(),
-        next: steps.chain([scene.type_in("deploy", "")]).collect(),
+        next: steps.chain([scene.deploy()]).collect(),
         weight,
     })
 }

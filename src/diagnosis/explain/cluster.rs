@@ -346,7 +346,7 @@ fn versions(scene: &Scene) -> Option<Finding> {
     }
     let evidence = by_version.iter().map(|(version, hosts)| format!("{} on {version}", list(hosts))).collect();
     let words = format!("the inventory says {}; this finishes it:", scene.inventory.version);
-    let next = vec![Step::Do(words), scene.type_in("deploy", "")];
+    let next = vec![Step::Do(words), scene.deploy()];
     Some(finding(
         "half-way",
         "members run different versions: an upgrade is half way".to_owned(),

@@ -228,7 +228,7 @@ fn refused_to_us(scene: &Scene, host: &Host, words: &str) -> Finding {
         evidence: vec![format!("asked at its client port {}: {words}", host.client_port)],
         next: vec![
             Step::Do(format!("this brings the certificates from {} anew", scene.inventory.pki.dir.display())),
-            scene.type_in("deploy", ""),
+            scene.deploy(),
         ],
         weight: Weight::Fault,
     }

@@ -264,7 +264,9 @@ impl Scene {
     fn deploy(&self) -> Step {
         let (near, away): (Vec<_>, Vec<_>) =
             self.inventory.hosts.iter().zip(&self.hosts).partition(|(_, near)| near.is_ok());
-        if near.is_empty() || away.is_empty() {
+        // One without data may have lost it: that takes a look at all hosts.
+        let bare = near.iter().any(|(_, near)| near.as_ref().is_ok_and(|near| near.seen.data.is_none()));
+        if near.is_empty() || away.is_empty() || bare {
             return self.type_in("deploy", "");
         }
         let names: Vec<_> = near.iter().map(|(host, _)| host.name.as_str()).collect();

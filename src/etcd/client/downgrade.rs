@@ -19,7 +19,7 @@ impl MemberClient {
         let enable = maintenance.downgrade(DowngradeOptions::Enable(target.clone()));
         match self.call("downgrade enable", enable).await {
             // Without an answer it may have been agreed on all the same.
-            Err(CallError::Timeout { .. }) if self.has_agreed(&target).await? => Ok(()),
+            Err(CallError::Timeout { .. } | CallError::Broken { .. }) if self.has_agreed(&target).await? => Ok(()),
             result => result.map(drop),
         }
     }

@@ -13,6 +13,7 @@ impl Validation<'_> {
         let mut names: HashMap<String, &At<String>> = HashMap::new();
         let mut addresses: HashMap<(String, u16), (usize, &At<String>)> = HashMap::new();
         let mut machines: HashMap<(String, u16), &At<String>> = HashMap::new();
+        self.no_names_of_others(hosts);
         for (index, host) in hosts.iter().enumerate() {
             let host = &host.value;
             if let Some(name) = &host.name
@@ -51,6 +52,35 @@ impl Validation<'_> {
                 let message = format!("two hosts are reached over SSH at {shown} port {ssh_port}");
                 let help = "two members on one machine fail together, and would share one unit and one data folder";
                 self.twice(message, first, reached, help);
+            }
+        }
+    }
+
+    /// A certificate that names another member's address would be taken for that member's.
+    fn no_names_of_others(&mut self, hosts: &[At<schema::Host>]) {
+        let mut owners: HashMap<String, (usize, &At<String>)> = HashMap::new();
+        for (index, host) in hosts.iter().enumerate() {
+            if let Some(address) = &host.value.address {
+                owners.entry(rules::canonical_address(&address.value)).or_insert((index, address));
+            }
+        }
+        for (index, host) in hosts.iter().enumerate() {
+            let own = host.value.address.as_ref().map(|own| rules::canonical_address(&own.value));
+            for extra in host.value.extra_names.iter().flat_map(|names| &names.value.0) {
+                let named = rules::canonical_address(&extra.value);
+                if let Some((other, address)) = owners.get(&named)
+                    && *other != index
+                    && own.as_ref() != Some(&named)
+                {
+                    let message = format!("{} is another host's address", quoted(&extra.value));
+                    let help = "with it in its certificate this member could pass for that one";
+                    self.add(
+                        Problem::new(message, extra.span.clone())
+                            .label("named as one of this host's")
+                            .and(address.span.clone(), "whose address it is")
+                            .help(help),
+                    );
+                }
             }
         }
     }

@@ -57,9 +57,18 @@ impl Fleet {
             Some(state) => state.last.lock().await.clone(),
             None => None,
         };
+        // One that hangs would be waited for by each of the others, at every step.
+        if last.is_none() && self.state(host).is_some_and(|state| state.away.load(Ordering::Relaxed)) {
+            return Err(TaskError::blind(host));
+        }
         match self.seen(host).await {
             Ok(seen) => Ok((seen, true)),
-            Err(error) => last.map(|last| (last, false)).ok_or(error),
+            Err(error) => {
+                if let (None, Some(state)) = (&last, self.state(host)) {
+                    state.away.store(true, Ordering::Relaxed);
+                }
+                last.map(|last| (last, false)).ok_or(error)
+            }
         }
     }
 }

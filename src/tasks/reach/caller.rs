@@ -44,19 +44,33 @@ fn parse(text: &str) -> Option<IpAddr> {
 /// what a name resolves to there. If the host cannot say what they resolve to, that is taken for granted.
 pub(super) async fn is_named(called: &Connection, names: &[String], caller: IpAddr) -> bool {
     let (addresses, names): (Vec<_>, Vec<_>) =
-        names.iter().map(|name| name.parse::<IpAddr>().map_err(|_| name)).partition(Result::is_ok);
-    if addresses.into_iter().flatten().any(|address| address.to_canonical() == caller) {
+        names.iter().map(|name| name.parse::<IpAddr>().map_err(|_| name.to_ascii_lowercase())).partition(Result::is_ok);
+    // Every certificate names the loopback addresses, for whoever comes through a forwarder on the called host.
+    if caller.is_loopback() || addresses.into_iter().flatten().any(|address| address.to_canonical() == caller) {
         return true;
     }
-    let names: Vec<String> = names.into_iter().filter_map(Result::err).map(|name| quote(name)).collect();
+    let names: Vec<String> = names.into_iter().filter_map(Result::err).collect();
     if names.iter().any(|name| name.contains('*')) {
         return true;
     }
-    // glibc's own program; it fails for a name that nobody knows.
-    let text =
-        format!("command -v getent >/dev/null\nfor name in {}; do getent ahosts \"$name\" || :; done", names.join(" "));
+    let quoted: Vec<String> = names.iter().map(|name| quote(name)).collect();
+    // glibc's own program; it fails for what nobody knows.
+    let text = format!(
+        "command -v getent >/dev/null\nfor name in {}; do getent ahosts \"$name\" || :; done\necho\ngetent hosts {caller} || :\n",
+        quoted.join(" ")
+    );
     let resolved = called.run(Script::look("look up the names of a certificate", &text)).await;
-    resolved.map_or(true, |resolved| has(&String::from_utf8_lossy(&resolved), caller))
+    resolved.map_or(true, |resolved| resolves(&String::from_utf8_lossy(&resolved), &names, caller))
+}
+
+/// Whether one of `names` has the address, or the address one of them: what getent(1) says of the names, an empty line, and
+/// what it says of the address. etcd asks both ways.
+fn resolves(resolved: &str, names: &[String], address: IpAddr) -> bool {
+    let mut lines = resolved.lines();
+    let forward: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let mut back = lines.flat_map(|line| line.split_whitespace().skip(1));
+    has(&forward.join("\n"), address)
+        || back.any(|name| names.contains(&name.trim_end_matches('.').to_ascii_lowercase()))
 }
 
 /// Whether an answer of getent(1) has an address.
@@ -67,7 +81,7 @@ fn has(resolved: &str, address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{TELL, has, parse};
+    use super::{TELL, has, parse, resolves};
     use std::net::{IpAddr, TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
     use std::process::Command;
@@ -106,5 +120,12 @@ mod tests {
         let answer = "192.0.2.6      STREAM node02\n192.0.2.6      DGRAM  \n";
         assert!(!has(answer, address) && !has("", address));
         assert!(has(&format!("{answer}::ffff:192.0.2.7  STREAM node02.lan\n"), address));
+        let names = ["node02".to_owned(), "node02.lan".to_owned()];
+        for (back, want) in
+            [("", false), ("192.0.2.7       other.lan\n", false), ("192.0.2.7       other.lan NODE02.lan.\n", true)]
+        {
+            assert_eq!(resolves(&format!("{answer}\n{back}"), &names, address), want, "{back}");
+        }
+        assert!(!resolves("", &names, address) && resolves("192.0.2.7 STREAM node02\n\n", &names, address));
     }
 }

@@ -1,10 +1,9 @@
 //! The ways between hosts, each by itself: who reaches which port of whom, and how long a round trip takes.
 
-use super::{Attempt, Listening, connect, listen};
+use super::{Attempt, Listening, Obstacle, connect, listen};
 use crate::inventory::Host;
 use crate::tasks::Fleet;
 use futures::future::join_all;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How many times a round trip is measured.
@@ -60,8 +59,8 @@ pub enum Arrival {
     Reached(Option<f64>),
     /// It is closed, and why.
     Refused(String),
-    /// It is open, but etcd would turn that host away: its certificate does not name the address from which it comes.
-    Unnamed(IpAddr),
+    /// It is open, but etcd would turn that host away.
+    Barred(Obstacle),
     /// It was not tried, and why.
     Unknown(String),
 }
@@ -112,7 +111,7 @@ impl Ways {
             let arrival = match connect(fleet, hosts[from], hosts[to], port.of(hosts[to]), at).await {
                 Attempt::Reached => Arrival::Reached(None),
                 Attempt::Refused(why) => Arrival::Refused(why),
-                Attempt::Unnamed(address) => Arrival::Unnamed(address),
+                Attempt::Barred(obstacle) => Arrival::Barred(obstacle),
                 Attempt::Unknown(why) => Arrival::Unknown(why),
             };
             Way { from, to, port, arrival }
