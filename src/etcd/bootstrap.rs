@@ -33,6 +33,14 @@ pub struct Found {
     pub environment: Option<String>,
 }
 
+impl Found {
+    /// Whether there is data that counts. A member that was just started has a data dir before it has a WAL therein, on a
+    /// slow disk for seconds; it holds nothing until then.
+    fn has_data(&self) -> bool {
+        self.data && (self.wal.is_some() || !self.runs)
+    }
+}
+
 /// Decides which cluster the members are to form or go on with.
 ///
 /// `fresh` is the inventory's membership with a new random token; it is taken only where no host
@@ -46,7 +54,7 @@ pub struct Found {
 /// Every host whose data does not fit; all of them at once.
 pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<BootstrapError>> {
     let mut problems = Vec::new();
-    for host in found.iter().filter(|host| host.data && host.wal.is_none()) {
+    for host in found.iter().filter(|host| host.has_data() && host.wal.is_none()) {
         problems.push(BootstrapError::NotEtcd { host: host.host.clone(), data_dir: host.data_dir.clone() });
     }
     let members: Vec<(&Found, WalHead)> = found.iter().filter_map(|host| Some((host, host.wal?))).collect();
@@ -114,7 +122,7 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
     }
     // A host that was never a member is among those that were added.
     let was_member = |host: &&Found| known.iter().any(|(name, _)| *name == host.host);
-    let without: Vec<_> = found.iter().filter(|host| !host.data).filter(was_member).collect();
+    let without: Vec<_> = found.iter().filter(|host| !host.has_data()).filter(was_member).collect();
     let recorded_anywhere = found.iter().filter_map(|host| recorded(host, &fresh)).any(|own| own.established.is_some());
     // Hosts are not looked at in the same moment: one whose etcd has just been started may have been seen without data, and
     // another a second later with the leader that the two have by then.
@@ -154,7 +162,7 @@ pub fn membership(found: &[Found], fresh: Membership) -> Result<Membership, Vec<
 #[must_use]
 pub fn membership_of_some(found: &[Found], fresh: Membership) -> Option<Result<Membership, Vec<BootstrapError>>> {
     let stands = found.iter().filter_map(|host| recorded(host, &fresh)).any(|own| own.established.is_some());
-    (stands && found.iter().all(|host| host.data)).then(|| membership(found, fresh))
+    (stands && found.iter().all(Found::has_data)).then(|| membership(found, fresh))
 }
 
 /// What a member on `found` was set up with that the inventory has changed since.

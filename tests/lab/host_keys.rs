@@ -64,9 +64,10 @@ impl Strangers {
     fn on_a_terminal(&self, words: &str, answers: &[&str]) -> Ran {
         let words = format!("{words} -i lab.yaml");
         let mut command = self.site.command("");
-        let program = command.get_program().to_string_lossy().into_owned();
+        let all = [command.get_program()].into_iter().chain(command.get_args());
+        let program: Vec<_> = all.map(|word| word.to_string_lossy().into_owned()).collect();
         let mut script = Command::new("script");
-        script.args(["-qec", &format!("{program} {words}"), "/dev/null"]);
+        script.args(["-qec", &format!("{} {words}", program.join(" ")), "/dev/null"]);
         script.current_dir(command.get_current_dir().unwrap()).env_clear();
         for (name, value) in command.get_envs() {
             script.env(name, value.unwrap_or_default());

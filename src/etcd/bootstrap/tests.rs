@@ -50,6 +50,25 @@ fn a_cluster_that_had_a_leader_is_established_even_if_nobody_wrote_it_down() {
 }
 
 #[test]
+fn a_member_that_was_just_started_has_no_data_yet() {
+    let starting = |n, recorded| Found { wal: None, ..member(n, "t1", false, recorded) };
+    for hosts in [
+        [starting(1, false), empty(2), empty(3)],
+        [member(1, "t1", false, false), starting(2, false), empty(3)],
+        [member(1, "t1", true, false), member(2, "t1", true, false), starting(3, false)],
+    ] {
+        let go_on = membership(&hosts, fresh()).unwrap();
+        assert_eq!((go_on.token.as_str(), go_on.established), ("t1", None));
+    }
+    // One that does not run has somebody else's files; and of a cluster that stood one without a WAL has lost its data.
+    let stopped = Found { runs: false, ..starting(3, false) };
+    let hosts = [member(1, "t1", true, false), member(2, "t1", true, false), stopped];
+    assert!(matches!(membership(&hosts, fresh()).unwrap_err()[..], [BootstrapError::NotEtcd { .. }]));
+    let hosts = [member(1, "t1", true, true), member(2, "t1", true, true), starting(3, true)];
+    assert!(matches!(membership(&hosts, fresh()).unwrap_err()[..], [BootstrapError::Lost { .. }]));
+}
+
+#[test]
 fn members_of_a_cluster_that_stands_need_no_look_at_the_others() {
     let cluster = Membership { token: "t1".into(), ..fresh() }.cluster_id();
     let established = |hosts: &[Found]| membership_of_some(hosts, fresh()).map(|own| own.map(|own| own.established));
