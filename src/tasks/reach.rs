@@ -55,32 +55,24 @@ pub enum Obstacle {
     Closed(String),
     /// etcd would turn a peer away for the address that it comes from.
     #[error(
-        "host `{from}` comes to `{to}` from {address}, which its certificate does not name: etcd would turn it away"
+        "{}, which its certificate does not name: etcd would turn it away",
+        if *.told {
+            format!("host `{from}` comes to `{to}` from {address}")
+        } else {
+            format!("by its routes host `{from}` would come to `{to}` from {address}")
+        }
     )]
     Unnamed {
         /// Who connects.
         from: String,
         /// To whom.
         to: String,
-        /// From which address, as the other sees it.
+        /// From which address.
         address: IpAddr,
         /// The host whose address that is by the inventory.
         of: Option<String>,
-    },
-    /// etcd would turn a peer away, if its routes are all there is to it.
-    #[error(
-        "by its routes host `{from}` would come to `{to}` from {address}, which its certificate does not name: etcd would \
-         turn it away"
-    )]
-    Doubted {
-        /// Who connects.
-        from: String,
-        /// To whom.
-        to: String,
-        /// From which address, as it sees it itself.
-        address: IpAddr,
-        /// The host whose address that is by the inventory.
-        of: Option<String>,
+        /// Whether the called host saw it; or else the caller's routes are all there is to it, which is a doubt only.
+        told: bool,
     },
 }
 
@@ -99,10 +91,10 @@ impl Obstacle {
                 "open the peer port between the members' hosts in the firewall, or correct `address`".to_owned()
             }
             // What a host says is not to make another host's certificate of its own.
-            Self::Unnamed { from, address, of: Some(of), .. } | Self::Doubted { from, address, of: Some(of), .. } => {
+            Self::Unnamed { from, address, of: Some(of), .. } => {
                 format!("{address} is the address of `{of}`: look at addresses and routes of `{from}` (`ip route get`)")
             }
-            Self::Unnamed { from, address, .. } | Self::Doubted { from, address, .. } => format!(
+            Self::Unnamed { from, address, .. } => format!(
                 "if `{from}` may come from {address}, add that to its `extra_names`; otherwise mend its routes (`ip route get`)"
             ),
         }
@@ -144,7 +136,7 @@ impl Reach {
                     "host `{}` does not reach `{}` at {}:{}: {why}",
                     from.name, to.name, to.address, to.peer_port
                 ))),
-                Attempt::Barred(doubt @ Obstacle::Doubted { .. }) => reach.unknown.push(doubt.advice()),
+                Attempt::Barred(doubt @ Obstacle::Unnamed { told: false, .. }) => reach.unknown.push(doubt.advice()),
                 Attempt::Barred(obstacle) => reach.failures.push(obstacle),
                 Attempt::Unknown(why) => reach.unknown.push(why),
             }
@@ -309,6 +301,5 @@ fn is_let_through(from: &Host, to: &Host) -> bool {
 fn barred(fleet: &Fleet, from: &Host, to: &Host, address: IpAddr, told: bool) -> Obstacle {
     let has = |host: &&Host| host.address.parse::<IpAddr>().is_ok_and(|own| own.to_canonical() == address);
     let of = fleet.inventory.hosts.iter().find(has).map(|host| host.name.clone());
-    let (from, to) = (from.name.clone(), to.name.clone());
-    if told { Obstacle::Unnamed { from, to, address, of } } else { Obstacle::Doubted { from, to, address, of } }
+    Obstacle::Unnamed { from: from.name.clone(), to: to.name.clone(), address, of, told }
 }

@@ -94,7 +94,7 @@ fn reached(place: usize, hosts: &[&Host], ways: &Ways, port: Port) -> Finding {
             Arrival::Barred(obstacle) => {
                 open += 1;
                 hint = obstacle.hint();
-                let doubted = matches!(obstacle, Obstacle::Doubted { .. });
+                let doubted = matches!(obstacle, Obstacle::Unnamed { told: false, .. });
                 (if doubted { &mut unknown } else { &mut wrong }).push(obstacle.to_string());
             }
             // All that is not tried from a host has one cause, which is the host's own.
@@ -149,11 +149,7 @@ mod tests {
         use Arrival::{Barred, Reached, Refused, Unknown};
         let barred = |told: bool| {
             let (from, to, address, of) = ("a".into(), "b".into(), Ipv4Addr::new(192, 0, 2, 9).into(), None);
-            Barred(if told {
-                Obstacle::Unnamed { from, to, address, of }
-            } else {
-                Obstacle::Doubted { from, to, address, of }
-            })
+            Barred(Obstacle::Unnamed { from, to, address, of, told })
         };
         let inventory = inventory();
         let hosts: Vec<&Host> = inventory.hosts.iter().collect();

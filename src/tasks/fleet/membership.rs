@@ -53,10 +53,7 @@ impl Fleet {
     /// The host as it is (and true) or, if it cannot be looked at any more, as it was observed last: the
     /// others finish what they are at, and no further play begins.
     async fn last_seen(&self, host: &Host) -> Result<(Arc<Observation>, bool), TaskError> {
-        let last = match self.state(host) {
-            Some(state) => state.last.lock().await.clone(),
-            None => None,
-        };
+        let last = self.seen_before(host).await;
         // One that hangs would be waited for by each of the others, at every step.
         if last.is_none() && self.state(host).is_some_and(|state| state.away.load(Ordering::Relaxed)) {
             return Err(TaskError::blind(host));

@@ -31,7 +31,7 @@ const CUT: [&str; 2] = [
 
 fn stranger() -> Obstacle {
     let address = Ipv4Addr::new(10, 19, 0, 156).into();
-    Obstacle::Unnamed { from: "node02".into(), to: "node01".into(), address, of: None }
+    Obstacle::Unnamed { from: "node02".into(), to: "node01".into(), address, of: None, told: true }
 }
 
 #[test]
